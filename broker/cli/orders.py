@@ -26,6 +26,9 @@ One referral, or a list of them:
    "referrer": "Зимин Андрей Павлович", "referrer_position": "терапевт", "diagnosis_code": "Z00.0",
    "priority": "routine", "submission_id": "any text that is new for every new referral"}
 
+Where no more is known, birth_date is a year or null, and a name may be one word. Such a patient is on the worklist at
+once; the region is sent the order when the card has been completed.
+
 With a submission_id the call may be repeated: it registers one referral only. A dry run prints null for the numbers.
 """
 

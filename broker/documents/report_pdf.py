@@ -42,6 +42,8 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo) -> bytes:
     pdf.add_page()
     pdf.head(clinic_name, "Протокол исследования")
     born = f"{patient.birth_date:%d.%m.%Y}" if patient.birth_date else "неизвестна"
+    if patient.birth_year:
+        born = f"{patient.birth_year} год"
     study = ", ".join(part for part in (order.procedure_name, _SIDES.get(order.laterality, "")) if part)
     pdf.facts(
         [

@@ -1,4 +1,4 @@
-"""Birth dates as people type them: the one reader for the form's field and for the search. Pure."""
+"""Birth dates as people type them: the one reader for the form's field, for the search and for tables. Pure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,21 @@ _TYPED = re.compile(
     r"|(?P<iso>\d{4}-\d{2}-\d{2})"
     r")(?![\d/\-])"
 )
+
+
+_YEAR = re.compile(r"(\d{4})(?: ?г(?:од)?\.?(?: ?р\.?)?)?")
+_UNKNOWN = frozenset({"", "неизвестна", "неизвестно", "неизв", "не известна", "нет", "unknown", "н/д", "нд", "?"})
+
+
+def birth_year(typed: str) -> int | None:
+    """Return the year of birth where nothing else was typed: «1961», «1961 г. р.»; else None."""
+    found = _YEAR.fullmatch(" ".join(typed.casefold().split()))
+    return int(found[1]) if found else None
+
+
+def says_unknown(typed: str) -> bool:
+    """Return True for a text that says that there is none, or that it is not known: «неизвестна», «нет», a dash."""
+    return bool(typed.strip()) and " ".join(typed.casefold().split()).strip(".-‐‑‒–—―− ") in _UNKNOWN
 
 
 def birth_dates(typed: str) -> tuple[date, ...]:

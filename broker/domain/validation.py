@@ -6,6 +6,7 @@ import re
 from datetime import date, datetime, timedelta
 
 from broker.domain.orders import ReferralDraft
+from broker.domain.patients import names
 from broker.domain.patients.identifiers import is_guid, policy_problem, snils_problem
 from broker.domain.patients.people import Patient
 
@@ -13,33 +14,38 @@ OLDEST = date(1900, 1, 2)  # the region's patient index reads 1900-01-01 as "unk
 FARTHEST = timedelta(days=366)
 # ICD-10: a letter, two digits, and up to two more after a dot.
 _ICD10 = re.compile(r"[A-Z]\d{2}(\.\d{1,2})?")
-_NAME_LETTERS = re.compile(r"[^\W\d_][^\d_\\^=<>@#$%&*+/|~!?;:]*")
+_NAME_LETTERS = re.compile(r"['’‘ʼʻ`´]?[^\W\d_][^\d_\\^=<>@#$%&*+/|~!?;:]*")  # 't Hooft begins with an apostrophe
+_DESIGNATION = re.compile(r"[^\\^=<>@$%&*+|~!?;:]*")  # in the place of a name: «№3», «девочка 2»
+MAX_MOTHER = 200
 FINANCE_CODES = frozenset("123456")  # N3.32
 LATERALITIES = frozenset({"", "R", "L", "B"})
 
 
 def patient_problems(patient: Patient, today: date) -> dict[str, str]:
-    """Return the problems of a patient: field -> problem code; empty if it is valid."""
+    """Return the problems of a patient: field -> problem code; empty if it is valid.
+
+    One name may be all that somebody has, and the birth date may be unknown: see `incomplete`. Whether it was forgotten
+    is asked where it is typed.
+    """
     problems: dict[str, str] = {}
-    for field, part, needed in (
-        ("family", patient.name.family, True),
-        ("given", patient.name.given, True),  # the region's patient index refuses an empty one
-        ("middle", patient.name.middle, False),
+    letters = _NAME_LETTERS if names.identifies(patient.name) else _DESIGNATION
+    for field, part in (
+        ("family", patient.name.family),
+        ("given", patient.name.given),
+        ("middle", patient.name.middle),
     ):
-        if needed and not part:
+        if field == "family" and not part:
             problems[field] = "required"
-        elif part and not _NAME_LETTERS.fullmatch(part):
+        elif part and not letters.fullmatch(part):
             problems[field] = "name_letters"
         elif len(part) > 60:
             problems[field] = "too_long"
     if len(str(patient.name)) > 64:
         problems.setdefault("family", "too_long")
-    if patient.birth_date is None:
-        problems["birth_date"] = "required"
-    elif patient.birth_date > today:
-        problems["birth_date"] = "future"
-    elif patient.birth_date < OLDEST:
-        problems["birth_date"] = "too_old"
+    if problem := _birth_problem(patient, today):
+        problems["birth_date"] = problem
+    if len(patient.mother) > MAX_MOTHER:
+        problems["mother"] = "too_long"
     if patient.snils and (problem := snils_problem(patient.snils)):
         problems["snils"] = problem
     if patient.policy and (problem := policy_problem(patient.policy)):
@@ -49,6 +55,13 @@ def patient_problems(patient: Patient, today: date) -> dict[str, str]:
     if patient.height is not None and not 20 <= patient.height <= 260:
         problems["height"] = "range"
     return problems
+
+
+def _birth_problem(patient: Patient, today: date) -> str:
+    born, year = patient.birth_date, patient.birth_year
+    if (born and born > today) or (year and year > today.year):
+        return "future"
+    return "too_old" if (born and born < OLDEST) or (year and year < OLDEST.year) else ""
 
 
 def referral_problems(draft: ReferralDraft, now: datetime) -> dict[str, str]:

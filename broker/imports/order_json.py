@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from broker.domain import typed_dates
 from broker.domain.orders import Referral, ReferralDraft
 from broker.domain.patients import names
 from broker.domain.patients.people import NO_NAME, Patient, PersonName, Sex
@@ -37,6 +38,16 @@ def _name(written: object) -> PersonName:
     return names.split(written)
 
 
+def _born(written: object) -> date | int | None:
+    if written is None or (type(written) is int and 1800 <= written <= 9999):
+        return written
+    try:
+        text = written if isinstance(written, str) else ""
+        return typed_dates.birth_year(text) or date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("must be a date such as 1961-03-12, a year, or null where it is not known") from None
+
+
 class PatientJson(BaseModel):
     """A patient; `name` («Фамилия Имя Отчество») may replace family, given and middle."""
 
@@ -46,7 +57,7 @@ class PatientJson(BaseModel):
     family: str = ""
     given: str = ""
     middle: str = ""
-    birth_date: date
+    birth_date: Annotated[date | int | None, BeforeValidator(_born)]  # the year alone, or null, where no more is known
     sex: Literal["M", "F", "O"]
     patient_id: str = ""
     snils: str = ""
@@ -56,13 +67,15 @@ class PatientJson(BaseModel):
     height: float | None = None
     allergies: str = ""
     pregnancy: str = ""
+    mother: str = ""
 
     def to_patient(self) -> Patient:
         """Return the domain's patient."""
         name = names.split(self.name) if self.name else PersonName(self.family, self.given, self.middle)
         return Patient(
             name=name,
-            birth_date=self.birth_date,
+            birth_date=None if isinstance(self.birth_date, int) else self.birth_date,
+            birth_year=self.birth_date if isinstance(self.birth_date, int) else None,
             sex=Sex(self.sex),
             **self.model_dump(exclude={"name", "family", "given", "middle", "birth_date", "sex"}),
         )
@@ -130,7 +143,7 @@ def write(visit: Visit) -> dict[str, Any]:
         "patient": {
             "patient_id": order.patient.patient_id,
             "name": str(order.patient.name),
-            "birth_date": order.patient.birth_date.isoformat() if order.patient.birth_date else None,
+            "birth_date": str(order.patient.born) if order.patient.born else None,
             "sex": order.patient.sex,
         },
         "study_instance_uid": order.study_instance_uid,

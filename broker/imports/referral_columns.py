@@ -25,6 +25,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "middle": ("отчество", "middle", "middle name", "patronymic"),
     "birth_date": ("дата рождения", "birth date", "date of birth", "birthdate", "др", "д р", "д рождения", "dob"),
     "sex": ("пол", "sex", "gender"),
+    "mother": ("мать", "mother", "мать новорожденного", "фио матери"),
     "patient_id": ("номер карты", "patient id", "карта", "n карты", "№ карты", "амбулаторная карта"),
     "snils": ("снилс", "snils", "снилс пациента"),
     "policy": ("полис", "policy", "полис омс", "номер полиса", "енп", "омс"),

@@ -14,7 +14,7 @@ from dataclasses import Field, asdict, dataclass, fields, replace
 from datetime import date, datetime, time
 from typing import Any, TypeVar
 
-from broker.domain import validation
+from broker.domain import typed_dates, validation
 from broker.domain.clinic.devices import Device, ProcedureType
 from broker.domain.import_result import Reason
 from broker.domain.orders import Referral, ReferralDraft
@@ -43,6 +43,8 @@ REASONS = {
     "spreadsheet_error": "holds an error of the spreadsheet",
     "not_a_day": "is not a date such as 24.11.2026",
     "not_a_birth_date": "is not a date such as 12.03.1961",
+    "no_birth_date": "is missing: write the year alone, or «неизвестна», where no more is known",
+    "no_given_name": "is missing: write a dash for somebody who has one name only",
     "not_a_time": "is not a time such as 10:00",
     "not_a_start": "is not a date and time such as 24.11.2026 10:00",
     "not_a_sex": "is neither м nor ж",
@@ -100,8 +102,11 @@ def read(
         name = names.split(cells.text("name"))
     if not name.family:
         cells.refuse("family" if "family" in columns else "name", "required")
+    if "given" in columns and not (name.given or names.is_unidentified(name)):
+        cells.refuse("given", "no_given_name")
     start = _start(cells)
-    birth_date = cells.needed("birth_date", _day, "not_a_birth_date")
+    born = cells.needed("birth_date", _born, "not_a_birth_date", "no_birth_date")
+    birth_date, birth_year = born or (None, None)
     sex = cells.needed("sex", lambda raw: _SEXES.get(names.fold(raw).rstrip(".")), "not_a_sex")
     procedure = cells.needed("procedure", lambda raw: _procedure(raw, catalogue), "not_a_procedure")
     stations = cells.needed("station", lambda raw: _stations(raw, catalogue), "not_a_device")
@@ -110,6 +115,8 @@ def read(
         patient=Patient(
             name=name,
             birth_date=birth_date,
+            birth_year=birth_year,
+            mother=cells.text("mother"),
             sex=sex or Sex.OTHER,
             patient_id=cells.text("patient_id"),
             snils=_with_zeros(cells.text("snils"), 11),
@@ -171,11 +178,11 @@ class _Cells:
         label = _label(field, self._columns)
         self.reasons.append(Reason(code, f"{label}: {REASONS[code]}{shown}", label, raw))
 
-    def needed(self, field: str, read: Callable[[str], T | None], code: str) -> T | None:
+    def needed(self, field: str, read: Callable[[str], T | None], code: str, missing: str = "required") -> T | None:
         raw = self.text(field)
         value = read(raw) if raw else None
         if value is None and field not in self.refused:
-            self.refuse(field, code if raw else "required")
+            self.refuse(field, code if raw else missing)
         return value
 
     def one_of(self, field: str, words: Mapping[str, T], otherwise: T) -> T:
@@ -229,6 +236,16 @@ def _day(raw: str) -> date | None:
     except ValueError:
         pass
     return None
+
+
+def _born(raw: str) -> tuple[date | None, int | None] | None:
+    """Return a birth date, or the year alone, or neither where the cell says that it is not known."""
+    if typed_dates.says_unknown(raw):
+        return None, None
+    if year := typed_dates.birth_year(raw):
+        return None, year
+    day = _day(raw)
+    return (day, None) if day else None
 
 
 def _clock(raw: str) -> time | None:

@@ -86,11 +86,11 @@ def merge(
         external_studies=patient_merges.move_external_studies(tx, merged_id, surviving_id),
         present_studies=present_studies,
         replaced_studies=external_studies.take_final_states(tx, merged_id, surviving_id),
-        attributes=_without_old_attributes(tx, before, result),
+        attributes=without_old_attributes(tx, before, result),
     )
-    moved = replace(moved, conflicts=_drop_conflicts(tx, [order.id for order in before], clinic))
+    moved = replace(moved, conflicts=drop_conflicts(tx, [order.id for order in before], clinic))
     patient_merges.set_moved(tx, id, moved)
-    _queue_corrections(tx, before)
+    queue_corrections(tx, before)
     worklist.note_any_change(tx)  # the merged card's number leads to others' orders now
     _audit(tx, actor, AuditAction.PATIENT_MERGE, moved.orders, surviving, merged, fields=sorted(changed))
     tx.notify()
@@ -123,7 +123,7 @@ def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic, *, revision:
     _forget_found_by_lost_number(tx, trail, surviving)
     _restore_attributes(tx, trail)
     _restore_conflicts(tx, trail, [order.id for order in before])
-    _queue_corrections(tx, before)
+    queue_corrections(tx, before)
     merged = cards.get(tx, merged_id)
     assert merged is not None
     worklist.note_any_change(tx)
@@ -165,7 +165,7 @@ def _out_of_force(surviving: Patient, merged: Patient, result: Patient, field: s
     return next((each for each in values if each and each != getattr(result, field)), "")
 
 
-def _without_old_attributes(
+def without_old_attributes(
     tx: Tx, before: Iterable[Order], result: Patient
 ) -> tuple[tuple[int, dict[str, object], dict[str, object]], ...]:
     """Delete what imports said of the patient and is not so any more; return (order, before, after) of what changed."""
@@ -182,7 +182,7 @@ def _without_old_attributes(
 # ---- what was performed ----
 
 
-def _drop_conflicts(tx: Tx, order_ids: Sequence[int], clinic: Clinic) -> tuple[tuple[int, int, str, str], ...]:
+def drop_conflicts(tx: Tx, order_ids: Sequence[int], clinic: Clinic) -> tuple[tuple[int, int, str, str], ...]:
     """Clear the contradictions that there are no more, and let their orders go on; return what was cleared."""
     changed, touched = [], []
     for link in performed_links.links_of_orders(tx, order_ids):
@@ -289,7 +289,7 @@ def _forget_found_by_lost_number(tx: Tx, trail: PatientMerge, before: Patient) -
 # ---- the region, and the trail ----
 
 
-def _queue_corrections(tx: Tx, before: Iterable[Order]) -> None:
+def queue_corrections(tx: Tx, before: Iterable[Order]) -> None:
     """Queue what the region has to learn of orders whose patient is another one now, or another's data."""
     for old in before:
         new = orders.require(tx, old.id)

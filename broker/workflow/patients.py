@@ -11,13 +11,13 @@ from dataclasses import replace
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.errors import Invalid, NotFound, Refused, Stale
-from broker.domain.patients import identity, names, patient_match, patient_merge
+from broker.domain.patients import identity, incomplete, names, patient_match, patient_merge
 from broker.domain.patients.patient_match import NUMBERS, Likeness, PatientMatch
 from broker.domain.patients.people import Patient
 from broker.domain.studies import passthrough
 from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
-from broker.store.tables import audit, orders, patient_merges, patients
+from broker.store.tables import audit, orders, outbox, patient_merges, patients
 from broker.workflow import numbering
 
 # What `identity.difference` says -> reason of a refusal.
@@ -34,11 +34,12 @@ def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None) -
     """
     typed = patients.with_current_number(tx, typed)
     if typed.id is not None:
-        known, is_former = _chosen(tx, typed), False
+        known, is_former = chosen(tx, typed), False
     else:
         found = _found(tx, typed, other_than)
         if found is None:
-            return _add(tx, typed)
+            number = typed.patient_id or numbering.patient_id(tx)
+            return _add(tx, replace(typed, patient_id=number, name=incomplete.numbered(typed.name, number)))
         known, is_former = found
     if is_former:
         former = patient_merges.former_data(tx, [known.stored_id])[known.stored_id]
@@ -48,6 +49,7 @@ def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None) -
     if merged != known:
         patients.update(tx, known.stored_id, merged)
         orders.forget(tx, known.stored_id, passthrough.outdated_by_patient(known, merged))
+        outbox.resume_patient(tx, known.stored_id)
     return merged
 
 
@@ -80,10 +82,12 @@ def save_imported(tx: Tx, imported: Patient, current: Patient | None, actor: Act
     patients.update(tx, known.stored_id, filled)
     changed = patient_merge.changes(known, filled)
     audit.write(tx, actor, AuditAction.PATIENT_AMEND, patient=known.patient_id, changed=changed)
+    outbox.resume_patient(tx, known.stored_id)
     return replace(filled, revision=known.revision + 1)
 
 
-def _chosen(tx: Tx, typed: Patient) -> Patient:
+def chosen(tx: Tx, typed: Patient) -> Patient:
+    """Return the stored patient who was chosen; raise as `save` does."""
     known = patients.get(tx, typed.stored_id)
     if known is None:
         raise NotFound(f"patient {typed.id}")

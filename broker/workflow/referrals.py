@@ -23,7 +23,7 @@ from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, ReferralDraft, ScheduledStep, StepState
 from broker.domain.patients import confirmation, identifiers, names
 from broker.domain.patients.confirmation import Confirmation
-from broker.domain.patients.people import PersonName
+from broker.domain.patients.people import Patient, PersonName
 from broker.domain.studies import passthrough
 from broker.domain.studies.performed import PerformedStep
 from broker.security.permissions import Permission, permit
@@ -334,21 +334,27 @@ def _sent_fields(order: Order) -> tuple[object, ...]:
 
 def normalise(draft: ReferralDraft) -> ReferralDraft:
     """Return a draft as it is stored: single blanks, numbers as digits, ICD-10 codes in capitals, whole minutes."""
-    patient = draft.patient
     return replace(
         draft,
-        patient=replace(
-            patient,
-            name=_tidy_name(patient.name),
-            snils=identifiers.digits(patient.snils),
-            policy=identifiers.digits(patient.policy),
-            phone=names.tidy(patient.phone),
-            allergies=names.tidy(patient.allergies),
-            pregnancy=names.tidy(patient.pregnancy),
-        ),
+        patient=normalise_patient(draft.patient),
         station_ae_titles=tuple(dict.fromkeys(title.strip() for title in draft.station_ae_titles if title.strip())),
         start=draft.start.replace(second=0, microsecond=0),
         **_tidy_fields(draft),
+    )
+
+
+def normalise_patient(patient: Patient) -> Patient:
+    """Return a patient as it is stored: single blanks, numbers as digits, no dash in the place of a name."""
+    return replace(
+        patient,
+        name=PersonName(*map(names.stated, (patient.name.family, patient.name.given, patient.name.middle))),
+        birth_year=None if patient.birth_date else patient.birth_year,
+        snils=identifiers.digits(patient.snils),
+        policy=identifiers.digits(patient.policy),
+        phone=names.tidy(patient.phone),
+        allergies=names.tidy(patient.allergies),
+        pregnancy=names.tidy(patient.pregnancy),
+        mother=names.tidy(patient.mother),
     )
 
 

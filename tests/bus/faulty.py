@@ -43,14 +43,21 @@ def with_value(path: str, value: Any) -> Callable[[Resource], None]:
 TOMORROW = str(TODAY + timedelta(days=1))
 
 
-ORDER_FAULTS = [
+# The region's patient index insists on these; a clinic examines people of whom they are not known.
+UNKNOWN_PEOPLE = [
     (without("Patient.birthDate"), "birthDate"),
+    (with_value("Patient.birthDate", "1961"), "birthDate"),
+    (with_value("Patient.name", [{"family": "Сухарто"}]), "name[0].given"),
+]
+EMPTY_GIVEN = (with_value("Patient.name.0.given", []), "name[0].given")
+ORDER_FAULTS = [
+    *UNKNOWN_PEOPLE,
+    EMPTY_GIVEN,
     (with_value("Patient.birthDate", "1900-01-01"), "birthDate"),
     (with_value("Patient.birthDate", TOMORROW), "birthDate"),
     (with_value("Patient.birthDate", "2026-02-30"), "birthDate"),
     (with_value("Patient.name.0.family", ""), "name[0].family"),
     (with_value("Patient.name.0.family", "  "), "name[0].family"),
-    (with_value("Patient.name.0.given", []), "name[0].given"),
     (with_value("Patient.name.0.given", [""]), "name[0].given[0]"),
     (with_value("Patient.name", {"family": "Иванов"}), "name"),
     (with_value("Patient.gender", "женский"), "gender"),

@@ -58,6 +58,7 @@ def person(patient: Patient = KUZNETSOVA, standing: str = "", id: str = "p1") ->
         (replace(BARE, snils="11223344594"), None),
         (replace(BARE, snils="00000000000"), None),
         (replace(BARE, birth_date=None), None),
+        (replace(BARE, name=PersonName("Кузнецова", "новорождённая")), None),  # the region knows no such name
         (replace(BARE, birth_date=date(1900, 1, 1)), None),
         (replace(BARE, birth_date=date(2027, 1, 1)), None),
         (replace(BARE, name=PersonName("Кузнецова")), None),

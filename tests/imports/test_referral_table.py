@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
@@ -16,7 +17,7 @@ from openpyxl import Workbook
 from broker.domain.clinic.default_procedures import PROCEDURES
 from broker.domain.orders import Priority, ReferralDraft
 from broker.domain.patients.people import PersonName, Sex
-from broker.imports import referral_columns, referral_row, spreadsheet
+from broker.imports import order_json, referral_columns, referral_row, spreadsheet
 from broker.imports.referral_columns import ReferralTable
 from broker.imports.referral_import import ReferralImport
 from broker.imports.referral_row import Catalogue
@@ -249,6 +250,10 @@ def test_random_bytes_are_refused_and_nothing_else_happens(data: bytes) -> None:
         ({"Дата_рождения": "31.02.1961"}, "«Дата рождения»: is not a date such as 12.03.1961 (found «31.02.1961»)"),
         ({"Дата_рождения": "12.03.61"}, "«Дата рождения»: is not a date such as 12.03.1961 (found «12.03.61»)"),
         ({"Дата_рождения": "03/12/1961"}, "«Дата рождения»: is not a date such as 12.03.1961 (found «03/12/1961»)"),
+        (
+            {"Дата_рождения": ""},
+            "«Дата рождения»: is missing: write the year alone, or «неизвестна», where no more is known",
+        ),
         ({"Пол": "х"}, "«Пол»: is neither м nor ж (found «х»)"),
         ({"Исследование": "Рентген"}, "«Исследование»: is not in the directory (found «Рентген»)"),
         ({"Аппарат": "КТ"}, "«Аппарат»: is not a registered device (found «КТ»)"),
@@ -325,3 +330,59 @@ def test_the_use_cases_problems_are_reported_in_the_tables_words() -> None:
         "«Аппарат»: does another kind of examination",
         "снилс: belongs to another patient here",
     ]
+
+
+# ---- people who are not fully known ----
+
+
+@pytest.mark.parametrize(
+    ("name", "born", "patient"),
+    [
+        ("Сухарто", "12.03.1961", (PersonName("Сухарто"), date(1961, 3, 12))),
+        ("Сухарто —", "12.03.1961", (PersonName("Сухарто"), date(1961, 3, 12))),
+        ("'т Хоофт Герард", "1961", (PersonName("'т Хоофт", "Герард"), 1961)),
+        ("Ким Анна", "1961 г. р.", (PersonName("Ким", "Анна"), 1961)),
+        ("Ким Анна", "неизвестна", (PersonName("Ким", "Анна"), None)),
+        ("Ким Анна", "-", (PersonName("Ким", "Анна"), None)),
+        ("Неизвестный №3", "нет", (PersonName("Неизвестный", "№3"), None)),
+        ("Иванова новорождённая", "01.11.2026", (PersonName("Иванова", "новорождённая"), date(2026, 11, 1))),
+    ],
+)
+def test_somebody_who_is_not_fully_known_is_registered(
+    store: Store, name: str, born: str, patient: tuple[PersonName, date | int | None]
+) -> None:
+    data = csv((name, born, *PLAIN[2:], "Иванова Мария"), header=(*HEADER, "Мать"))
+    order = store.write(referrals.register, only(data), REGISTRAR, CLINIC)
+    assert (order.patient.name, order.patient.born) == patient
+    assert order.patient.mother == "Иванова Мария"
+
+
+def test_an_empty_cell_for_the_given_name_may_have_been_forgotten() -> None:
+    header = ("Фамилия", "Имя", *HEADER[1:])
+
+    def of(given: str) -> list[str]:
+        table = referral_columns.read(csv(("Сухарто", given, *PLAIN[1:]), header=header))
+        return [each.text for each in referral_row.read(table.rows[0], table.columns, CATALOGUE, TODAY)[1]]
+
+    assert of("") == ["«Имя»: is missing: write a dash for somebody who has one name only"]
+    assert of("-") == of("Хаджи") == []
+
+
+@pytest.mark.parametrize(
+    ("written", "born"), [("1961-03-12", date(1961, 3, 12)), ("1961", 1961), (1961, 1961), (None, None)]
+)
+def test_json_says_as_much_of_a_birth_date_as_is_known(written: object, born: date | int | None) -> None:
+    [draft] = order_json.read(as_json(written))
+    assert (draft.patient.name, draft.patient.born) == (PersonName("Сухарто"), born)
+
+
+@pytest.mark.parametrize("written", ["12.03.1961", 12, "", 1961.5, True])
+def test_json_with_another_birth_date_is_refused(written: object) -> None:
+    with pytest.raises(order_json.BadJson, match="must be a date such as 1961-03-12, a year, or null"):
+        order_json.read(as_json(written))
+
+
+def as_json(birth_date: object) -> bytes:
+    person = {"name": "Сухарто", "birth_date": birth_date, "sex": "M"}
+    stated = {"patient": person, "procedure": "WLB-KNEE", "stations": ["XRAY_14"], "start": "2026-11-25T10:00"}
+    return json.dumps(stated).encode()

@@ -14,7 +14,7 @@ from broker.domain.clinic.default_procedures import PROCEDURES
 from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
 from broker.domain.incoming import ArrivalKind, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.orders import BusRole, Order, OrderState, Priority
-from broker.domain.patients.people import PersonName
+from broker.domain.patients.people import NO_NAME, Patient, PersonName
 from broker.domain.studies.performed import StepReference
 from broker.store.database import Store
 from broker.store.queries import inbox
@@ -154,7 +154,7 @@ def test_a_rule_puts_a_referral_onto_the_worklist_for_the_day_of_its_arrival(sto
         ({}, {"CT": "XRAY_14"}, {}),
         ({"procedure_name": "Нечто", "procedure_code": "1"}, STRAIGHT, {}),
         ({"problems": {"birth_date": "required"}}, STRAIGHT, {"birth_date": "required"}),
-        ({"patient": replace(KUZNETSOVA, birth_date=None)}, STRAIGHT, {"birth_date": "required"}),
+        ({"patient": replace(KUZNETSOVA, name=NO_NAME)}, STRAIGHT, {"family": "required"}),
     ],
 )
 def test_what_a_rule_does_not_fit_waits_for_a_person(
@@ -164,6 +164,22 @@ def test_what_a_rule_does_not_fit_waits_for_a_person(
     [known] = waiting(store)
     assert known.problems == problems
     assert rows(store, "SELECT * FROM orders") == []
+
+
+@pytest.mark.parametrize(
+    "patient",
+    [
+        replace(KUZNETSOVA, birth_date=None),
+        replace(KUZNETSOVA, birth_date=None, birth_year=1961),
+        replace(KUZNETSOVA, name=PersonName("Сухарто")),
+        replace(KUZNETSOVA, name=PersonName("Неизвестный", "№3"), birth_date=None, snils="", policy=""),
+    ],
+)
+def test_who_is_not_fully_known_stands_on_the_worklist_at_once(store: Store, patient: Patient) -> None:
+    assert take(store, replace(KNEE, patient=patient), **STRAIGHT) is ReceiveOutcome.ORDERED
+    with store.read() as reader:
+        [order] = orders.get_many(reader, [row["id"] for row in rows(store, "SELECT id FROM orders")])
+    assert (order.patient.name, order.patient.born) == (patient.name, patient.born)
 
 
 def test_a_rule_never_makes_one_patient_another(store: Store) -> None:

@@ -108,7 +108,6 @@ def test_all_wrong_fields_are_named_at_once_and_nothing_is_written(store: Store)
         store.write(referrals.register, wrong, REGISTRAR, CLINIC)
     assert raised.value.problems == {
         "family": "required",
-        "given": "required",
         "snils": "check_digit",
         "policy": "length",
         "procedure": "unknown",

@@ -228,12 +228,10 @@ def test_without_a_patient_id_name_birth_date_and_sex_identify_the_patient(store
     assert order_of(store, again).patient.id == stranger.id  # the same file means the same person
 
 
-def test_a_referral_needs_the_date_of_birth_that_an_import_could_do_without(store: Store) -> None:
+def test_a_referral_fills_in_the_date_of_birth_that_an_import_did_not_have(store: Store) -> None:
     order = order_of(store, take(store, item(patient=replace(SIDOROVA, birth_date=None))))
-    for_us = draft(patient=order.patient)
-    with pytest.raises(Invalid) as raised:
-        store.write(referrals.register, for_us, REGISTRAR, CLINIC)
-    assert raised.value.problems == {"birth_date": "required"}
+    for_us = store.write(referrals.register, draft(patient=order.patient), REGISTRAR, CLINIC)
+    assert (for_us.patient.id, for_us.patient.birth_date) == (order.patient.id, None)
     known = store.write(referrals.register, draft(patient=replace(SIDOROVA, id=None)), REGISTRAR, CLINIC).patient
     assert (known.id, known.birth_date) == (order.patient.id, SIDOROVA.birth_date)
 

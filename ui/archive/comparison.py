@@ -63,7 +63,7 @@ def compared_rows(
         ),
         ComparedRow(
             "Дата рождения",
-            words.born(patient.birth_date),
+            words.born(patient.born),
             _date(study.birth_date),
             *_birth_date(patient, study, against),
         ),
@@ -139,8 +139,10 @@ def _verdict(
 
 
 def _birth_date(patient: Patient, study: ArchiveStudy, against: list[str]) -> tuple[str, bool | None]:
-    if not study.birth_date or patient.birth_date is None:
+    if not study.birth_date or patient.born is None:
         return "не указана", None
+    if patient.birth_date is None and "patient_birth_date" not in against:
+        return "у нас только год", None
     return ("другая", False) if "patient_birth_date" in against else ("совпала", True)
 
 

@@ -14,10 +14,11 @@ from broker.domain.studies.performed import WRONG_ENTRY
 from broker.store.queries import inbox
 from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
+from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.refused_imports import RefusedSummary
 from broker.store.queries.unreferred_studies import OfferedStudy
 from ui.board.layout import BoardDay
-from ui.text import archive, bus, refused, words
+from ui.text import archive, bus, patient_cards, refused, words
 
 MAX_NAME = 64  # characters of a name as a device sent it
 
@@ -52,6 +53,9 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
     for message in day.needs_attention:
         amendable = amend and message.state is not None and allowed(message.state, Event.AMEND)
         number, page = message.accession_number, f"/exchange/out/{message.row.seq}"
+        if bus.is_incomplete(message.row.reason):
+            found.append(_incomplete(message, amend))
+            continue
         found.append(
             AttentionItem(
                 key=("needs_attention", message.row.seq),
@@ -77,6 +81,17 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
                 )
             )
     return found
+
+
+def _incomplete(message: OutboundLine, amend: bool) -> AttentionItem:
+    number = message.accession_number
+    return AttentionItem(
+        key=("needs_attention", message.row.seq),
+        title=bus.INCOMPLETE,
+        why=f"{message.patient}, {number}: {bus.bus_reason(message.row.reason)}.",
+        act="Дополнить" if amend else "Открыть",
+        path=patient_cards.correction_address(message.patient_id) if amend else f"/order/{number}",
+    )
 
 
 def _unlinked(each: UnlinkedStep, on: date, zone: tzinfo) -> AttentionItem:

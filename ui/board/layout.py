@@ -291,7 +291,7 @@ def _visit_row(day: BoardDay, visit: Visit, now: datetime, zone: tzinfo) -> Visi
         number=order.accession_number,
         at=f"{visit.start:%H:%M}",
         name=names.short(patient.name),
-        full=f"{patient.name}, {words.born(patient.birth_date)}. {words.procedure(order)}. {order.accession_number}",
+        full=f"{patient.name}, {words.born(patient.born)}. {words.procedure(order)}. {order.accession_number}",
         what=words.short_procedure(order),
         urgent=order.priority is Priority.URGENT and order.state not in OVER,
         state=words.visit_state(visit),

@@ -77,7 +77,7 @@ class LinkDialog:
         patient = visit.order.patient
         with ui.element("button").classes("choice").props("type=button role=radio aria-checked=false") as choice:
             text("span", f"{visit.start:%H:%M}", "time")
-            text("span", f"{names.short(patient.name)}, {words.born(patient.birth_date)}", "name cut")
+            text("span", f"{names.short(patient.name)}, {words.born(patient.born)}", "name cut")
             text("span", words.procedure(visit.order), "what cut")
             theme.state_chip(words.visit_state(visit))
         return choice.on("click", lambda: self._compare(visit))
@@ -105,7 +105,7 @@ class LinkDialog:
         self._warning.set_visibility(bool(self._contradicts))
         self._warning.set_text(
             f"Не сходится {words.contradictions(self._contradicts)}: на аппарате {_reported(step)}, в направлении"
-            f" {patient.name}, {_SEXES[patient.sex]}, {words.born(patient.birth_date)}, номер {patient.patient_id}."
+            f" {patient.name}, {_SEXES[patient.sex]}, {words.born(patient.born)}, номер {patient.patient_id}."
             " Связывайте, только если уверены, что это один человек."
         )
         sure = "Это один человек, связать" if self._contradicts else "Связать"

@@ -7,7 +7,8 @@ from typing import Any
 
 from nicegui import ui
 
-from broker.domain.orders import Order
+from broker.domain.orders import BusRole, Order
+from broker.domain.patients.incomplete import missing
 from ui.desk.modes import FormMode, IncomingMode
 from ui.desk.referral.field_values import ReferralOptions
 from ui.services import Services
@@ -104,6 +105,8 @@ class ActionBar:
             with ui.element("div").classes("cut"):
                 text("div", str(order.patient.name), "cut")
                 text("div", f"Сохранено. {self._where(order)}", "muted small cut")
+                if order.bus_role is BusRole.PLACER and missing(order.patient):
+                    text("div", "На шину уйдёт, когда дополните карту пациента", "muted small cut")
         ui.element("div").classes("spring")
         theme.button("Открыть", lambda: ui.navigate.to(f"/order/{number}"))
         label = theme.button("Печать этикетки", kind="primary", icon="print", key="Ctrl+Enter")

@@ -6,7 +6,7 @@ It parses the fields, calls one use case and shows the result. What was typed is
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -30,7 +30,7 @@ from ui.desk.actions import ActionBar
 from ui.desk.decline_dialog import DeclineDialog
 from ui.desk.history import PatientHistory
 from ui.desk.modes import AmendMode, FormMode, IncomingMode
-from ui.desk.patient_search import PatientSearch
+from ui.desk.patient_search import PatientSearch, suggest_mothers
 from ui.desk.referral.field_values import PATIENT, ReferralOptions
 from ui.desk.referral.form import ReferralForm
 from ui.desk.referral.suggestions import DirectorySuggestions
@@ -49,6 +49,7 @@ from ui.widgets.theme import text
 FORM = "referral"  # the draft's name
 LATE = timedelta(minutes=10)  # a time that passed longer ago today is taken for a typing error
 _IDENTIFYING = frozenset({"family", "given", "middle", "birth_date", "sex", "snils", "policy"})
+_NOT_FULLY_KNOWN = (("Неизвестный", ReferralForm.fill_unidentified), ("Новорождённый", ReferralForm.fill_newborn))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,10 @@ class DeskForm:
             text("h2", "Пациент")
             self.who = text("span", "", "muted small")
             ui.element("div").classes("spring")
+            if not self.mode.patient_is_fixed:
+                for word, fill in _NOT_FULLY_KNOWN:
+                    begin = text("button", word, "quick").props("type=button")
+                    begin.on("click", lambda fill=fill: self._begin(fill))
             self.card_link = ui.link("Карта пациента", "", new_tab=True).classes("small")
             self.card_link.set_visibility(False)
         with ui.element("div").classes("form"):
@@ -130,9 +135,16 @@ class DeskForm:
                 with ui.element("div").classes("field combo"):
                     self.search = PatientSearch(self.services, self.take_patient, autofocus=self.mode.new).field
             self.form.draw_patient()
+            suggest_mothers(self.services, self.form)
         self.similar = SimilarPatients(self.take_similar, self.begin_new)
         self.region = RegionOffer(self.services, self.actor, self.form, self.go_on)
         self.form.draw_rare()
+
+    def _begin(self, fill: Callable[[ReferralForm], None]) -> None:
+        """Begin with somebody who is not fully known."""
+        self.similar.forget()
+        fill(self.form)
+        self._show_who()
 
     # ---- the patient ----
 
@@ -195,10 +207,11 @@ class DeskForm:
         generation, services = self.generation, self.services
         on = self.form.day() or services.today()
         patient = self.form.parser(services.now()).patient()
+        half_typed = not self.form.fields["birth_date"].value  # that the date is unknown was not said
         if self.form.procedure() or self.device is None:
             self.device = self.form.device()
         device = self.device
-        seen = await read_as_viewer(services, lambda reader: self._read(reader, on, device, patient))
+        seen = await read_as_viewer(services, lambda reader: self._read(reader, on, device, patient, half_typed))
         if self.bar.is_gone:
             return True
         if generation != self.generation:
@@ -220,12 +233,13 @@ class DeskForm:
         self.advise_time()
         return True
 
-    def _read(self, reader: Reader, on: date, device: Device | None, typed: Patient) -> DeskData:
+    def _read(self, reader: Reader, on: date, device: Device | None, typed: Patient, half_typed: bool) -> DeskData:
         services = self.services
         midnight = datetime.combine(services.today(), time(), services.clinic.zone).astimezone(UTC)
         # Also a patient who was typed, not chosen: saving would find the same one.
         found = desk.match_described(reader, typed)
-        if self.mode.patient_is_fixed and typed.id is None:
+        too_early = half_typed and found.likeness is Likeness.SIMILAR
+        if too_early or (self.mode.patient_is_fixed and typed.id is None):
             found = PatientMatch(Likeness.NO_MATCH)
         patient = None if found.former else found.patient  # what a card was before is no answer yet
         return DeskData(
@@ -243,7 +257,7 @@ class DeskForm:
         if request and known not in (None, self.requested) and request(known) is not False:
             self.requested = known
         # While it is not known who it is, neither another patient's studies are shown nor «У нас ничего».
-        somebody = bool(typed.name.family and typed.birth_date) and not self.similar.needs_answer()
+        somebody = bool(typed.name.family and typed.born) and not self.similar.needs_answer()
         self.sidebar.history.show(earlier, somebody, bool(typed.snils or typed.policy))
         procedure = self.form.procedure()
         found: list[PriorStudy] = []

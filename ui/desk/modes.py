@@ -117,6 +117,10 @@ class AmendMode(FormMode):
     patient_is_fixed = True
     asks_region = False
 
+    @property
+    def corrects_patient(self) -> bool:
+        return not names.identifies(self.card.order.patient.name)  # it has turned out who this is
+
     def may_be_past(self, start: datetime) -> bool:
         return self.card.order.steps[0].starts_at(start)  # a correction may keep the day of a past study
 

@@ -1,4 +1,4 @@
-"""The search above the form: a name, a number or a barcode finds a patient, or begins a new one."""
+"""The search above the form: a name, a number or a barcode finds a patient, or begins a new one; and a mother's."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 
 from nicegui import ui
 
-from broker.domain.patients.people import Patient
+from broker.domain.patients.people import Patient, Sex
 from broker.store.queries.patients import patient_search
+from ui.desk.referral.form import ReferralForm
 from ui.live import read_as_viewer
 from ui.services import Services
 from ui.widgets import theme
@@ -35,7 +36,7 @@ class PatientSearch:
         Autocomplete(
             self.field,
             self._find,
-            lambda patient: theme.patient_line(str(patient.name), patient.birth_date, services.today()),
+            lambda patient: theme.patient_line(str(patient.name), patient.born, services.today()),
             take,
             name="patient",
             at_most=SHOWN,
@@ -47,3 +48,30 @@ class PatientSearch:
     async def _find(self, typed: str) -> list[Patient]:
         found = await read_as_viewer(self._services, lambda reader: patient_search.search(reader, typed, SHOWN + 1))
         return found.patients
+
+
+def suggest_mothers(services: Services, form: ReferralForm) -> None:
+    """Offer known patients as the mother of a newborn; one who is not known is typed."""
+    field = form.fields["mother"]
+    field.box.classes("combo")
+
+    async def find(typed: str) -> list[Patient]:
+        found = await read_as_viewer(services, lambda reader: patient_search.search(reader, typed, SHOWN + 1))
+        return [each for each in found.patients if each.sex is not Sex.MALE]
+
+    async def take(mother: Patient | None, typed: str) -> None:
+        form.fill_newborn(mother, typed)
+
+    with field.box:
+        Autocomplete(
+            field,
+            find,
+            lambda each: theme.patient_line(str(each.name), each.born, services.today()),
+            take,
+            name="mother",
+            at_most=SHOWN,
+            eager=True,
+            no_match="Карты нет. Мать:",
+            other="Другая, карты нет:",
+            filling=lambda: form.filling,
+        )

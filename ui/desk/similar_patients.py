@@ -33,6 +33,8 @@ _WHY = {
     Similarity.SEX: "имя и дата те же, пол другой или не указан",
     Similarity.FAMILY: "другая фамилия, остальное то же",
     Similarity.DATE: "имя то же, день или месяц рождения другие",
+    Similarity.PART_OF_DATE: "имя то же, дата рождения известна не вся",
+    Similarity.NEWBORN: "новорождённый той же фамилии, дата та же",
 }
 _NUMBERS = {"snils": "тот же СНИЛС", "policy": "тот же полис", "patient_id": "тот же номер карты"}
 _DIFFERENCES = {
@@ -108,7 +110,7 @@ class SimilarPatients:
         if typed is None:
             return ()
         shown = tuple(each.id for each in self._found.patients)
-        return str(typed.name), typed.birth_date, typed.snils, typed.policy, shown
+        return str(typed.name), typed.born, typed.snils, typed.policy, shown
 
     def _reason(self, known: Patient) -> str:
         typed = self._typed
@@ -146,7 +148,7 @@ class SimilarPatients:
         with one:
             with text("span", ""):
                 text("b", str(known.name))
-                text("span", f", {words.born(known.birth_date)}", "muted")
+                text("span", f", {words.born(known.born)}", "muted")
             text("span", f"{numbers(known)}; {reason}", "muted small")
             text("kbd", f"Alt+{number}", "key")
 
@@ -182,4 +184,6 @@ def why(known: Patient, typed: Patient, found: PatientMatch) -> str:
     reason = patient_match.similarity(known, typed)
     if reason is Similarity.MIDDLE:
         return "отчество полное, дата та же" if known.name.middle else "у нас без отчества, дата та же"
+    if reason is Similarity.GIVEN:
+        return "имя полное, фамилия и дата те же" if known.name.given else "у нас без имени, фамилия и дата те же"
     return _WHY[reason] if reason else ""

@@ -45,6 +45,8 @@ def sent_outcome(message: OutboundLine) -> tuple[str, str, str]:
     match row.state:
         case OutboxState.DELIVERED:
             return "check", "green", f"Принято с {row.attempts}-й попытки" if row.attempts > 1 else "Принято"
+        case OutboxState.NEEDS_ATTENTION if bus.is_incomplete(row.reason):
+            return "schedule", "amber", f"Ждёт: {bus.bus_reason(row.reason)}"
         case OutboxState.NEEDS_ATTENTION:
             return "error", "red", bus.bus_reason(row.reason)
         case OutboxState.UNSUPPORTED:

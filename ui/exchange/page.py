@@ -21,7 +21,7 @@ from ui.exchange import ledger
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest
 from ui.services import Services
-from ui.text import bus, words
+from ui.text import bus, patient_cards, words
 from ui.widgets import theme
 from ui.widgets.keyed_list import KeyedList, redraw_row
 from ui.widgets.memo import Memo
@@ -103,6 +103,7 @@ class AttentionRow:
     what: str
     why: str
     amendable: bool
+    card: str = ""  # address on which the patient's card is completed, where that is what is needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,7 @@ class ExchangePage:
                 text("p", status.todo, "muted todo")
 
     def _refused(self, message: OutboundLine) -> AttentionRow:
+        incomplete = bus.is_incomplete(message.row.reason)
         written = words.moment(message.row.created_at, self._zone, self._services.today())
         return AttentionRow(
             path=f"/exchange/out/{message.row.seq}",
@@ -201,7 +203,10 @@ class ExchangePage:
             seq=message.row.seq,
             what=f"{bus.MESSAGES[message.row.kind]}: {message.patient}, записано {written}",
             why=bus.bus_reason(message.row.reason),
-            amendable=self._amends and message.state is not None and allowed(message.state, Event.AMEND),
+            amendable=(
+                self._amends and not incomplete and message.state is not None and allowed(message.state, Event.AMEND)
+            ),
+            card=patient_cards.correction_address(message.patient_id) if self._amends and incomplete else "",
         )
 
     def _unread_row(self, item: ArrivalRecord) -> AttentionRow:
@@ -226,8 +231,10 @@ class ExchangePage:
         with ui.element("div").classes("acts"):
             if needs_attention.amendable:
                 ui.link("Исправить", f"/desk?order={needs_attention.number}").classes("btn btn-small")
+            if needs_attention.card:
+                ui.link("Дополнить карту", needs_attention.card).classes("btn btn-small")
             ui.link("Посмотреть", needs_attention.path).classes("btn btn-small")
-            if self._resends and needs_attention.seq:
+            if self._resends and needs_attention.seq and not needs_attention.card:
                 theme.button("Отправить снова", lambda: self._resend(needs_attention), small=True)
 
     async def _resend(self, needs_attention: AttentionRow) -> None:

@@ -209,7 +209,7 @@ def _waiting(each: IncomingReferral, clinic: str, now: datetime, today: date) ->
         id=each.stored_id,
         urgent=each.priority is Priority.URGENT,
         who=str(each.patient.name) or "имя неизвестно",
-        born=theme.born_and_age(each.patient.birth_date, today),
+        born=theme.born_and_age(each.patient.born, today),
         what=each.procedure_name or "что делать, не сказано",
         clinic=clinic,
         since=f"ждёт {since}" if since else "",

@@ -49,7 +49,7 @@ def draw(order: Order) -> str:
     start = order.steps[0].start
     return (
         f'<main class="label"><b>{escape(str(order.patient.name))}</b>'
-        f"<p>{words.born(order.patient.birth_date)}, запись {start:%d.%m.%Y %H:%M}</p>"
+        f"<p>{words.born(order.patient.born)}, запись {start:%d.%m.%Y %H:%M}</p>"
         f"<p>{escape(words.procedure(order))}</p>"
         f'{bars(order.accession_number)}<p class="code">{escape(order.accession_number)}</p></main>'
     )

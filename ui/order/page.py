@@ -134,7 +134,7 @@ class OrderPage:
         card, order = found.card, found.card.order
         today = self._services.today()
         patient = order.patient
-        self._title.show((patient, today), lambda: theme.patient_line(str(patient.name), patient.birth_date, today))
+        self._title.show((patient, today), lambda: theme.patient_line(str(patient.name), patient.born, today))
         reported = (
             card.seen_at,
             card.bus,
@@ -148,7 +148,14 @@ class OrderPage:
         facts = (order, *reported, card.discrepancies, card.holding, card.images_missing, today)
         self._facts.show(facts, self._draw_facts)
         self._wires.show(facts, self._draw_wires)
-        actions = (order.state, card.bus, card.uncorrected, card.report and card.report.state, bool(card.performed))
+        actions = (
+            order.state,
+            card.bus,
+            card.attention_reason,
+            card.uncorrected,
+            card.report and card.report.state,
+            bool(card.performed),
+        )
         self._actions.show(actions, self._draw_actions)
         self._lines.show(timeline.entries(card, found.devices, self._services.clinic.zone, today))
 
@@ -158,7 +165,10 @@ class OrderPage:
         card, number = self._found.card, self._found.card.order.accession_number
         if self._may(Permission.AMEND) and allowed(card.order.state, Event.AMEND):
             ui.link("Изменить", f"/desk?order={number}").classes("btn")
-        if card.bus == "needs_attention" and self._may(Permission.RESEND):
+        incomplete = bus.is_incomplete(card.attention_reason)
+        if incomplete and self._may(Permission.AMEND):
+            ui.link("Дополнить карту", patient_cards.correction_address(card.order.patient.patient_id)).classes("btn")
+        elif card.bus == "needs_attention" and not incomplete and self._may(Permission.RESEND):
             theme.button("Отправить снова", self._resend, icon="sync")
         if self._may(Permission.REPORT) and card.performed:
             signed = card.report and card.report.state is ReportState.SIGNED
@@ -287,8 +297,9 @@ class OrderPage:
                 if card.report_doubt:
                     theme.state_chip("attention", "Проверьте протокол")
                 if card.bus == "needs_attention":
+                    chip = bus.INCOMPLETE if bus.is_incomplete(card.attention_reason) else "Шина не приняла"
                     not_seen = card.attention_reason == IMAGES_NOT_SEEN
-                    theme.state_chip("attention", bus.IMAGES_NOT_REPORTED if not_seen else "Шина не приняла")
+                    theme.state_chip("attention", bus.IMAGES_NOT_REPORTED if not_seen else chip)
                 elif card.bus == "pending":
                     text("span", "ждёт отправки на шину", "muted small")
                 elif card.bus == "delivered":
@@ -429,6 +440,7 @@ def _visit(card: Card) -> Visit:
 
 def _patient(patient: Patient) -> list[tuple[str, str]]:
     rare = [
+        ("Мать", patient.mother),
         ("Вес", f"{patient.weight:g} кг".replace(".", ",") if patient.weight else ""),
         ("Рост", f"{patient.height:g} см".replace(".", ",") if patient.height else ""),
         ("Аллергия", patient.allergies),

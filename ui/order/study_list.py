@@ -137,7 +137,7 @@ def _row(visit: Visit, today: date, device_names: Mapping[str, str]) -> dict[str
         if on == today
         else f"{words.day(on, today)} {visit.start:%H:%M}",
         "patient": str(patient.name),
-        "born": f" {theme.born_and_age(patient.birth_date, today)}",
+        "born": f" {theme.born_and_age(patient.born, today)}",
         "what": words.procedure(order),
         "device": ", ".join(device_names.get(ae_title, ae_title) for ae_title in visit.station_ae_titles),
         "number": order.accession_number,

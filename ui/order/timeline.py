@@ -85,7 +85,7 @@ def _line(
     state, who = _STATES.get(event.what, "waiting"), _who(event)
     step = steps.get(str(details.get("sop_instance_uid", "")))
     shown, evidence_name = "", ""
-    if event.what == AuditAction.AMEND:
+    if event.what in (AuditAction.AMEND, AuditAction.PATIENT_AMEND):
         what = ". ".join(changes(details.get("changed", {}), device_places)) or what
     elif event.what == AuditAction.IMAGES_ADDED:
         what += f": было {details.get('before')}, стало {details.get('images')}"
@@ -108,9 +108,13 @@ def _line(
         what += f": {bus.bus_reason(details.get('reason', ''))}"
         who = "Обмен с шиной"
     elif event.what in ("delivered", "retry", "needs_attention"):
-        what = f"Шина {_TAKEN[event.what]} {bus.MESSAGES_TAKEN[OutboxKind(details['kind'])]}"
+        reason = str(details.get("reason", ""))
+        if bus.is_incomplete(reason):
+            what = f"{bus.MESSAGES[OutboxKind(details['kind'])]} ждёт данных пациента"
+        else:
+            what = f"Шина {_TAKEN[event.what]} {bus.MESSAGES_TAKEN[OutboxKind(details['kind'])]}"
         if event.what != "delivered":
-            what += f": {bus.bus_reason(details.get('reason', ''))}"
+            what += f": {bus.bus_reason(reason)}"
         if times > 1:
             what += f" ({words.plural(times, 'попытка', 'попытки', 'попыток')} подряд)"
         shown, evidence_name, who = event.evidence, "Ответ шины", "Обмен с шиной"

@@ -74,6 +74,7 @@ class PatientPage:
         self._services, self._number, self._found = services, number, found
         self._merges = permissions.may(actor, Permission.MERGE)
         self._registers = permissions.may(actor, Permission.REGISTER)
+        self._corrects = permissions.may(actor, Permission.AMEND)
         self._banner = Memo(ui.element("div"))
         with ui.element("div").classes("page-head card-head"):
             self._title = Memo(ui.element("h1"))
@@ -112,7 +113,7 @@ class PatientPage:
         self._found = found
         patient, today = found.patient, self._services.today()
         self._banner.show((found.former, today), self._draw_banner)
-        self._title.show((patient, today), lambda: theme.patient_line(str(patient.name), patient.birth_date, today))
+        self._title.show((patient, today), lambda: theme.patient_line(str(patient.name), patient.born, today))
         self._sex.set_text(_SEX_WORDS.get(patient.sex, ""))
         self._actions.show(patient.patient_id, self._draw_actions)
         self._facts.show((patient, found.former, found.similar, today), self._draw_facts)
@@ -130,6 +131,8 @@ class PatientPage:
             with ui.link("", f"/desk?patient={quote(number, safe='')}").classes("btn btn-primary").props("data-start"):
                 text("span", "Новое направление")
                 text("kbd", "F2", "key")
+        if self._corrects:
+            ui.link("Исправить", card_words.correction_address(number)).classes("btn")
         if self._merges:
             theme.button("Объединить", lambda: self._search_field.focus()).props("data-opens=other-card")
 
@@ -180,7 +183,7 @@ class PatientPage:
                 Autocomplete(
                     field,
                     self._search,
-                    lambda each: theme.patient_line(str(each.name), each.birth_date, today),
+                    lambda each: theme.patient_line(str(each.name), each.born, today),
                     self._compare,
                     name="other-card-list",
                     at_most=SHOWN,
@@ -217,7 +220,7 @@ class PatientPage:
             for former in found.former:
                 self._draw_former(former)
         with theme.section("Связь"):
-            theme.facts([("Телефон", patient.phone)])
+            theme.facts([("Телефон", patient.phone), *([("Мать", patient.mother)] if patient.mother else [])])
         with theme.section("Важно"):
             self._draw_notes()
 
@@ -237,6 +240,7 @@ class PatientPage:
         families = [each.patient.name.family for each in found.former]
         older = [each for each in families if names.fold(each) != names.fold(patient.name.family)]
         notes = [
+            ("info", "amber", card_words.lacking(patient) if self._services.clinic.sends_to_bus else ""),
             ("warning", "amber", f"Аллергия: {patient.allergies}" if patient.allergies else ""),
             ("pregnant_woman", "amber", f"Беременность: {patient.pregnancy}" if patient.pregnancy else ""),
             ("scale", "slate", _size(patient)),
@@ -253,7 +257,7 @@ class PatientPage:
                 with ui.element("li"):
                     ui.icon("help").classes("tone-amber").props("aria-hidden=true")
                     with ui.element("span"):
-                        born = theme.born_and_age(other.birth_date, self._services.today())
+                        born = theme.born_and_age(other.born, self._services.today())
                         why = card_words.SIMILAR[similar.similarity]
                         text("span", f"Похожа карта {other.patient_id}: {other.name}, {born}: {why}. ")
                         if self._merges:

@@ -294,7 +294,7 @@ class ReportForm:
     def _draw_summary(self, content: ReportText) -> None:
         order, today = self._study.card.order, self._services.today()
         with ui.element("p").style("margin-top: 8px"):
-            theme.patient_line(str(order.patient.name), order.patient.birth_date, today)
+            theme.patient_line(str(order.patient.name), order.patient.born, today)
         text("p", f"{words.procedure(order)}, {order.accession_number}", "muted")
         text("p", content.conclusion, "written concluded outgoing")
         theme.facts(

@@ -105,7 +105,7 @@ class ReadingPage:
         self._found = found
         card, today = found.study.card, self._services.today()
         patient = card.order.patient
-        self._title.show((patient, today), lambda: theme.patient_line(str(patient.name), patient.birth_date, today))
+        self._title.show((patient, today), lambda: theme.patient_line(str(patient.name), patient.born, today))
         left = (card.order, card.performed, card.conflicts, found.study.series, found.study.doses, found.study.earlier)
         self._known.show((*left, found.devices, today), lambda: study_facts.draw(found.study, found.devices, today))
         signed = card.report if card.report and card.report.state is ReportState.SIGNED else None

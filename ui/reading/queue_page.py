@@ -70,7 +70,7 @@ def queue_rows(found: ReadingQueue, now: datetime, today: date, modality: str) -
                 waits=words.duration(now - each.since),
                 urgent=each.order.priority is Priority.URGENT,
                 who=str(each.order.patient.name),
-                born=theme.born_and_age(each.order.patient.birth_date, today),
+                born=theme.born_and_age(each.order.patient.born, today),
                 what=words.procedure(each.order),
                 device=each.device,
                 draft=f"черновик: {each.drafted_by}" if each.drafted_by else "",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from broker.domain.incoming import ArrivalKind, IncomingReferral, IncomingState
 from broker.domain.messages import IMAGES_NOT_SEEN, OutboxKind, OutboxRow
 from broker.domain.patients.identifiers import show_policy, show_snils
+from broker.domain.patients.incomplete import Missing
 from ui.text import referral_fields, words
 
 MESSAGES = {
@@ -61,7 +62,20 @@ _BUS_REASONS = {
     "redirect refused": "шина отсылает к другому адресу",
     "not a FHIR answer": "по адресу шины отвечает что-то другое",
     "HTTP 429": "шина просит подождать (HTTP 429)",
-    "date of birth unknown": "дата рождения пациента неизвестна, впишите её в направление",
+}
+INCOMPLETE = "Пациент известен не полностью"
+# What the region's patient index demands: what is so, and what is to be completed.
+_MISSING = {
+    Missing.IDENTITY: ("неизвестно, кто это", "фамилию и имя"),
+    Missing.CHILD_NAME: ("у новорождённого ещё нет имени", "имя ребёнка"),
+    Missing.ONE_NAME: ("записано только одно имя", "фамилию и имя, как в документе"),
+    Missing.BIRTH_DATE: ("полная дата рождения неизвестна", "дату рождения"),
+}
+_INCOMPLETE = {
+    "the patient is not identified": Missing.IDENTITY,
+    "the newborn has no name yet": Missing.CHILD_NAME,
+    "the patient has one name only": Missing.ONE_NAME,
+    "date of birth unknown": Missing.BIRTH_DATE,
 }
 _BUS_DETAILS = {
     "no connection": "соединение не установилось",
@@ -72,6 +86,8 @@ _BUS_DETAILS = {
 
 def bus_reason(reason: str) -> str:
     """Return why the bus did not accept a message; a reason about the message itself is returned as it is."""
+    if is_incomplete(reason):
+        return lacking([_INCOMPLETE[part] for part in _parts(reason)])
     for beginning, meaning in _BUS_REASONS.items():
         if reason.startswith(beginning):
             rest = reason.removeprefix(beginning).strip(" :,.()")
@@ -95,6 +111,23 @@ CALL_ABOUT_IMAGES = (
 )
 
 
+def is_incomplete(reason: str) -> bool:
+    """Return True if the bus was not asked: the region does not take the patient before the card is completed."""
+    return bool(reason) and all(part in _INCOMPLETE for part in _parts(reason))
+
+
+def lacking(found: Sequence[Missing]) -> str:
+    """Return what is not known of a patient, and what becomes of it once it is completed."""
+    why = ", ".join(_MISSING[each][0] for each in found)
+    lacks = " и ".join(_MISSING[each][1] for each in found)
+    return f"{why}. Впишите в карту {lacks}, и на шину уйдёт само"
+
+
+def _parts(reason: str) -> list[str]:
+    # A row that was refused by an earlier version says more behind the colon.
+    return [part.partition(":")[0] for part in reason.split("; ")]
+
+
 def bus_remedy(reason: str) -> str:
     """Return what an administrator does about a paused exchange."""
     if reason.startswith("client certificate"):
@@ -110,7 +143,7 @@ def bus_remedy(reason: str) -> str:
 
 def attempt(outcome: str, reason: str) -> str:
     """Return the outcome of an attempt to send, in words."""
-    word = _OUTCOMES.get(outcome, outcome)
+    word = "Ждёт данных пациента" if is_incomplete(reason) else _OUTCOMES.get(outcome, outcome)
     return f"{word}: {bus_reason(reason)}" if reason else word
 
 

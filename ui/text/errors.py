@@ -115,7 +115,8 @@ def changed_meanwhile(events: Iterable[OrderEvent], zone: tzinfo, today: date) -
     """Return who changed the order first, when, and how; `events` come newest first."""
     for each in events:
         at = words.moment(each.at, zone, today)
-        if each.what == AuditAction.AMEND and (changed := referral_fields.listed(each.details.get("changed", {}))):
+        amended = each.what in (AuditAction.AMEND, AuditAction.PATIENT_AMEND)
+        if amended and (changed := referral_fields.listed(each.details.get("changed", {}))):
             return f"Пока вы правили, изменилось: {changed} ({each.actor}, {at})"
         if each.what in _CHANGES:
             return f"Пока вы правили: {words.ACTIONS[each.what].lower()} ({each.actor}, {at})"

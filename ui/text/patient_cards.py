@@ -7,10 +7,12 @@ from datetime import date
 from urllib.parse import quote
 
 from broker.domain.patients import identifiers
+from broker.domain.patients.incomplete import missing
 from broker.domain.patients.patient_match import Similarity
 from broker.domain.patients.patient_merge import ComparedField, Value
-from broker.domain.patients.people import Sex
+from broker.domain.patients.people import Patient, Sex
 from broker.store.queries.patient_cards import FormerCard
+from ui.text import bus, words
 from ui.text.referral_fields import LABELS, SEXES, in_sentence
 from ui.text.words import plural
 
@@ -23,6 +25,9 @@ SIMILAR: dict[Similarity | None, str] = {
     Similarity.DATE: "имя то же, год рождения тот же",
     Similarity.SEX: "имя и дата те же, пол другой или не указан",
     Similarity.FAMILY: "другая фамилия, остальное то же",
+    Similarity.PART_OF_DATE: "имя то же, дата рождения известна не вся",
+    Similarity.GIVEN: "имя есть только в одной, фамилия и дата те же",
+    Similarity.NEWBORN: "новорождённый той же фамилии, дата та же",
 }
 _UNREADABLE = {"/": "~2F", "~": "~7E"}  # a path's own sign, which servers decode too early
 
@@ -37,6 +42,18 @@ def merge_address(surviving: str, merged: str) -> str:
     return f"/patient/{_part(surviving)}/merge/{_part(merged)}"
 
 
+def lacking(patient: Patient) -> str:
+    """Return what is not known of a patient whom the region does not take yet; "" if nothing is."""
+    found = missing(patient)
+    said = bus.lacking(found) if found else ""
+    return said[:1].upper() + said[1:]
+
+
+def correction_address(patient_id: str) -> str:
+    """Return the address on which the card with this number is corrected."""
+    return f"{address(patient_id)}/correct"
+
+
 def number(part: str) -> str:
     """Return the card number that stands in an address."""
     return part.replace("~2F", "/").replace("~7E", "~")
@@ -48,11 +65,19 @@ def shown(field: str, value: Value) -> str:
         return "–"
     if isinstance(value, date):
         return f"{value:%d.%m.%Y}"
+    if field == "birth_year":
+        return str(value)
     if isinstance(value, float):
         return f"{value:g} {'кг' if field == 'weight' else 'см'}".replace(".", ",")
     written = {"sex": lambda: SEXES[Sex(value)], "snils": lambda: identifiers.show_snils(value)}
     written["policy"] = lambda: identifiers.show_policy(value)
     return written[field]() if field in written else value
+
+
+def mother(patient: Patient) -> str:
+    """Return a known patient as the mother of a newborn: «Иванова Мария Петровна, 12.03.1998, карта 004512»."""
+    said = [str(patient.name), words.born(patient.born), f"карта {patient.patient_id}"]
+    return ", ".join([*said, f"полис {identifiers.show_policy(patient.policy)}"] if patient.policy else said)
 
 
 def comparison(fields: Sequence[ComparedField]) -> str:

@@ -18,6 +18,8 @@ LABELS: Mapping[str, str] = {
     "given": "Имя",
     "middle": "Отчество",
     "birth_date": "Дата рождения",
+    "birth_year": "Год рождения",
+    "mother": "Мать",
     "sex": "Пол",
     "patient_id": "Номер карты",
     "snils": "СНИЛС",
@@ -58,9 +60,9 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 # The sentence says what is wrong and how to fix it; `errors.problem` has those for any field by the code alone.
 PROBLEMS: Mapping[tuple[str, str], str] = {
     ("family", "required"): "Напишите фамилию",
-    ("given", "required"): "Напишите имя; если его нет в документах, спросите, как записать",
-    ("birth_date", "required"): "Напишите день, месяц и год, например 12.03.1961",
-    ("birth_date", "unreadable"): "Такой даты нет. Напишите день, месяц и год, например 12.03.1961",
+    ("given", "required"): "Напишите имя. Если в документе одно слово, поставьте прочерк",
+    ("birth_date", "required"): "Напишите дату, например 12.03.1961, или только год, или «неизвестна»",
+    ("birth_date", "unreadable"): "Такой даты нет. Напишите, например, 12.03.1961, или только год, или «неизвестна»",
     ("birth_date", "future"): "Дата ещё не наступила, проверьте год",
     ("birth_date", "too_old"): "Дата слишком давняя, проверьте год",
     ("sex", "required"): "Выберите пол",

@@ -276,8 +276,10 @@ def clinic(name: str, guid: str) -> str:
     return name or (f"клиника {guid[:8]}…" if guid else "клиника не названа")
 
 
-def born(on: date | None) -> str:
-    """Return a birth date; an imported patient may have none."""
+def born(on: date | int | None) -> str:
+    """Return a birth date, or the year where no more is known (`Patient.born`)."""
+    if isinstance(on, int):
+        return f"{on} г. р."
     return f"{on:%d.%m.%Y}" if on else "дата рождения неизвестна"
 
 

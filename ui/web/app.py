@@ -33,7 +33,7 @@ from ui.layout import plain_page
 from ui.live import ChangeNotifier
 from ui.order import label, study_list
 from ui.order import page as order_page
-from ui.patients import merge_page
+from ui.patients import correction_page, merge_page
 from ui.patients import page as patient_page
 from ui.reading import page as reading_page
 from ui.reading import queue_page, signed_report
@@ -63,6 +63,7 @@ PAGES: tuple[PageModule, ...] = (
     order_page,
     patient_page,
     merge_page,
+    correction_page,
     queue_page,
     reading_page,
     exchange_page,

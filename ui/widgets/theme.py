@@ -251,22 +251,27 @@ STATE_CELL = (
 ) % ((_JS_STATES,) * 3)
 
 
-def patient_line(name: str, born: date | None, today: date) -> None:
+def patient_line(name: str, born: date | int | None, today: date) -> None:
     """Draw a patient the way every page does: «Фамилия Имя Отчество, 12.03.1961 (65 лет)»."""
     with text("span", name, "patient"):
         text("span", f", {born_and_age(born, today)}", "muted nowrap")
 
 
-def born_and_age(born: date | None, today: date) -> str:
-    """Return «12.03.1961 (65 лет)», or that it is not known."""
+def born_and_age(born: date | int | None, today: date) -> str:
+    """Return «12.03.1961 (65 лет)», «1961 г. р. (около 65 лет)», or that it is not known."""
     return f"{words.born(born)} ({age(born, today)})" if born else words.born(born)
 
 
-def age(born: date, today: date) -> str:
-    """Return an age: 1 год, 3 года, 65 лет."""
+def age(born: date | int, today: date) -> str:
+    """Return an age: 1 год, 3 года, 65 лет; about, where only the year of birth is known."""
+    if isinstance(born, int):
+        return f"около {_years(today.year - born, 'года', 'лет')}" if born < today.year else "до года"
     years = today.year - born.year - ((today.month, today.day) < (born.month, born.day))
-    word = "лет" if years % 100 in range(11, 15) else {1: "год", 2: "года", 3: "года", 4: "года"}.get(years % 10, "лет")
-    return f"{years} {word}"
+    return words.plural(years, "год", "года", "лет")
+
+
+def _years(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count % 10 == 1 and count % 100 != 11 else many}"
 
 
 @contextmanager

@@ -97,7 +97,9 @@ class FhirApiService:
             issues: list[Issue] = []
             for i, resource in enumerate(resources):
                 # Like the desk, the МИС may leave out codes of dictionaries that are not loaded.
-                issues += check(resource, find, self._today(), f"Bundle.entry[{i}].resource", lenient=True)
+                # Somebody who is not fully known is examined, too; only the region waits.
+                place = f"Bundle.entry[{i}].resource"
+                issues += check(resource, find, self._today(), place, lenient=True, unknown_people=True)
             issues = issues or check_bundle(resources, find)
         if issues:
             raise OperationRefused(422, *issues)
@@ -112,7 +114,8 @@ class FhirApiService:
         if not isinstance(resource, dict) or resource.get("resourceType") != resource_type:
             raise OperationRefused(400, Issue("structure", f"Ожидается ресурс {resource_type}"))
         with self._store.read() as reader:
-            issues = check(resource, _finder(reader, caller), self._today(), lenient=True)
+            find = _finder(reader, caller)
+            issues = check(resource, find, self._today(), lenient=True, unknown_people=True)
         if issues:
             raise OperationRefused(422, *issues)
         return self._store.write(lambda tx: _keep(tx, {"": resource}, caller.name))[0]

@@ -26,6 +26,7 @@ class Requirement(NamedTuple):
     kind: str = "text"  # text, bool, code, coding, concept, ref, date, instant
     allowed: tuple[str, ...] = ()
     optional: bool = False
+    may_be_unknown: bool = False  # of somebody who is not fully known; the region's patient index insists on it
     lenient: str = ""  # a lenient bus accepts its absence ("absent"), or any code system and texts ("system")
 
 
@@ -44,10 +45,10 @@ _PERSON = (Requirement("identifier[].system"), Requirement("identifier[].value")
 FIELDS: dict[str, tuple[Requirement, ...]] = {
     "Patient": (
         *_PERSON,
-        Requirement("name[].given[]"),
+        Requirement("name[].given[]", may_be_unknown=True),
         Requirement("identifier[].system", "code", PATIENT_SYSTEMS),
         Requirement("gender", "code", ("male", "female", "other", "unknown")),
-        Requirement("birthDate", "date"),
+        Requirement("birthDate", "date", may_be_unknown=True),
         Requirement("managingOrganization", "ref", _ORGANISATION),
     ),
     "Practitioner": (*_PERSON, Requirement("active", "bool")),

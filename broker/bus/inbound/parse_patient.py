@@ -52,8 +52,8 @@ def name(person: Resource, today: date) -> PersonName:
     listed = [each for each in items(person, "name") if isinstance(each, dict)]
     listed.sort(key=lambda each: (_has_ended(each, today), each.get("use") in _FORMER))
     for each in listed:
-        given = [part for text in items(each, "given") if (part := _line(text))]
-        found = PersonName(_line(each.get("family")), "".join(given[:1]), _line(" ".join(given[1:])))
+        given = [part for text in items(each, "given") if (part := names.stated(_line(text)))]
+        found = PersonName(names.stated(_line(each.get("family"))), "".join(given[:1]), _line(" ".join(given[1:])))
         if found.family or found.given:
             return found
         if text := _line(each.get("text")):
@@ -81,15 +81,29 @@ def former_name(person: Resource, today: date) -> str:
     return ""
 
 
-def birth_date(person: Resource) -> date | None:
-    """Return a whole date of birth; None for a part of one, and for the day that stands for "unknown"."""
+def birth(person: Resource) -> tuple[date | None, int | None]:
+    """Return a whole date of birth, or the year where no more is said, or neither; raise ValueError if it is no date.
+
+    The day that stands for "unknown" is none.
+    """
     value = person.get("birthDate")
-    match = _DAY.fullmatch(value) if isinstance(value, str) else None
+    if value is None:
+        return None, None
+    day, part = (each.fullmatch(value) if isinstance(value, str) else None for each in (_DAY, _DATE))
+    if day is None:
+        if part is None:
+            raise ValueError("no date of birth")
+        return None, int(part[0][:4])
+    born = date.fromisoformat(day[1])
+    return (None if born == _UNKNOWN_BIRTH_DATE else born), None
+
+
+def birth_date(person: Resource) -> date | None:
+    """Return a whole date of birth; None where there is none, or no more than a part of one."""
     try:
-        born = date.fromisoformat(match[1]) if match else None
+        return birth(person)[0]
     except ValueError:
         return None
-    return None if born == _UNKNOWN_BIRTH_DATE else born
 
 
 def sex(person: Resource) -> Sex | None:
@@ -118,9 +132,10 @@ def contradictions(person: Resource, patient: Patient, today: date) -> list[str]
         if ours and theirs and not problem(theirs) and ours != theirs:
             found.append(field)
     given = [names.fold(each) for each in _given_names(person)]
-    if given and patient.name.given and names.fold(patient.name.given) not in given:
+    named = patient.name.given and names.identifies(patient.name)
+    if given and named and names.fold(patient.name.given) not in given:
         found.append("given")
-    if patient.birth_date and _contradicts(person.get("birthDate"), patient.birth_date):
+    if _contradicts(person.get("birthDate"), patient):
         found.append("birth_date")
     if Sex.OTHER not in (sexes := {sex(person) or Sex.OTHER, patient.sex}) and len(sexes) == 2:
         found.append("sex")
@@ -130,17 +145,21 @@ def contradictions(person: Resource, patient: Patient, today: date) -> list[str]
 def _given_names(person: Resource) -> Iterator[str]:
     """Yield the given names of all names of a person, of one that is only a text, too."""
     for each in items(person, "name"):
-        given = "".join(map(_line, items(each, "given", 1))) or names.split(_line(member(each, "text"))).given
-        if given:
+        listed = PersonName(_line(member(each, "family")), "".join(map(_line, items(each, "given", 1))))
+        whole = listed if listed.given else names.split(_line(member(each, "text")))
+        given = names.stated(whole.given)
+        if given and names.identifies(whole):
             yield given
 
 
-def _contradicts(born: object, day: date) -> bool:
-    """Return True if a date of birth, or the part of one that is known, is another one."""
+def _contradicts(born: object, patient: Patient) -> bool:
+    """Return True if a date of birth, or the part of one that is known, is another one than ours, or its part."""
     part = _DATE.match(born) if isinstance(born, str) else None
     if part is None or part[0] == _UNKNOWN_BIRTH_DATE.isoformat():
         return False
-    return not day.isoformat().startswith(part[0])
+    ours = str(patient.born or "")
+    shorter = min(len(ours), len(part[0]))
+    return ours[:shorter] != part[0][:shorter]
 
 
 def _has_ended(part: object, today: date) -> bool:

@@ -144,6 +144,7 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
         patient=Patient(
             name=person.name,
             birth_date=person.birth_date,
+            birth_year=person.birth_year,
             sex=person.sex,
             snils=person.snils,
             policy=person.policy,
@@ -178,16 +179,22 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
 def _patient(subject: Resource, today: date) -> tuple[Patient, dict[str, str]]:
     """Return the patient and its problems: field -> code."""
     check_modifiers(subject)
+    wrong: dict[str, str] = {}
+    try:
+        birth_date, birth_year = parse_patient.birth(subject)
+    except ValueError:
+        birth_date, birth_year, wrong["birth_date"] = None, None, "unreadable"
     patient = Patient(
         name=parse_patient.name(subject, today),
-        birth_date=parse_patient.birth_date(subject),
+        birth_date=birth_date,
+        birth_year=birth_year,
         sex=parse_patient.sex(subject) or Sex.OTHER,
         snils=parse_patient.number(subject, SNILS, today),
         policy=parse_patient.number(subject, POLICY, today),
     )
     if not (patient.name.family or patient.name.given or patient.snils or patient.policy):
         raise Unusable("the Patient has neither a name nor a number")
-    wrong = validation.patient_problems(patient, today)
+    wrong |= validation.patient_problems(patient, today)
     if parse_patient.sex(subject) is None:
         wrong["sex"] = "required"
     if standing := parse_patient.standing(subject):

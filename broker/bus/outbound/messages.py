@@ -18,6 +18,7 @@ from broker.bus.transport.dialect import STUDY, Call, Dialect
 from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.messages import IMAGES_NOT_SEEN, BusReferences, OutboxKind, OutboxRow, OutboxState
 from broker.domain.orders import BusRole, Order, OrderState
+from broker.domain.patients.incomplete import Missing, missing
 from broker.domain.studies.performed import PerformedStep
 from broker.domain.studies.reports import SignedReport
 from broker.store.database import Reader
@@ -25,6 +26,13 @@ from broker.store.queries import inbox
 from broker.store.tables import archive, orders, outbox, performed, reports
 
 NO_BIRTH_DATE = "date of birth unknown"
+# Why the region's patient index does not take a patient yet.
+INCOMPLETE = {
+    Missing.IDENTITY: "the patient is not identified",
+    Missing.CHILD_NAME: "the newborn has no name yet",
+    Missing.ONE_NAME: "the patient has one name only",
+    Missing.BIRTH_DATE: NO_BIRTH_DATE,
+}
 NO_CORRECTIONS = "the bus takes no corrections"
 NO_STARTS = "the bus does not accept the start of a study"
 PERFORMED_AFTER_CANCEL = "the order is not cancelled any more: a modality has started it"
@@ -190,8 +198,8 @@ def _reason_not_to_send(message: OrderMessage, dialect: Dialect) -> Rejected | U
     if kind is OutboxKind.AMEND and not dialect.amends:
         return Unsupported(NO_CORRECTIONS)
     names_patient = kind in (OutboxKind.ORDER, OutboxKind.AMEND) or not known.patient
-    if names_patient and kind not in STATUSES and order.patient.birth_date is None:
-        return Rejected(f"{NO_BIRTH_DATE}: the region's patient index refuses a patient without one")
+    if names_patient and kind not in STATUSES and (lacks := missing(order.patient)):
+        return Rejected("; ".join(INCOMPLETE[each] for each in lacks))
     if not known.task and not (kind is OutboxKind.ORDER or (kind in RESULTS and order.bus_role is BusRole.WALK_IN)):
         return Rejected("the bus has given no id to this order")
     if message.in_doubt:

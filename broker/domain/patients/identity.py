@@ -9,7 +9,8 @@ from broker.domain.patients import names
 from broker.domain.patients.people import Patient, Sex
 
 _CHANGING = ("phone", "weight", "height", "allergies", "pregnancy")  # what is asked for every study
-_OPTIONAL = ("snils", "policy", *_CHANGING)
+_OPTIONAL = ("snils", "policy", *_CHANGING, "mother")
+_NO_BIRTH_DATE = "19000101"  # what devices report of somebody of whom they were not given one
 
 MIN_TRUNCATED = 8  # characters of a family name that a device has cut; a shorter one is another name: Иванов, Иванова
 MIN_CUT = 16  # characters of the shortest name that a device may have cut within its given name or patronymic
@@ -20,15 +21,16 @@ def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str
 
     `name` is a PN, `birth_date` a DA and `sex` a CS as the device sent them, or empty. A name in another alphabet
     (Latin, question marks) cannot be compared. A different patient id counts unless the name is the same: devices have
-    their own ids.
+    their own ids; but what stands in the place of a name («Неизвестный», «Иванова новорождённая») may be anybody's.
     """
     found = []
     same = _same_name(patient, name)
     if same is False:
         found.append("patient_name")
-    if birth_date and patient.birth_date is not None and birth_date != f"{patient.birth_date:%Y%m%d}":
+    if birth_date and not _fits_birth(patient, birth_date):
         found.append("patient_birth_date")
-    if patient_id and not _same_id(patient.patient_id, patient_id) and not same:
+    trusted = same and names.identifies(patient.name)
+    if patient_id and not _same_id(patient.patient_id, patient_id) and not trusted:
         found.append("patient_id")
     if sex in (Sex.MALE, Sex.FEMALE) and patient.sex is not Sex.OTHER and sex != patient.sex:
         found.append("patient_sex")
@@ -55,9 +57,10 @@ def agreements_of_cards(cards: Sequence[Patient], name: str, patient_id: str) ->
 def agreements(patient: Patient, name: str, patient_id: str) -> list[str]:
     """Return the fields in which a patient as reported is surely this one: the name, the Patient ID; empty if none.
 
-    The name may be in Latin, as a device without Cyrillic is given it.
+    The name may be in Latin, as a device without Cyrillic is given it. What stands in the place of one is no agreement.
     """
-    found = ["patient_name"] if _same_name(patient, name) or _is_transliterated(patient, name) else []
+    same = names.identifies(patient.name) and (_same_name(patient, name) or _is_transliterated(patient, name))
+    found = ["patient_name"] if same else []
     return found + (["patient_id"] if patient_id and patient_id == patient.patient_id else [])
 
 
@@ -80,11 +83,15 @@ def merge(known: Patient, typed: Patient) -> Patient:
     name = typed.name
     if typed.id is None and known.name.middle and not typed.name.middle:
         name = replace(name, middle=known.name.middle)
+    born = typed if typed.born or typed.id is not None else known
+    if typed.id is None and known.birth_date and typed.birth_year == known.birth_date.year:
+        born = known  # the year says less
     return replace(
         typed,
         name=name,
         sex=known.sex if typed.id is None and typed.sex is Sex.OTHER else typed.sex,
-        birth_date=typed.birth_date or (known.birth_date if typed.id is None else None),
+        birth_date=born.birth_date,
+        birth_year=born.birth_year,
         id=known.id,
         patient_id=known.patient_id,
         revision=known.revision,
@@ -103,7 +110,8 @@ def complete(known: Patient, typed: Patient, former: Sequence[Patient]) -> Patie
         number = getattr(typed, field)
         if number and not getattr(known, field) and all(getattr(each, field) != number for each in former):
             said[field] = number
-    return replace(known, **said, birth_date=known.birth_date or typed.birth_date)
+    born = known if known.born else typed
+    return replace(known, **said, birth_date=born.birth_date, birth_year=born.birth_year)
 
 
 def difference(one: Patient, other: Patient) -> str:
@@ -111,7 +119,7 @@ def difference(one: Patient, other: Patient) -> str:
 
     People marry and patronymics are completed: another family name is the same person's if birth date and sex agree.
     """
-    if one.birth_date and other.birth_date and one.birth_date != other.birth_date:
+    if born_differently(one, other):
         return "date of birth"
     if Sex.OTHER not in (one.sex, other.sex) and one.sex != other.sex:
         return "sex"
@@ -136,11 +144,19 @@ def fill_in(known: Patient, imported: Patient) -> Patient:
         known,
         name=name,
         birth_date=known.birth_date or imported.birth_date,
+        birth_year=None if known.birth_date or imported.birth_date else known.birth_year,
         sex=known.sex if imported.sex is Sex.OTHER else imported.sex,
         weight=imported.weight or known.weight,
         height=imported.height or known.height,
         allergies=together(known.allergies, names.tidy(imported.allergies)),
     )
+
+
+def born_differently(one: Patient, other: Patient) -> bool:
+    """Return True for birth dates that cannot be one person's; a year alone is compared with the year."""
+    if one.birth_date and other.birth_date:
+        return one.birth_date != other.birth_date
+    return None not in (one.year_of_birth, other.year_of_birth) and one.year_of_birth != other.year_of_birth
 
 
 def together(known: str, imported: str) -> str:
@@ -151,12 +167,18 @@ def together(known: str, imported: str) -> str:
 
 
 def _same_name(patient: Patient, name: str) -> bool | None:
-    """Compare the components that a device sent; None if family and given name are not both there to be compared."""
+    """Compare the components that a device sent; None if family and given name are not both there to be compared.
+
+    None also for what stands in the place of a name: its images were made before the name was known.
+    """
     reported, known = names.from_dicom(name), patient.name
-    if "^" not in name and known.given:
+    if not names.identifies(reported) and names.fold(str(reported)) != names.fold(str(known)):
+        return None
+    if "^" not in name:
         whole, family = names.fold(name), names.fold(known.family)
         if names.fold(str(known)).startswith(whole) and len(whole) >= min(len(family), MIN_TRUNCATED):
-            return True if len(whole) > len(family) + 1 else None  # the family name alone fits all of a family
+            # The family name alone fits all of a family; one who has no other name bears it alone.
+            return True if len(whole) > len(family) + 1 or not known.given else None
     is_cut = len(name) >= MIN_CUT  # a device that shows so few characters may have torn the last component
     compared = [
         _same_component(reported.family, known.family, cut=MIN_TRUNCATED),
@@ -180,6 +202,13 @@ def _is_transliterated(patient: Patient, name: str) -> bool:
     )
 
 
+def _fits_birth(patient: Patient, reported: str) -> bool:
+    """Return True if a DA can be this patient's date of birth."""
+    if patient.birth_date:
+        return reported == f"{patient.birth_date:%Y%m%d}"
+    return patient.birth_year is None or reported == _NO_BIRTH_DATE or reported.startswith(str(patient.birth_year))
+
+
 def _same_component(reported: str, known: str, cut: int | None) -> bool | None:
     """Compare a component of a name: equal, an initial, or cut after at least `cut` characters (None: not cut).
 
@@ -187,7 +216,8 @@ def _same_component(reported: str, known: str, cut: int | None) -> bool | None:
     """
     if not reported.strip(" ?") or not known or names.is_cyrillic(reported) != names.is_cyrillic(known):
         return None
-    one, other = sorted((names.fold(reported).rstrip(". "), names.fold(known).rstrip(". ")), key=len)
+    folded = (names.fold(each).replace("№", "no").rstrip(". ") for each in (reported, known))  # as in Latin
+    one, other = sorted(folded, key=len)
     initials = {names.fold(reported[:1]), names.fold(known[:1])}  # of Љ it is «ль»
     return one == other or (other.startswith(one) and (one in initials or (cut is not None and len(one) >= cut)))
 

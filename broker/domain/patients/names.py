@@ -39,6 +39,23 @@ _LATIN_LETTERS = str.maketrans(
 # One sign that is typed, printed and pasted in many forms: an apostrophe, and a dash (Unicode's dashes and minus).
 SIGNS = str.maketrans({**dict.fromkeys("’‘ʼʻ`´ʹ′‛ʽ＇", "'"), **dict.fromkeys("‐‑‒–—―−﹘﹣－", "-"), "\u00ad": None})
 
+# What is written in the place of a name, folded: of an unidentified person, and of a newborn.
+_UNKNOWN = frozenset(
+    {
+        *("неизвестный", "неизвестная", "неизвестное", "неизвестно", "неизвестен", "неизвестна", "неизв", "unknown"),
+        *("неопознанный", "неопознанная", "неопознанное"),
+        *("неустановленный", "неустановленная", "неустановленное"),
+    }
+)
+_ANYBODY = frozenset(
+    {
+        *("мужчина", "женщина", "муж", "жен", "м", "ж", "male", "female"),
+        *("пациент", "пациентка", "подросток", "лицо", "личность", "patient"),
+    }
+)
+_NEWBORN = "новорожд"
+_CHILD = frozenset({"девочка", "мальчик", "ребенок", "младенец"})
+
 # Latin letters that look like Cyrillic ones, small or capital, after folding: typed with the keyboard in the wrong
 # state, or written by a program that "repaired" a name (pydicom's chrRuss.dcm spells "Люкceмбypг" with four of them).
 HOMOGLYPHS = str.maketrans("abcehikmoptxyë", "авсенікмортхуё")
@@ -140,13 +157,21 @@ def from_dicom(value: str) -> PersonName:
 
 
 def split(typed: str) -> PersonName:
-    """Split «Фамилия Имя Отчество» as typed; what follows the second blank belongs to the отчество (оглы, кызы)."""
-    parts = [*_BLANKS.sub(" ", typed).strip().split(" ", 2), "", "", ""]
+    """Split «Фамилия Имя Отчество» as typed; what follows the second blank belongs to the отчество (оглы, кызы).
+
+    A particle with an apostrophe belongs to the family name: «'т Хоофт Герард».
+    """
+    words = _BLANKS.sub(" ", typed).strip().split(" ")
+    if len(words) > 1 and len(words[0]) <= 2 and words[0].translate(SIGNS).startswith("'"):
+        words[:2] = [f"{words[0]} {words[1]}"]
+    parts = [*words[:2], " ".join(words[2:]), "", ""]
     return PersonName(parts[0], parts[1], parts[2])
 
 
 def short(name: PersonName) -> str:
-    """Return «Фамилия И. О.»."""
+    """Return «Фамилия И. О.»; what stands in the place of a name is left as it is: its number tells people apart."""
+    if not identifies(name):
+        return str(name)
     initials = " ".join(f"{part[:1]}." for part in (name.given, name.middle) if part)
     return f"{name.family} {initials}".strip()
 
@@ -155,11 +180,14 @@ def fit(name: PersonName, longest: int) -> PersonName:
     """Shorten a name to what a device can show, in characters of its DICOM form.
 
     First отчество and имя become initials, then they are dropped; the фамилия is truncated only if it is too long by
-    itself.
+    itself. Of somebody unidentified the number stays: «Неизв. №004512».
     """
     family, given, middle = name.family, name.given, name.middle
+    if len(to_dicom(name)) <= longest:
+        return name
+    number = next((word for word in str(name).split() if any(char.isdigit() for char in word)), "")
     for shorter in (
-        name,
+        *([PersonName("Неизв.", number), PersonName(number)] if number and is_unidentified(name) else []),
         PersonName(family, given, middle[:1]),
         PersonName(family, given[:1], middle[:1]),
         PersonName(family, given[:1]),
@@ -168,6 +196,30 @@ def fit(name: PersonName, longest: int) -> PersonName:
         if len(to_dicom(shorter)) <= longest:
             return shorter
     return PersonName(family[:longest].rstrip())
+
+
+def identifies(name: PersonName) -> bool:
+    """Return True for the name of a person; False for what stands in its place: two with the same are two people."""
+    return not is_unidentified(name) and not is_newborn(name)
+
+
+def is_unidentified(name: PersonName) -> bool:
+    """Return True for «Неизвестный», «Неизвестная женщина», «Неизвестный №3»; False for «Неизвестный Эрнст Иосифович».
+
+    Неизвестный is a family name, too: it is one where a given name follows.
+    """
+    first, *rest = _words(name) or ("",)
+    return first in _UNKNOWN and not any(word.isalpha() and word not in _ANYBODY | _CHILD for word in rest)
+
+
+def is_newborn(name: PersonName) -> bool:
+    """Return True for «Иванова новорождённая», «Иванова, девочка 2», «Новорождённый Петровой»."""
+    words = _words(name)
+    return any(word.startswith(_NEWBORN) for word in words) or any(word in _CHILD for word in words[1:2])
+
+
+def _words(name: PersonName) -> list[str]:
+    return [word for part in fold(str(name)).replace(",", " ").split() if (word := part.strip(".()"))]
 
 
 def cut(text: str, longest: int) -> str:
@@ -188,6 +240,12 @@ def tidy(text: str) -> str:
             if char.isspace() or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co", "Cn"}
         )
     return _BLANKS.sub(" ", printable).strip()
+
+
+def stated(part: str) -> str:
+    """Return a part of a name without blanks around it; "" for the dashes that people write where there is none."""
+    tidied = tidy(part)
+    return "" if not tidied.translate(SIGNS).strip("-. ") else tidied
 
 
 def _component(part: str) -> str:

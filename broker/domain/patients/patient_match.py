@@ -5,6 +5,9 @@ numbers of one kind (СНИЛС, ЕНП) mean different people, whatever else ag
 date of birth and sex identify a patient if only one patient has them. Anything less certain is left to a person.
 
 What a card was before a merge or a correction leads to it as well, as far as no other card is described so today.
+
+What stands in the place of a name («Неизвестный №3», «Иванова новорождённая») identifies no person: without a number,
+two with the same are two people. Neither is anybody certain whose birth date is unknown.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from datetime import date
 from enum import StrEnum
 from types import MappingProxyType
 
-from broker.domain.patients import names
+from broker.domain.patients import identity, names
 from broker.domain.patients.people import Patient, PersonName, Sex
 
 NUMBERS = ("snils", "policy")  # fields that are unique to a patient
@@ -46,6 +49,9 @@ class Similarity(StrEnum):
     SWAPPED_DATE = "swapped_date"  # day and month of the birth date are exchanged
     DATE = "date"  # the same full name, born in the same year
     SEX = "sex"  # the sex alone differs, or is not known
+    PART_OF_DATE = "part_of_date"  # the same full name; of a birth date only the year is known, or nothing
+    GIVEN = "given"  # the given name is missing on one side
+    NEWBORN = "newborn"  # a newborn of this family name, born on the same day
     FAMILY = "family"  # another family name, everything else agrees
 
 
@@ -143,7 +149,7 @@ def _described_otherwise(known: Patient, person: Patient) -> tuple[str, ...]:
     found = []
     if not _compatible(known.name, person.name):
         found.append("name")
-    if known.birth_date and person.birth_date and known.birth_date != person.birth_date:
+    if identity.born_differently(known, person):
         found.append("birth_date")
     if Sex.OTHER not in (known.sex, person.sex) and known.sex != person.sex:
         found.append("sex")
@@ -157,9 +163,14 @@ def shared_numbers(one: Patient, other: Patient) -> tuple[str, ...]:
 
 def similarity(one: Patient, other: Patient) -> Similarity | None:
     """Return why different data may be of one person; None if they are not similar."""
-    if any(_differs(one, other, field) for field in NUMBERS) or one.birth_date is None or other.birth_date is None:
+    if any(_differs(one, other, field) for field in NUMBERS):
         return None
+    if not (names.identifies(one.name) and names.identifies(other.name)):
+        return Similarity.NEWBORN if _may_be_one_newborn(one, other) else None
     mine, theirs = names.fold(str(one.name)), names.fold(str(other.name))
+    if one.birth_date is None or other.birth_date is None:
+        alike = mine == theirs and not identity.born_differently(one, other)
+        return Similarity.PART_OF_DATE if alike else None
     if mine == theirs and one.birth_date == other.birth_date:
         return Similarity.SEX
     if mine == theirs:
@@ -172,9 +183,20 @@ def similarity(one: Patient, other: Patient) -> Similarity | None:
         return Similarity.MIDDLE
     if one_letter_apart(mine, theirs):
         return Similarity.LETTER
+    if names.fold(one.name.family) == names.fold(other.name.family) and not (one.name.given and other.name.given):
+        return Similarity.GIVEN
     rest = names.fold(f"{one.name.given} {one.name.middle}")
     married = bool(one.name.middle) and rest == names.fold(f"{other.name.given} {other.name.middle}")
     return Similarity.FAMILY if married and one.sex == other.sex else None
+
+
+def _may_be_one_newborn(one: Patient, other: Patient) -> bool:
+    """Return True for a newborn and somebody of the same family name and day of birth, who may have a name by now."""
+    born = one.birth_date is not None and one.birth_date == other.birth_date
+    family = names.fold(one.name.family) == names.fold(other.name.family)
+    newborn = names.is_newborn(one.name) or names.is_newborn(other.name)
+    sexes = {one.sex, other.sex} - {Sex.OTHER}
+    return born and family and newborn and len(sexes) < 2
 
 
 def one_letter_apart(one: str, other: str) -> bool:
@@ -204,6 +226,7 @@ def _is_described(person: Patient, known: Patient) -> bool:
     return (
         names.fold(str(person.name)) == names.fold(str(known.name))
         and person.birth_date is not None  # a name alone does not identify a patient
+        and names.identifies(person.name)
         and person.birth_date == known.birth_date
         and person.sex == known.sex
     )

@@ -16,11 +16,14 @@ from broker.domain.patients.people import Patient, Sex
 
 NAME = ("family", "given", "middle")
 # Every field of a card, in the order in which people compare them.
-FIELDS = (*NAME, "birth_date", "sex", "snils", "policy", "phone", "weight", "height", "pregnancy", "allergies")
+FIELDS = (
+    *(*NAME, "birth_date", "birth_year", "sex", "snils", "policy", "phone", "mother"),
+    *("weight", "height", "pregnancy", "allergies"),
+)
 JOINED = "allergies"  # not chosen from: the surviving card has the allergies of both
 _PROBLEMS = {"snils": identifiers.snils_problem, "policy": identifiers.policy_problem}
 
-Value = str | float | date | None
+Value = str | float | date | None  # a year of birth is an int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +70,25 @@ def differing_numbers(surviving: Patient, merged: Patient) -> tuple[str, ...]:
 
 
 def suggested(surviving: Patient, merged: Patient) -> frozenset[str]:
-    """Return the fields that are better taken from the merged card: the surviving one has no valid value."""
-    return frozenset(
+    """Return the fields that are better taken from the merged card: the surviving one has no valid value.
+
+    A name takes the place of what stands for one («Неизвестный №3»), as a whole.
+    """
+    named = names.identifies(merged.name) and not names.identifies(surviving.name)
+    better = (
         field
         for field in FIELDS
         if field != JOINED and value(merged, field) and _worth(merged, field) > _worth(surviving, field)
     )
+    return frozenset([*better, *(NAME if named else ())])
 
 
 def combine(surviving: Patient, merged: Patient, chosen: Collection[str]) -> Patient:
     """Return the card that stays, with the fields in `chosen` as the merged card has them; both cards' allergies."""
     taken = {field: value(merged, field) for field in FIELDS if field in chosen and field != JOINED}
     taken[JOINED] = identity.together(surviving.allergies, merged.allergies)
-    return with_values(surviving, taken)
+    result = with_values(surviving, taken)
+    return replace(result, birth_year=None) if result.birth_date else result
 
 
 def changes(before: Patient, after: Patient) -> dict[str, tuple[Value, Value]]:

@@ -35,7 +35,7 @@ class Patient:
     """A person who is examined here."""
 
     name: PersonName
-    birth_date: date | None  # None: an imported worklist item has none; referrals need one
+    birth_date: date | None  # None: unknown, or only the year is known
     sex: Sex
     patient_id: str = ""  # Patient ID (0010,0020): the clinic's own card number, generated if empty
     snils: str = ""  # 11 digits
@@ -45,8 +45,20 @@ class Patient:
     height: float | None = None  # cm
     allergies: str = ""
     pregnancy: str = ""  # Pregnancy Status (0010,21C0) in words; empty when it was not asked
+    birth_year: int | None = None  # where no more is known of the birth date; never sent as a date
+    mother: str = ""  # of a newborn who is registered by its mother: her name, and what else is known of her
     id: int | None = None  # None: typed, and not known to be one of ours
     revision: int = 0
+
+    @property
+    def born(self) -> date | int | None:
+        """Return the birth date, or the year alone; None if neither is known."""
+        return self.birth_date or self.birth_year
+
+    @property
+    def year_of_birth(self) -> int | None:
+        """Return the year of birth, None if it is not known."""
+        return self.birth_date.year if self.birth_date else self.birth_year
 
     @property
     def stored_id(self) -> int:

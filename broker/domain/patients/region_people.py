@@ -60,7 +60,7 @@ def question_about(typed: Patient, today: date, *, by_name: bool = True) -> Regi
         return RegionQuestion(snils=typed.snils)
     if typed.policy and not policy_problem(typed.policy):
         return RegionQuestion(policy=typed.policy)
-    whole = min(len(typed.name.family), len(typed.name.given)) >= _SHORTEST
+    whole = min(len(typed.name.family), len(typed.name.given)) >= _SHORTEST and names.identifies(typed.name)
     born = typed.birth_date
     if by_name and whole and born and _UNKNOWN_BIRTH_DATE < born <= today and not (typed.snils or typed.policy):
         return RegionQuestion(name=typed.name, birth_date=born)

@@ -25,6 +25,7 @@ class OutboundLine:
     row: OutboxRow
     accession_number: str  # empty if it is about an incoming referral
     patient: str  # «Фамилия И. О.»
+    patient_id: str
     answer: str  # the bus's last answer, truncated
     state: OrderState | None  # of its order
 
@@ -45,7 +46,7 @@ class ExchangeState:
 
 
 _LINES = (
-    "SELECT b.*, o.accession_number, o.state AS order_state,"
+    "SELECT b.*, o.accession_number, o.state AS order_state, coalesce(p.patient_id, '') AS card,"
     " coalesce(p.family, json_extract(r.content, '$.patient.name.family')) AS family,"
     " coalesce(p.given, json_extract(r.content, '$.patient.name.given')) AS given,"
     " coalesce(p.middle, json_extract(r.content, '$.patient.name.middle')) AS middle,"
@@ -104,7 +105,8 @@ def attempts(reader: Reader, seq: int) -> list[DeliveryAttempt]:
 def _line(row: Row) -> OutboundLine:
     patient = names.short(PersonName(row["family"], row["given"], row["middle"]))
     state = OrderState(row["order_state"]) if row["order_state"] else None
-    return OutboundLine(outbox.from_row(row), row["accession_number"] or "", patient, row["answer"] or "", state)
+    number, answer = row["accession_number"] or "", row["answer"] or ""
+    return OutboundLine(outbox.from_row(row), number, patient, row["card"], answer, state)
 
 
 def sent_json(reader: Reader, seq: int) -> str:

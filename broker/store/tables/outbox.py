@@ -246,6 +246,15 @@ def withdraw_for_referral(tx: Tx, incoming_id: int) -> None:
     )
 
 
+def resume_patient(tx: Tx, patient_id: int) -> None:
+    """Put the rows of a patient's orders that need attention back into the queue: the patient's data are others now."""
+    tx.run(
+        "UPDATE outbox SET state = 'pending' WHERE state = 'needs_attention'"
+        " AND order_id IN (SELECT id FROM orders WHERE patient_id = ?)",
+        [patient_id],
+    )
+
+
 def drop_refused(tx: Tx, order_id: int) -> bool:
     """Drop the messages of a cancelled order if the bus refused the order and has nothing of it; return True if so."""
     known = tx.value(

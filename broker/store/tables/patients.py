@@ -96,14 +96,14 @@ def candidates(reader: Reader, person: Patient) -> list[Patient]:
         " UNION SELECT id FROM patient WHERE policy = :policy AND :policy <> ''"
         " UNION SELECT id FROM patient WHERE birth_date = :born AND :born <> ''"
         " UNION SELECT id FROM patient WHERE birth_date = :swapped AND :swapped <> ''"
-        " UNION SELECT id FROM patient WHERE name_key = :name AND :born <> '') ORDER BY id",
+        " UNION SELECT id FROM patient WHERE name_key = :name AND :name <> '') ORDER BY id",
         {
             "patient_id": person.patient_id,
             "snils": person.snils,
             "policy": person.policy,
             "born": born.isoformat() if born else "",
             "swapped": exchanged.isoformat() if exchanged else "",
-            "name": names.fold(str(person.name)),
+            "name": names.fold(str(person.name)) if names.identifies(person.name) else "",
         },
     )
     found = {row["id"]: row for row in rows if row["merged_into"] is None}
@@ -139,7 +139,7 @@ def update(tx: Tx, id: int, patient: Patient) -> None:
 
 
 # Columns whose values are those of the field of the same name.
-_PLAIN = ("sex", "phone", "weight", "height", "allergies", "pregnancy")
+_PLAIN = ("sex", "phone", "weight", "height", "allergies", "pregnancy", "birth_year", "mother")
 
 
 def _columns(tx: Tx, patient: Patient) -> dict[str, object]:

@@ -17,6 +17,7 @@ from broker.bus.api import web as module
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, PRACTICE_TOKEN
 from broker.domain.incoming import IncomingState
 from broker.domain.orders import BusRole, OrderState
+from broker.domain.patients import names
 from broker.store.database import Store, StoreError
 from broker.store.queries import access, inbox
 from broker.store.tables import clients, incoming, orders
@@ -105,6 +106,41 @@ def test_a_rule_puts_an_order_onto_the_worklist_at_once(open_clinic: Callable[..
         made = orders.by_accession_number(reader, *accession_numbers(part(answered, "Task")))
     assert made is not None
     assert (made.state, made.steps[0].station_ae_titles) == (OrderState.SCHEDULED, ("XRAY_14",))
+
+
+@pytest.mark.parametrize(
+    ("members", "known"),
+    [
+        ({"birthDate": None}, ("Ёлкина Анна", None)),
+        ({"birthDate": "1961"}, ("Ёлкина Анна", 1961)),
+        ({"birthDate": "1961-03"}, ("Ёлкина Анна", 1961)),
+        ({"name": [{"family": "Сухарто"}], "birthDate": "1961"}, ("Сухарто", 1961)),
+        ({"name": [{"family": "Неизвестный", "given": ["№3"]}], "birthDate": None}, ("Неизвестный №3", None)),
+    ],
+)
+def test_somebody_who_is_not_fully_known_stands_on_the_worklist(
+    open_clinic: Callable[..., ApiClinic], members: dict[str, Any], known: tuple[str, int | None]
+) -> None:
+    clinic = open_clinic(auto_accept={"DX": "XRAY_14"})
+    sent = own_code(order())
+    person = of(sent, "Patient")
+    person.update(members)
+    for name in [name for name, value in members.items() if value is None]:
+        del person[name]
+    answered = accepted(clinic.server, sent)
+    with clinic.store.read() as reader:
+        made = orders.by_accession_number(reader, *accession_numbers(part(answered, "Task")))
+    assert made is not None
+    assert (names.short(made.patient.name).split()[0], made.patient.born) == (known[0].split()[0], known[1])
+
+
+@pytest.mark.parametrize("born", ["1961-13-40", "19610312", "весной", "1900-01-01", 1961])
+def test_a_birth_date_that_is_none_is_refused(clinic: ApiClinic, born: object) -> None:
+    sent = order()
+    of(sent, "Patient")["birthDate"] = born
+    answer = post(clinic.server, sent)
+    assert answer.status_code == 422
+    assert "Patient.birthDate" in answer.text
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from tests.bus.bundles import (
     update,
 )
 from tests.bus.clinic import practising
-from tests.bus.faulty import JUNK, ORDER_FAULTS
+from tests.bus.faulty import EMPTY_GIVEN, JUNK, ORDER_FAULTS, UNKNOWN_PEOPLE
 from tests.support import factory
 from tests.support.practice import practice_bus
 
@@ -74,7 +74,18 @@ def reported(server: PracticeServer, method: str, path: str, body: object = None
 # ---- one after the other ----
 
 
-@pytest.mark.parametrize(("change", "place"), ORDER_FAULTS)
+@pytest.mark.parametrize(("change", "place"), UNKNOWN_PEOPLE)
+def test_only_the_region_refuses_somebody_who_is_not_fully_known(
+    practice: PracticeServer, clinic: ApiClinic, change: Callable[[Resource], None], place: str
+) -> None:
+    sent = order()
+    change(sent)
+    assert [post(each, sent).status_code for each in (practice, clinic.server)] == [422, 200]
+
+
+@pytest.mark.parametrize(
+    ("change", "place"), [each for each in ORDER_FAULTS if each not in (*UNKNOWN_PEOPLE, EMPTY_GIVEN)]
+)
 def test_a_faulty_order_is_refused_in_the_same_words(
     practice: PracticeServer, clinic: ApiClinic, change: Callable[[Resource], None], place: str
 ) -> None:

@@ -61,24 +61,43 @@ def test_the_other_clinics_number_of_its_patient_is_not_ours() -> None:
 @pytest.mark.parametrize(
     ("members", "problems"),
     [
-        ({"birthDate": None}, {"birth_date": "required"}),
-        ({"birthDate": "1961"}, {"birth_date": "required"}),
-        ({"birthDate": "1900-01-01"}, {"birth_date": "required"}),
+        ({"birthDate": "1812"}, {"birth_date": "too_old"}),
         ({"birthDate": "2027-01-01"}, {"birth_date": "future"}),
         ({"birthDate": "1820-01-01"}, {"birth_date": "too_old"}),
-        ({"birthDate": "1961-02-30"}, {"birth_date": "required"}),
-        ({"birthDate": 19610312}, {"birth_date": "required"}),
+        ({"birthDate": "1961-02-30"}, {"birth_date": "unreadable"}),
+        ({"birthDate": "весной"}, {"birth_date": "unreadable"}),
+        ({"birthDate": 19610312}, {"birth_date": "unreadable"}),
         ({"gender": None}, {"sex": "required"}),
         ({"gender": "unknown"}, {"sex": "required"}),
-        ({"name": [{"family": "Ёлкина"}]}, {"given": "required"}),
         ({"name": [{"given": ["Анна"]}]}, {"family": "required"}),
         ({"name": [{"family": "Ёлкина2", "given": ["Анна"]}]}, {"family": "name_letters"}),
         ({"name": [{"family": "Ё" * 70, "given": ["Анна"]}]}, {"family": "too_long"}),
-        ({"name": []}, {"family": "required", "given": "required"}),  # there still is a СНИЛС
+        ({"name": []}, {"family": "required"}),  # there still is a СНИЛС
     ],
 )
 def test_what_a_person_can_complete_is_named(members: dict[str, Any], problems: dict[str, str]) -> None:
     assert changed("Patient/p1", **members).problems == problems
+
+
+@pytest.mark.parametrize(
+    ("members", "name", "born"),
+    [
+        ({"birthDate": None}, "Ёлкина Анна Сергеевна", None),
+        ({"birthDate": "1900-01-01"}, "Ёлкина Анна Сергеевна", None),
+        ({"birthDate": "1961"}, "Ёлкина Анна Сергеевна", 1961),
+        ({"birthDate": "1961-04"}, "Ёлкина Анна Сергеевна", 1961),
+        ({"name": [{"family": "Сухарто"}]}, "Сухарто", date(1961, 3, 12)),
+        ({"name": [{"family": "Сухарто", "given": ["-", "—"]}]}, "Сухарто", date(1961, 3, 12)),
+        ({"name": [{"family": "Неизвестный", "given": ["№3"]}], "birthDate": None}, "Неизвестный №3", None),
+        ({"name": [{"family": "'т Хоофт", "given": ["Герард"]}]}, "'т Хоофт Герард", date(1961, 3, 12)),
+    ],
+)
+def test_who_is_not_fully_known_needs_no_completion(
+    members: dict[str, Any], name: str, born: date | int | None
+) -> None:
+    got = changed("Patient/p1", **members)
+    assert got.problems == {}
+    assert (str(got.patient.name), got.patient.born) == (name, born)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from broker.dicom.codec import charset
 from broker.dicom.worklist.response import Alterations, Style, fit_name
 from broker.domain import validation
-from broker.domain.patients import identity, names
+from broker.domain.patients import identity, incomplete, names
 from broker.domain.patients.people import Patient, PersonName, Sex
 from tests.support.clock import TODAY
 
@@ -21,12 +22,22 @@ BORN = date(1961, 3, 12)
 _CYRILLIC = "абвгдеёжзийклмнопрстуфхцчшщъыьэюяәғқңөұүһіїєґўҙҡҫѓќљњџ"
 _LATIN = "aeiouyzxbcnńñéèêëöüäåøłđßıığşçțğễ"
 parts = st.one_of(*(st.text(each, min_size=1, max_size=14).map(str.capitalize) for each in (_CYRILLIC, _LATIN)))
+cards_of_clinic = st.integers(1, 999_999).map("{:06d}".format)
 components = st.one_of(
     parts,
     st.builds("{}{}{}".format, parts, st.sampled_from(["-", "–", "\u2011", "'", "’", "ʼ", " "]), parts),
 )
 people = st.builds(PersonName, components, components | st.just(""), components | st.just("")).filter(
     lambda name: not {"family", "given", "middle"} & set(validation.patient_problems(_patient(name), TODAY))
+)
+# What stands in the place of a name, one name, an apostrophe first.
+unnamed = st.one_of(
+    st.builds(incomplete.numbered, st.sampled_from(list(Sex)).map(incomplete.unidentified_name), cards_of_clinic),
+    st.builds(PersonName, st.just("Неизвестный"), st.integers(1, 999).map("№{}".format)),
+    st.builds(incomplete.newborn_name, people, st.sampled_from([Sex.FEMALE, Sex.MALE])),
+    st.builds(PersonName, parts, st.sampled_from(["девочка 1", "мальчик 2", "новорождённая"])),
+    st.builds(PersonName, parts),
+    st.builds(PersonName, parts.map("'т {}".format), parts),
 )
 cards = st.sampled_from(["000001", "К-17", "Ж/5", "Щ17", "A-1", "ХМ-2026/000123"])
 styles = st.builds(
@@ -44,6 +55,18 @@ def test_an_echo_of_the_worklist_contradicts_nothing(name: PersonName, card: str
     reported = fit_name(names.to_dicom(name), style, Alterations())
     number = charset.fit(card, style.charset)
     assert identity.contradictions(_patient(name, card), reported, number, "19610312", "F") == []
+
+
+@settings(max_examples=CASES, deadline=None)
+@given(unnamed, cards, styles, st.sampled_from([None, 1961]))
+def test_an_echo_of_somebody_who_is_not_fully_known_contradicts_nothing(
+    name: PersonName, card: str, style: Style, year: int | None
+) -> None:
+    known = replace(_patient(name, card), birth_date=None, birth_year=year)
+    reported = fit_name(names.to_dicom(name), style, Alterations())
+    number = charset.fit(card, style.charset)
+    for born in ("", "19000101"):  # what devices make of a date that was not sent
+        assert identity.contradictions(known, reported, number, born, "F") == []
 
 
 @pytest.mark.parametrize(

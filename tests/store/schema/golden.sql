@@ -1,4 +1,5 @@
-CREATE VIEW patient_words AS SELECT id, name_key || ' ' || substr(birth_date, 1, 4) AS words FROM patient;
+CREATE VIEW patient_words AS
+    SELECT id, name_key || ' ' || coalesce(birth_year, substr(birth_date, 1, 4)) AS words FROM patient;
 
 CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit trail only grows'); END;
@@ -57,19 +58,21 @@ BEGIN SELECT RAISE(ABORT, 'a merged card has no numbers'); END;
 CREATE TRIGGER patient_search_delete AFTER DELETE ON patient
 BEGIN
     INSERT INTO patient_search (patient_search, rowid, words)
-        VALUES ('delete', old.id, old.name_key || ' ' || substr(old.birth_date, 1, 4));
+        VALUES ('delete', old.id, old.name_key || ' ' || coalesce(old.birth_year, substr(old.birth_date, 1, 4)));
 END;
 
 CREATE TRIGGER patient_search_insert AFTER INSERT ON patient
 BEGIN
-    INSERT INTO patient_search (rowid, words) VALUES (new.id, new.name_key || ' ' || substr(new.birth_date, 1, 4));
+    INSERT INTO patient_search (rowid, words)
+        VALUES (new.id, new.name_key || ' ' || coalesce(new.birth_year, substr(new.birth_date, 1, 4)));
 END;
 
-CREATE TRIGGER patient_search_update AFTER UPDATE OF name_key, birth_date ON patient
+CREATE TRIGGER patient_search_update AFTER UPDATE OF name_key, birth_date, birth_year ON patient
 BEGIN
     INSERT INTO patient_search (patient_search, rowid, words)
-        VALUES ('delete', old.id, old.name_key || ' ' || substr(old.birth_date, 1, 4));
-    INSERT INTO patient_search (rowid, words) VALUES (new.id, new.name_key || ' ' || substr(new.birth_date, 1, 4));
+        VALUES ('delete', old.id, old.name_key || ' ' || coalesce(old.birth_year, substr(old.birth_date, 1, 4)));
+    INSERT INTO patient_search (rowid, words)
+        VALUES (new.id, new.name_key || ' ' || coalesce(new.birth_year, substr(new.birth_date, 1, 4)));
 END;
 
 CREATE TRIGGER patient_update_new AFTER UPDATE ON patient
@@ -501,7 +504,7 @@ CREATE TABLE patient (
     pregnancy TEXT NOT NULL DEFAULT '',
     revision INTEGER NOT NULL DEFAULT 1,
     changed_at TEXT NOT NULL
-, merged_into INTEGER REFERENCES patient (id)) STRICT;
+, merged_into INTEGER REFERENCES patient (id), birth_year INTEGER CHECK (birth_year BETWEEN 1800 AND 9999), mother TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE TABLE patient_details (
     patient_id INTEGER PRIMARY KEY REFERENCES patient (id),

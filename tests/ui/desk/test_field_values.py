@@ -19,8 +19,10 @@ from ui.desk.referral.field_values import (
     Parsed,
     ReferralOptions,
     ReferralRules,
+    of_described,
     of_patient,
     of_referral,
+    usual_form,
 )
 from ui.text.referral_fields import LABELS
 
@@ -106,6 +108,79 @@ def test_everything_that_is_wrong_is_reported_at_once_and_nothing_half_valid_is_
         "weight": "unreadable",
         "diagnosis": "icd10",
     }
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "born"),
+    [
+        ({"given": "-", "middle": ""}, PersonName("Кузнецова"), date(1961, 3, 12)),
+        ({"given": "–", "middle": "—"}, PersonName("Кузнецова"), date(1961, 3, 12)),
+        ({"family": "'т Хоофт"}, PersonName("'т Хоофт", "Марина", "Петровна"), date(1961, 3, 12)),
+        ({"birth_date": "1961"}, KUZNETSOVA.name, 1961),
+        ({"birth_date": "1961 г. р."}, KUZNETSOVA.name, 1961),
+        ({"birth_date": "неизвестна"}, KUZNETSOVA.name, None),
+        ({"birth_date": "нет"}, KUZNETSOVA.name, None),
+        (
+            {"family": "Неизвестный", "given": "", "middle": "", "birth_date": "неизвестна"},
+            PersonName("Неизвестный"),
+            None,
+        ),
+        ({"given": "девочка 2", "middle": "мать Марина"}, PersonName("Кузнецова", "девочка 2", "мать Марина"), None),
+    ],
+)
+def test_what_is_not_known_of_somebody_is_said_in_the_fields(
+    typed: dict[str, Any], name: PersonName, born: date | int | None
+) -> None:
+    parsed = parse(**{"birth_date": "неизвестна" if born is None else "12.03.1961", **typed})
+    assert parsed.problems == {}
+    assert parsed.draft is not None
+    assert (parsed.draft.patient.name, parsed.draft.patient.born) == (name, born)
+
+
+def test_what_is_empty_may_have_been_forgotten() -> None:
+    assert parse(given="", middle="", birth_date="").problems == {"given": "required", "birth_date": "required"}
+    assert parse(birth_date="1812").problems == {"birth_date": "too_old"}
+    assert parse(birth_date="2031").problems == {"birth_date": "future"}
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        replace(KUZNETSOVA, name=PersonName("Сухарто")),
+        replace(KUZNETSOVA, birth_date=None),
+        replace(KUZNETSOVA, birth_date=None, birth_year=1961),
+        replace(KUZNETSOVA, name=PersonName("Неизвестный", "№3"), birth_date=None),
+        replace(KUZNETSOVA, name=PersonName("Ким", "новорождённая", "мать Ли"), mother="Ким Ли, карта 000003"),
+    ],
+)
+def test_a_stored_card_that_lacks_something_is_shown_and_saved_as_it_is(known: Patient) -> None:
+    parsed = parse(content=FormContent({**FILLED, **of_patient(known)}, known, False, "", ""))
+    assert parsed.draft is not None
+    assert parsed.draft.patient == known
+    shown = of_patient(known)
+    assert {key: usual_form(key, shown[key], NOW.date()) for key in ("given", "birth_date") if shown[key]} == {
+        key: shown[key] for key in ("given", "birth_date") if shown[key]
+    }
+
+
+def test_what_a_sender_did_not_say_is_asked_for() -> None:
+    shown = of_described(Patient(PersonName("Петров"), None, Sex.MALE))
+    assert (shown["given"], shown["birth_date"]) == ("", "")
+
+
+class Correcting(ReferralRules):
+    @property
+    def corrects_patient(self) -> bool:
+        return True
+
+
+def test_a_name_that_was_found_out_is_the_same_patients_where_the_mode_says_so() -> None:
+    unknown = replace(KUZNETSOVA, name=PersonName("Неизвестная", "№3"), birth_date=None)
+    content = FormContent(FILLED, unknown, False, "", "")
+    corrected, other = parse(Correcting(), content).draft, parse(content=content).draft
+    assert corrected is not None
+    assert other is not None
+    assert (corrected.patient.id, other.patient.id) == (unknown.id, None)
 
 
 def test_before_it_is_known_what_is_to_be_done_neither_a_device_nor_a_time_is_asked_for() -> None:

@@ -149,7 +149,7 @@ async def test_a_wrong_number_is_shown_at_its_field_in_russian(hands: Hands, ser
 async def test_saving_nothing_names_every_field_that_is_missing(hands: Hands, services: Services) -> None:
     hands.press_save()
     await hands.user.should_see("Напишите фамилию")
-    await hands.user.should_see("Напишите день, месяц и год, например 12.03.1961")
+    await hands.user.should_see("Напишите дату, например 12.03.1961, или только год, или «неизвестна»")
     await hands.user.should_see("Выберите пол")
     await hands.user.should_see("Выберите, что делаем")
     assert registered(services) == []

@@ -273,4 +273,4 @@ async def test_the_patient_of_an_order_that_is_changed_is_not_asked_for(services
 
 
 def test_every_reason_has_its_words() -> None:
-    assert set(similar_patients._WHY) | {Similarity.MIDDLE} == set(Similarity)
+    assert set(similar_patients._WHY) | {Similarity.MIDDLE, Similarity.GIVEN} == set(Similarity)

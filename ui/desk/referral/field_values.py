@@ -23,7 +23,8 @@ from ui.text.typed_values import parse_day, parse_number, parse_time
 T = TypeVar("T")
 
 # Under the names that `domain.validation` uses, in reading order.
-PATIENT = ("family", "given", "middle", "birth_date", "sex", "phone", "snils", "policy")
+PATIENT = ("family", "given", "middle", "mother", "birth_date", "sex", "phone", "snils", "policy")
+NO_GIVEN_NAME, NO_BIRTH_DATE = "–", "неизвестна"  # none, or not known, as the fields say it
 RARE = ("weight", "height", "allergies", "pregnancy")
 # Members of `Referral` that share a field with others, or are held otherwise; `of_referral` and `FormParser` say how.
 _SHARED = ("priority", "referrer", "referrer_snils", "referrer_position", "diagnosis_code", "diagnosis_text")
@@ -91,11 +92,22 @@ def _likeness(one: str, other: str) -> int:
 
 def of_patient(patient: Patient) -> dict[str, Any]:
     """Return the fields of a known patient; pregnancy is asked again each time."""
+    asked = of_described(patient)
+    one_name = patient.name.family and not patient.name.given and not names.is_unidentified(patient.name)
+    return asked | {
+        "given": NO_GIVEN_NAME if one_name else asked["given"],
+        "birth_date": asked["birth_date"] or NO_BIRTH_DATE,
+    }
+
+
+def of_described(patient: Patient) -> dict[str, Any]:
+    """Return the fields of a patient whom somebody described: what was not said is empty, and asked for."""
     return {
         "family": patient.name.family,
         "given": patient.name.given,
         "middle": patient.name.middle,
-        "birth_date": words.born(patient.birth_date) if patient.birth_date else "",
+        "birth_date": words.born(patient.birth_date) if patient.birth_date else str(patient.birth_year or ""),
+        "mother": patient.mother,
         "sex": patient.sex,
         "phone": patient.phone,
         "snils": show_snils(patient.snils),
@@ -154,10 +166,14 @@ def day_from_draft(kept: object, today: date) -> tuple[str, bool]:
 
 def usual_form(key: str, typed: str, today: date) -> str:
     """Return what was typed into a field the way it is always shown; what cannot be read stays as it is."""
+    if key == "given" and not names.stated(typed):
+        return NO_GIVEN_NAME
+    if key == "given" and names.is_newborn(PersonName("x", typed)):
+        return typed  # «девочка 2» is no name
     if key in ("family", "given", "middle"):
         return typed_values.tidy_name(typed)
-    if key == "birth_date" and (born := typed_dates.birth_date(typed, today)):
-        return f"{born:%d.%m.%Y}"
+    if key == "birth_date":
+        return _usual_birth_date(typed, today)
     if key == "date" and (day := parse_day(typed, today)):
         return words.day(day, today)
     if key == "time" and (at := parse_time(typed)):
@@ -166,6 +182,14 @@ def usual_form(key: str, typed: str, today: date) -> str:
         code, _, diagnosis = typed.partition(" ")
         return f"{identifiers.icd10_code(code)} {diagnosis}".strip()
     return typed
+
+
+def _usual_birth_date(typed: str, today: date) -> str:
+    if born := typed_dates.birth_date(typed, today):
+        return f"{born:%d.%m.%Y}"
+    if typed_dates.says_unknown(typed):
+        return NO_BIRTH_DATE
+    return str(typed_dates.birth_year(typed) or typed)
 
 
 def _number(value: float | None) -> str:
@@ -179,6 +203,11 @@ class ReferralRules:
     """What the form's mode allows; these are the rules for a new referral."""
 
     patient_is_fixed = False  # the chosen patient cannot be replaced
+
+    @property
+    def corrects_patient(self) -> bool:
+        """Return True if whatever is typed is said of the chosen patient."""
+        return False
 
     def may_be_past(self, start: datetime) -> bool:
         """Return True if the study may be planned for this local time although it has passed."""
@@ -257,12 +286,16 @@ class FormParser:
     def patient(self) -> Patient:
         """Return the patient in the fields; a missing or unreadable birth date is None.
 
-        The id is 0 unless it is still the patient who was chosen.
+        The id is None unless it is still the patient who was chosen. That there is no given name, or that the birth
+        date is unknown, must be said: what is empty may have been forgotten.
         """
         text, chosen = self._text, self._content.patient
-        born = self._required("birth_date", lambda typed: typed_dates.birth_date(typed, self._now.date()))
-        name = PersonName(text("family"), text("given"), text("middle"))
-        same = chosen if chosen and is_same_person(chosen, name, born) else None
+        year = None if self._says_unknown_birth_date() else typed_dates.birth_year(text("birth_date"))
+        born = None if year or self._says_unknown_birth_date() else self._birth_date()
+        name = PersonName(text("family"), names.stated(text("given")), names.stated(text("middle")))
+        if not text("given") and not names.is_unidentified(name):
+            self.problems["given"] = "required"
+        same = chosen if chosen and (self._rules.corrects_patient or is_same_person(chosen, name, born)) else None
         if chosen and same is None and self._rules.patient_is_fixed:
             self.problems["patient"] = "other_patient"
         sex = self._content.fields["sex"]
@@ -271,6 +304,8 @@ class FormParser:
         return Patient(
             name=name,
             birth_date=born,
+            birth_year=year,
+            mother=text("mother"),
             sex=Sex(sex or Sex.OTHER),
             patient_id=same.patient_id if same else "",
             snils=identifiers.digits(text("snils")),
@@ -283,6 +318,12 @@ class FormParser:
             id=same.id if same else None,
             revision=same.revision if same else 0,
         )
+
+    def _says_unknown_birth_date(self) -> bool:
+        return typed_dates.says_unknown(self._text("birth_date"))
+
+    def _birth_date(self) -> date | None:
+        return self._required("birth_date", lambda typed: typed_dates.birth_date(typed, self._now.date()))
 
     def _own_place(self, procedure: ProcedureType | None) -> tuple[tuple[str, ...], time | None]:
         """Return the AE titles and the time of a study that is done here."""

@@ -11,11 +11,13 @@ from nicegui import ui
 
 from broker.domain.clinic.devices import Device, ProcedureType
 from broker.domain.orders import Order, ReferralDraft
-from broker.domain.patients import identifiers, names
-from broker.domain.patients.people import Patient
+from broker.domain.patients import identifiers, incomplete, names
+from broker.domain.patients.people import NO_NAME, Patient, PersonName, Sex
 from ui.desk.referral import field_values, suggestions
 from ui.desk.referral.field_values import (
     EMPTY,
+    NO_BIRTH_DATE,
+    NO_GIVEN_NAME,
     PATIENT,
     RARE,
     STUDY,
@@ -26,7 +28,7 @@ from ui.desk.referral.field_values import (
 )
 from ui.desk.referral.suggestions import DirectorySuggestions
 from ui.desk.slots import DEFAULT_MINUTES
-from ui.text import errors, typed_values, words
+from ui.text import errors, patient_cards, typed_values, words
 from ui.text.referral_fields import CHOICES, LABELS
 from ui.widgets.form_field import FormField, labelled_field
 from ui.widgets.theme import text
@@ -52,7 +54,7 @@ class ReferralForm:
         self._directories = directories
         self._today = today
         self._changed = changed
-        self._filling = False
+        self.filling = False
         self.fields: dict[str, FormField] = {}
         self.patient: Patient | None = None  # the chosen patient
         self.nearest = True  # the time follows the device's free time until a person chooses one
@@ -70,9 +72,11 @@ class ReferralForm:
         """Draw the patient's fields; the search above them belongs to the page."""
         add = self._add
         add("family", name="last", span=4, narrow=12)
-        add("given", name="first", span=4)
+        add("given", name="first", span=4, quick=[("нет", lambda: self._say("given", NO_GIVEN_NAME))])
         add("middle", name="middle", span=4)
-        add("birth_date", name="born", span=4, props="placeholder=ДД.ММ.ГГГГ inputmode=numeric")
+        add("mother", name="mother", narrow=12, hint="Найдите её карту или напишите фамилию, имя и отчество")
+        unknown = [("нет", lambda: self._say("birth_date", NO_BIRTH_DATE))]
+        add("birth_date", name="born", span=4, quick=unknown, props="placeholder=ДД.ММ.ГГГГ inputmode=numeric")
         add("sex", ui.select, name="sex", span=4)
         add("phone", name="phone", span=4, narrow=12, props="inputmode=tel")
         add("snils", name="snils", span=6, narrow=5, props='mask="###-###-### ##" inputmode=numeric')
@@ -111,7 +115,7 @@ class ReferralForm:
         suggestions.attach(
             self._directories,
             self.fields,
-            filling=lambda: self._filling,
+            filling=lambda: self.filling,
             note_doctor=self._referrers.__setitem__,
             note_owner=self._owners.__setitem__,
         )
@@ -190,7 +194,7 @@ class ReferralForm:
             if patient:
                 self.fill_patient(patient)
             else:
-                self._put(field_values.of_patient(draft.patient))
+                self._put(field_values.of_described(draft.patient))
             self._put({"procedure": draft.procedure_code or None})
             self._offer_devices()
             self._put(self._referral_values(draft))
@@ -228,6 +232,7 @@ class ReferralForm:
             if "family" in keys:
                 self.patient = None
                 self._forget_replaced()
+                self.fields["given"].show_hint("")
             self._put({key: EMPTY[key] for key in keys})
             if "weight" in keys:
                 self._more.props(remove="open")
@@ -255,6 +260,58 @@ class ReferralForm:
             self._show_place(external)
             self.fields["owner" if external else "device"].focus()
             self._changed("device")
+
+    # ---- people who are not fully known ----
+
+    def fill_unidentified(self) -> None:
+        """Fill in an unidentified person; a number of its own comes with the card."""
+        self.clear(PATIENT + RARE)
+        name = incomplete.unidentified_name(self._sex())
+        with self._quietly():
+            self._put({"family": name.family, "birth_date": NO_BIRTH_DATE})
+        self.fields["given"].show_hint("Пусто: впишется номер карты")
+        self.fields["sex"].focus()
+        self._changed("family")
+
+    def fill_newborn(self, mother: Patient | None = None, typed: str = "") -> None:
+        """Fill in a newborn by its mother, a known one or by what was typed of her; neither: ask for her first."""
+        if mother is None and not typed:
+            self.clear(PATIENT + RARE)
+        name = incomplete.newborn_name(mother.name if mother else names.split(typed), self._sex())
+        values: dict[str, Any] = {"family": name.family, "given": name.given, "middle": name.middle}
+        if not self.fields["birth_date"].value:
+            values["birth_date"] = words.born(self._today())
+        if mother or typed:
+            values["mother"] = patient_cards.mother(mother) if mother else typed
+            values["phone"] = self.fields["phone"].value or (mother.phone if mother else "")
+        with self._quietly():
+            self._put(values)
+        self.fields["sex" if mother or typed else "mother"].focus()
+        self._changed("family")
+
+    def _is_newborn(self) -> bool:
+        parts = (self.fields[key].value or "" for key in ("family", "given", "middle"))
+        return bool(self.fields["mother"].value) or names.is_newborn(PersonName(*parts))
+
+    def _sex(self) -> Sex | None:
+        return Sex(self.fields["sex"].value) if self.fields["sex"].value else None
+
+    def _say(self, key: str, word: str) -> None:
+        """Fill in the word that says that there is none, or that it is not known."""
+        self.fields[key].value = word
+        self.fields[self.first_empty(PATIENT)].focus()
+
+    def _fit_word_to_sex(self) -> None:
+        """Write «Неизвестная», «новорождённая» of a woman and a girl."""
+        family, given, sex = self.fields["family"].value, self.fields["given"].value, self._sex()
+        pairs = (
+            ("family", family, [incomplete.unidentified_name(each).family for each in Sex]),
+            ("given", given, [incomplete.newborn_name(NO_NAME, each).given for each in Sex]),
+        )
+        for key, written, known in pairs:
+            if written in known:
+                name = incomplete.unidentified_name(sex) if key == "family" else incomplete.newborn_name(NO_NAME, sex)
+                self._put({key: getattr(name, key)})
 
     # ---- drafts ----
 
@@ -304,7 +361,8 @@ class ReferralForm:
 
     def first_empty(self, keys: Sequence[str]) -> str:
         """Return the first of these fields that is empty, or the last one."""
-        return next((key for key in keys if not self.fields[key].value), keys[-1])
+        asked = [key for key in keys if key != "mother" or self._is_newborn()]
+        return next((key for key in asked if not self.fields[key].value), asked[-1])
 
     def minutes(self) -> int:
         """Return how many minutes the chosen procedure takes."""
@@ -356,11 +414,11 @@ class ReferralForm:
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:
-        before, self._filling = self._filling, True
+        before, self.filling = self.filling, True
         try:
             yield
         finally:
-            self._filling = before
+            self.filling = before
 
     def _forget_replaced(self) -> None:
         for key in self._replaced | self._from_region:
@@ -391,9 +449,13 @@ class ReferralForm:
             self.fields[key].show_error("")
         if any(values.get(key) for key in RARE):
             self._more.props("open")
+        self._show_mother()
+
+    def _show_mother(self) -> None:
+        self.fields["mother"].box.set_visibility(self._is_newborn())
 
     def _on_change(self, key: str) -> None:
-        if self._filling:
+        if self.filling:
             return
         self.editing = key
         if key in self._from_region:
@@ -401,6 +463,9 @@ class ReferralForm:
             self.fields[key].show_hint("")
         if key == "time":
             self.nearest = False
+        if key == "sex":
+            with self._quietly():
+                self._fit_word_to_sex()
         if key == "procedure":
             with self._quietly():
                 self._offer_devices()
@@ -409,6 +474,7 @@ class ReferralForm:
                 self._more.props("open")
         if self.fields[key].error:
             self._check(key)
+        self._show_mother()
         self._changed(key)
 
     def _on_blur(self, key: str) -> None:

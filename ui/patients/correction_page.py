@@ -1,0 +1,156 @@
+"""A patient's card is corrected: a name or a birth date was found out. All orders of the patient follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nicegui import ui
+
+from broker.domain import validation
+from broker.domain.actors import Actor
+from broker.domain.errors import Invalid
+from broker.domain.patients import names
+from broker.domain.patients.people import Patient
+from broker.security import permissions
+from broker.security.permissions import Permission
+from broker.store.queries import patient_cards
+from broker.workflow import patient_correction
+from ui.desk.referral import field_values
+from ui.desk.referral.field_values import (
+    EMPTY,
+    NO_BIRTH_DATE,
+    NO_GIVEN_NAME,
+    PATIENT,
+    FormContent,
+    FormParser,
+    ReferralOptions,
+    ReferralRules,
+)
+from ui.layout.frame import frame
+from ui.live import attempt, current_actor, read_as_viewer
+from ui.services import Services
+from ui.text import errors
+from ui.text import patient_cards as card_words
+from ui.text.referral_fields import CHOICES, LABELS
+from ui.widgets import theme
+from ui.widgets.form_field import FormField, labelled_field
+from ui.widgets.theme import text
+
+_NOTHING = ReferralOptions((), (), (), {})
+
+
+def build(services: Services) -> None:
+    """Add the route /patient/{card}/correct."""
+
+    @ui.page("/patient/{card}/correct", title="Исправить карту")
+    async def correction_page(card: str) -> None:
+        actor = current_actor(services)
+        number = card_words.number(card)
+        found = await read_as_viewer(services, lambda reader: patient_cards.read(reader, number))
+        with frame(services, actor, "/studies"), ui.element("div").classes("page"):
+            if not permissions.may(actor, Permission.AMEND):
+                theme.empty("Карту исправляет регистратура.", "Скажите ей, что в карте не так.")
+            elif found is None:
+                theme.empty(f"Карты с номером «{number[:64]}» нет.", "Найдите пациента по фамилии:", "/")
+            else:
+                CorrectionPage(services, actor, found.patient)
+
+
+class _Rules(ReferralRules):
+    """Whatever is typed is said of this patient."""
+
+    @property
+    def corrects_patient(self) -> bool:
+        return True
+
+
+class CorrectionPage:
+    """One open card. What it saves is what it shows: a card that has changed since is refused."""
+
+    def __init__(self, services: Services, actor: Actor, patient: Patient) -> None:
+        self._services, self._actor, self._patient = services, actor, patient
+        self._fields: dict[str, FormField] = {}
+        with ui.element("div").classes("page-head"):
+            text("h1", f"Исправить карту {patient.patient_id}")
+        if services.clinic.sends_to_bus and (lacking := card_words.lacking(patient)):
+            with ui.element("div").classes("verdict tone-amber"):
+                ui.icon("info").props("aria-hidden=true")
+                text("p", f"{lacking}.")
+        with ui.element("div").classes("form correction"):
+            self._draw()
+        for key, value in field_values.of_patient(patient).items():
+            if key in self._fields:
+                self._fields[key].value = value
+        text("p", "Исправится во всех направлениях этого пациента, и в тех, что уже выполнены.", "muted small")
+        with ui.element("div").classes("acts").style("margin-top: 16px"):
+            theme.button("Сохранить", self._save, kind="primary", key="Ctrl+Enter")
+            ui.link("Не менять", card_words.address(patient.patient_id)).classes("btn").props("data-back")
+        self._note = text("p", "", "bad small").props("role=alert")
+
+    def _draw(self) -> None:
+        self._add("family", span=4, narrow=12)
+        self._add("given", span=4, quick=[("нет", lambda: self._say("given", NO_GIVEN_NAME))])
+        self._add("middle", span=4)
+        unknown = [("нет", lambda: self._say("birth_date", NO_BIRTH_DATE))]
+        self._add("birth_date", span=4, quick=unknown, props="placeholder=ДД.ММ.ГГГГ inputmode=numeric")
+        self._add("sex", make=ui.select, span=4, options=dict(CHOICES["sex"]))
+        self._add("phone", span=4, narrow=12, props="inputmode=tel")
+        self._add("snils", props='mask="###-###-### ##" inputmode=numeric', span=6)
+        self._add("policy", props='mask="#### #### #### ####" inputmode=numeric', span=6)
+        if self._patient.mother or names.is_newborn(self._patient.name):
+            self._add("mother")
+
+    def _add(self, key: str, *, make: Callable[..., Any] = ui.input, **options: Any) -> None:
+        field = labelled_field(LABELS[key], make, name=f"card-{key}", **options)
+        if make is ui.input:
+            field.control.props("maxlength=200")
+            field.control.on("blur", lambda: self._usual(key))
+        self._fields[key] = field
+
+    def _say(self, key: str, word: str) -> None:
+        self._fields[key].value = word
+
+    def _usual(self, key: str) -> None:
+        """Write what was typed the way it is always shown."""
+        typed = names.tidy(self._fields[key].value or "")
+        if typed:
+            self._fields[key].value = field_values.usual_form(key, typed, self._services.today())
+
+    def _parsed(self) -> tuple[Patient, Mapping[str, str]]:
+        kept = field_values.of_patient(self._patient) | {"pregnancy": self._patient.pregnancy}
+        typed = {key: field.value for key, field in self._fields.items()}
+        content = FormContent({**EMPTY, **kept, **typed}, self._patient, external=False, owner=None, referrer_snils="")
+        parser = FormParser(content, _NOTHING, _Rules(), self._services.now())
+        patient = parser.patient()
+        return patient, {**validation.patient_problems(patient, self._services.today()), **parser.problems}
+
+    async def _save(self) -> None:
+        patient, problems = self._parsed()
+        if problems:
+            self._show(problems)
+            return
+        services = self._services
+        try:
+            done = await attempt(
+                lambda: services.store.write(patient_correction.correct, patient, self._actor, services.clinic),
+                let_pass=(Invalid,),
+                report=self._report,
+            )
+        except Invalid as caught:
+            self._show(caught.problems)
+            return
+        if done is not None:
+            ui.navigate.to(card_words.address(self._patient.patient_id))
+
+    def _report(self, why: str) -> None:
+        self._note.set_text(why)
+
+    def _show(self, problems: Mapping[str, str]) -> None:
+        for key, field in self._fields.items():
+            field.show_error(errors.problem(key, problems[key]) if key in problems else "")
+        first = next((key for key in PATIENT if key in problems and key in self._fields), None)
+        if first:
+            self._fields[first].focus()
+        others = {key: code for key, code in problems.items() if key not in self._fields}
+        self._note.set_text(errors.problems(others))

@@ -272,7 +272,7 @@ def _step(tx: Tx, order: Order, comparison: Comparison, clinic: Clinic) -> Perfo
         ae_title=next(iter(order.steps[0].station_ae_titles), ""),
         state=PerformedState.COMPLETED,
         start=study.start or clinic.local(tx.now),
-        modality=study.modality or order.modality,
+        modality=study.modality.split("/")[0] or order.modality,
         patient_name=study.patient_name,
         patient_id=study.patient_id,
         patient_birth_date=study.birth_date,

@@ -161,7 +161,7 @@ def _card_number(
 def _modality(order: Order, study: ArchiveStudy) -> tuple[str, bool | None]:
     if not study.modality:
         return "не указан", None
-    return ("совпал", True) if order.modality in study.modality.split("/") else ("другой", None)
+    return ("совпал", True) if archive.has_modality(study, order.modality) else ("другой", None)
 
 
 def _kind(modality: str) -> str:

@@ -167,7 +167,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: dateti
         orphans=[each for each in board.orphans(reader, start) if each.at < end],
         doubtful=board.doubtful(reader) if on == today else (),
         archive=archive_gaps.open_studies(reader) if on == today else (),
-        offered=[each for each in unreferred_studies.open_studies(reader) if each.candidates] if on == today else (),
+        offered=unreferred_studies.offered(reader) if on == today else (),
         missing=archive_gaps.missing_images(reader, images_due) if on == today and images_due else (),
         refused=refused_imports.summary(reader) if on == today else None,
     )

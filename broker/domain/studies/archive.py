@@ -39,7 +39,7 @@ class ArchiveStudy:
     study_instance_uid: str
     accession_number: str = ""
     images: int | None = None  # None: the archive does not tell
-    modality: str = ""
+    modality: str = ""  # several, of images, with strokes between them: PT/CT
     patient_name: str = ""  # PN
     patient_id: str = ""
     birth_date: str = ""  # DA
@@ -120,7 +120,7 @@ class OrderEvidence:
     cards: tuple[Patient, ...] = ()  # merged into the patient's since
     foreign_ids: frozenset[str] = frozenset()  # Patient IDs among the answers that other patients of this clinic have
     foreign_uids: frozenset[str] = frozenset()  # Study Instance UIDs that other orders have, or were reported for them
-    reported_uids: frozenset[str] = frozenset()  # Study Instance UIDs under which its device reported images, by MPPS
+    reported_uids: frozenset[str] = frozenset()  # Study Instance UIDs of what it was performed with: reported, believed
     group_numbers: frozenset[str] = frozenset()  # accession numbers of the orders whose images lie under the same UIDs
     decided: Mapping[StudyKey, DiscrepancyState] = field(default_factory=dict)  # what people said of answers before
     is_number_enough: bool = False  # its device has UIDs of its own, reports none, and an administrator knows it
@@ -140,6 +140,14 @@ def concerns(order: Order, study: ArchiveStudy, evidence: OrderEvidence = NO_EVI
     return bool(study.study_instance_uid) and (
         _is_own(order, study, evidence) or study.accession_number in numbers(order)
     )
+
+
+def has_modality(study: ArchiveStudy, modality: str) -> bool:
+    """Return True if a study has images of a modality; a digital X-ray may call its own CR or DX."""
+    return not {modality, _ALIKE.get(modality, modality)}.isdisjoint(study.modality.split("/"))
+
+
+_ALIKE: Final = {"CR": "DX", "DX": "CR"}
 
 
 def is_older(order: Order, study: ArchiveStudy) -> bool:

@@ -38,7 +38,7 @@ def about(reader: Reader, order: Order, evidence: OrderEvidence, found: Collecti
 
 
 def _reported(reader: Reader, order: Order) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the Study Instance UIDs under which devices reported images of an order, by MPPS or as a person linked it.
+    """Return the Study Instance UIDs under which images of an order are known, with which it has been performed.
 
     A reference of a step counts if it names the order, or no order at all. With them, the accession numbers of orders
     that devices reported under the same UID: a group of orders is made as one study.
@@ -62,11 +62,14 @@ def _reported(reader: Reader, order: Order) -> tuple[frozenset[str], frozenset[s
 
 
 def _certain_steps(reader: Reader, order_id: int) -> Iterable[int]:
-    """Return the steps (ids) that devices reported for an order, without those whose order or patient is doubtful."""
+    """Return the steps (ids) that a device or the archive has reported, without those of doubtful orders or patients.
+
+    What was believed of the archive, or accepted, stays the order's: a second study with its number changes nothing.
+    """
     found = reader.rows(
         "SELECT p.id, max(l.conflict) AS conflict FROM performed_step p"
         " JOIN performed_step_link l ON l.performed_step_id = p.id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
-        " WHERE s.order_id = ? AND p.source = 'modality' GROUP BY p.id",
+        " WHERE s.order_id = ? AND p.source <> 'manual' GROUP BY p.id",
         [order_id],
     )
     return [row["id"] for row in found if not row["conflict"]]

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from broker.domain.orders import Order, OrderState
 from broker.domain.patients import identity
+from broker.domain.studies import archive
 from broker.domain.studies.archive import ArchiveStudy
 from broker.store.database import Reader
 from broker.store.queries.patients import patient_index
@@ -20,7 +21,6 @@ MOST = 200  # studies of a day without an order that are kept
 BEFORE, AFTER = timedelta(days=3), timedelta(days=14)  # an order's time before and after that of its study
 MOST_SHOWN = 100
 MOST_CANDIDATES = 5
-_ALIKE = {"CR": "DX", "DX": "CR"}  # a device is called the one here and the other in its images
 
 
 __all__ = ["UnreferredStudy"]
@@ -37,14 +37,13 @@ class OfferedStudy:
 
 def modalities(reader: Reader) -> frozenset[str]:
     """Return the modalities of the devices of this clinic."""
-    found = {row["modality"] for row in reader.rows("SELECT DISTINCT modality FROM device WHERE approved = 1")}
-    return frozenset(found | {_ALIKE[each] for each in found & set(_ALIKE)})
+    return frozenset(row["modality"] for row in reader.rows("SELECT DISTINCT modality FROM device WHERE approved = 1"))
 
 
 def is_ours(study: ArchiveStudy, ours: Collection[str]) -> bool:
     """Return True if one of our devices, of these modalities, may have made a study; also if the archive names none."""
-    named = set(study.modality.split("/")) - {""} if study.modality else set()
-    return bool(study.study_instance_uid) and study.images != 0 and (not named or bool(named & set(ours)))
+    may_be_made = not study.modality or any(archive.has_modality(study, each) for each in ours)
+    return bool(study.study_instance_uid) and study.images != 0 and may_be_made
 
 
 def is_known(reader: Reader, study: ArchiveStudy) -> bool:
@@ -54,10 +53,25 @@ def is_known(reader: Reader, study: ArchiveStudy) -> bool:
 
 def open_studies(reader: Reader) -> tuple[OfferedStudy, ...]:
     """Return the studies without an order: those that an order fits first, of these and the others the newest first."""
-    rows = reader.rows(f"{_OPEN} ORDER BY u.start DESC, u.id DESC LIMIT ?", [MOST_SHOWN])
-    by_study = _candidates(reader, [from_row(row) for row in rows])
-    found = [OfferedStudy(each, tuple(fitting), _cancelled(reader, each.study)) for each, fitting in by_study]
+    found = [
+        OfferedStudy(each, tuple(fitting), _cancelled(reader, each.study))
+        for each, fitting in _candidates(reader, _open(reader))
+    ]
     return tuple(sorted(found, key=lambda each: not each.candidates))
+
+
+def offered(reader: Reader) -> tuple[OfferedStudy, ...]:
+    """Return those of `open_studies` that an order fits."""
+    return tuple(
+        OfferedStudy(each, tuple(fitting), _cancelled(reader, each.study))
+        for each, fitting in _candidates(reader, _open(reader))
+        if fitting
+    )
+
+
+def _open(reader: Reader) -> list[UnreferredStudy]:
+    rows = reader.rows(f"{_OPEN} ORDER BY u.start DESC, u.id DESC LIMIT ?", [MOST_SHOWN])
+    return [from_row(row) for row in rows]
 
 
 def named_orders(reader: Reader, studies: Iterable[ArchiveStudy]) -> set[int]:
@@ -121,9 +135,8 @@ def _fits(reader: Reader, order: Order, study: ArchiveStudy) -> bool:
 
 
 def _rank(order: Order, study: ArchiveStudy) -> tuple[bool, bool, timedelta, int]:
-    named = {order.modality, _ALIKE.get(order.modality, "")}
     distance = abs(order.steps[0].start - study.start) if study.start else timedelta(0)
-    other_kind = bool(study.modality) and not named & set(study.modality.split("/"))
+    other_kind = bool(study.modality) and not archive.has_modality(study, order.modality)
     return other_kind, order.state is OrderState.COMPLETED, distance, order.id
 
 

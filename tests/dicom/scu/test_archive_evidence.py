@@ -478,6 +478,21 @@ def test_a_device_that_is_known_to_make_its_own_uids_closes_its_orders_by_their_
     assert (step.images, step.patient_sex) == (2, "F")
 
 
+def test_a_second_study_with_the_number_does_not_take_away_the_one_that_was_believed(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    trust(store)
+    peer.holds(study(order, StudyInstanceUID="1.2.3.99"))
+    assert look(archive, clock) == 1
+    peer.holds(study(order, StudyInstanceUID="1.2.3.99"), study(order, StudyInstanceUID="1.2.3.98"))
+    look(archive, clock)
+    assert kinds(store, order) == [K.OTHER_UID]
+    with store.read() as reader:
+        holding = archive_table.holding(reader, order.id)
+    assert holding is not None
+    assert (holding.study_instance_uid, holding.images) == ("1.2.3.99", 2)
+
+
 DOUBTFUL: dict[str, dict[str, Any]] = {
     "without a name": {"PatientName": ""},
     "with the name lost in Latin-1": {"PatientName": "^^"},

@@ -60,6 +60,8 @@ class AuditAction(StrEnum):
 
     # ---- patients ----
     PATIENT_AMEND = "patient_amend"
+    CONSENT_GIVEN = "consent_given"
+    CONSENT_WITHDRAWN = "consent_withdrawn"
     PATIENT_MERGE = "patient_merge"
     PATIENT_SPLIT = "patient_split"
     PATIENT_DIFFERENT = "patient_different"

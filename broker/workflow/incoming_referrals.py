@@ -359,7 +359,7 @@ def _create_order(
             "acsn": number,
         }
         outbox.set_references(tx, order.id, {name: id for name, id in references.items() if id})
-    elif role is BusRole.PLACER:
+    elif order.bus_role is BusRole.PLACER:
         outbox.add(tx, order.id, OutboxKind.ORDER)
     incoming.update(tx, replace(known, state=IncomingState.ACCEPTED, order_id=order.id))
     details = referrals.repeat_details(repeats)

@@ -15,8 +15,9 @@ from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Invalid, NotFound, Stale
 from broker.domain.messages import OutboxKind
-from broker.domain.orders import Order, OrderState
+from broker.domain.orders import Order
 from broker.domain.patients import patient_merge
+from broker.domain.patients.details import NO_DETAILS
 from broker.domain.patients.patient_match import NUMBERS
 from broker.domain.patients.people import Patient
 from broker.domain.studies import passthrough
@@ -29,13 +30,14 @@ from broker.store.tables import (
     external_studies,
     orders,
     outbox,
+    patient_details,
     patient_merges,
     performed_links,
     worklist,
 )
 from broker.store.tables import patients as cards
 from broker.store.tables.patient_merges import Moved, PatientMerge
-from broker.workflow import order_status, referrals
+from broker.workflow import corrections, step_links
 
 TWO_PEOPLE = "two_people"
 
@@ -85,12 +87,13 @@ def merge(
         orders=patient_merges.move_orders(tx, merged_id, surviving_id),
         external_studies=patient_merges.move_external_studies(tx, merged_id, surviving_id),
         present_studies=present_studies,
+        has_copied_details=_copy_details(tx, surviving_id, merged_id),
         replaced_studies=external_studies.take_final_states(tx, merged_id, surviving_id),
         attributes=without_old_attributes(tx, before, result),
     )
-    moved = replace(moved, conflicts=drop_conflicts(tx, [order.id for order in before], clinic))
+    moved = replace(moved, conflicts=step_links.clear_conflicts(tx, [order.id for order in before], clinic))
     patient_merges.set_moved(tx, id, moved)
-    queue_corrections(tx, before)
+    corrections.queue_for_orders(tx, before)
     worklist.note_any_change(tx)  # the merged card's number leads to others' orders now
     _audit(tx, actor, AuditAction.PATIENT_MERGE, moved.orders, surviving, merged, fields=sorted(changed))
     tx.notify()
@@ -122,8 +125,10 @@ def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic, *, revision:
     external_studies.move_results(tx, surviving_id, merged_id, back)
     _forget_found_by_lost_number(tx, trail, surviving)
     _restore_attributes(tx, trail)
+    if trail.moved.has_copied_details and patient_details.get(tx, surviving_id) == patient_details.get(tx, merged_id):
+        patient_details.put(tx, surviving_id, NO_DETAILS)
     _restore_conflicts(tx, trail, [order.id for order in before])
-    queue_corrections(tx, before)
+    corrections.queue_for_orders(tx, before)
     merged = cards.get(tx, merged_id)
     assert merged is not None
     worklist.note_any_change(tx)
@@ -159,6 +164,15 @@ def _orders_of(tx: Tx, *patient_ids: int) -> list[Order]:
     return orders.get_many(tx, [id for each in patient_ids for id in patient_merges.order_ids(tx, each)])
 
 
+def _copy_details(tx: Tx, surviving_id: int, merged_id: int) -> bool:
+    """Give the surviving card what only the merged one says beside the data; return True if it did."""
+    theirs = patient_details.get(tx, merged_id)
+    if theirs == NO_DETAILS or patient_details.get(tx, surviving_id) != NO_DETAILS:
+        return False
+    patient_details.put(tx, surviving_id, theirs)
+    return True
+
+
 def _out_of_force(surviving: Patient, merged: Patient, result: Patient, field: str) -> str:
     """Return the number that one of the cards has and the result has not; "" if there is none."""
     values = (str(getattr(each, field)) for each in (merged, surviving))
@@ -180,25 +194,6 @@ def without_old_attributes(
 
 
 # ---- what was performed ----
-
-
-def drop_conflicts(tx: Tx, order_ids: Sequence[int], clinic: Clinic) -> tuple[tuple[int, int, str, str], ...]:
-    """Clear the contradictions that there are no more, and let their orders go on; return what was cleared."""
-    changed, touched = [], []
-    for link in performed_links.links_of_orders(tx, order_ids):
-        if not link.conflict:
-            continue
-        there = _contradictions(tx, link)
-        left = [field for field in link.conflict if not field.startswith("patient_") or field in there]
-        if len(left) < len(link.conflict):
-            after = ", ".join(left)
-            performed_links.set_conflict(tx, link.step.stored_id, link.scheduled_step_id, after)
-            changed.append((link.step.stored_id, link.scheduled_step_id, ", ".join(link.conflict), after))
-            touched.append(link.order_id)
-    for order_id in dict.fromkeys(touched):
-        if not performed_links.conflicts(tx, order_id):
-            order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
-    return tuple(changed)
 
 
 def _restore_conflicts(tx: Tx, trail: PatientMerge, order_ids: Sequence[int]) -> None:
@@ -287,16 +282,6 @@ def _forget_found_by_lost_number(tx: Tx, trail: PatientMerge, before: Patient) -
 
 
 # ---- the region, and the trail ----
-
-
-def queue_corrections(tx: Tx, before: Iterable[Order]) -> None:
-    """Queue what the region has to learn of orders whose patient is another one now, or another's data."""
-    for old in before:
-        new = orders.require(tx, old.id)
-        if old.state is OrderState.CANCELLED or replace(old.patient, revision=0) == replace(new.patient, revision=0):
-            continue
-        outbox.resume(tx, old.id)  # what the bus refused has another content now
-        referrals.queue_amendment(tx, old, new)
 
 
 def _audit(

@@ -18,7 +18,7 @@ from broker.domain.studies import passthrough
 from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
 from broker.store.tables import audit, orders, outbox, patient_merges, patients
-from broker.workflow import numbering
+from broker.workflow import corrections, numbering
 
 # What `identity.difference` says -> reason of a refusal.
 _OTHER = {"date of birth": "other_birth_date", "sex": "other_sex", "name": "other_name"}
@@ -79,7 +79,9 @@ def save_imported(tx: Tx, imported: Patient, current: Patient | None, actor: Act
     filled = identity.fill_in(known, imported)
     if filled == known:
         return known
+    before = orders.of_patient(tx, known.stored_id)
     patients.update(tx, known.stored_id, filled)
+    corrections.queue_for_orders(tx, before)
     changed = patient_merge.changes(known, filled)
     audit.write(tx, actor, AuditAction.PATIENT_AMEND, patient=known.patient_id, changed=changed)
     outbox.resume_patient(tx, known.stored_id)

@@ -29,8 +29,8 @@ from broker.domain.studies.performed import PerformedStep
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
-from broker.store.tables import audit, devices, orders, outbox, performed, performed_links
-from broker.workflow import numbering, order_status, patients
+from broker.store.tables import audit, devices, orders, outbox, patient_details, performed, performed_links
+from broker.workflow import corrections, numbering, order_status, patients
 
 
 def register(tx: Tx, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, repeats: str = "") -> Order:
@@ -142,12 +142,17 @@ def create_order(
         raise Invalid({"owner": "no_bus"})  # no message would take the referral there
     if draft.owner and draft.owner.casefold() == clinic.organisation.casefold():
         raise Invalid({"owner": "ours"})  # it would be on no worklist, and no other clinic would take it
+    patient = patients.save(tx, draft.patient, other_than=draft.other_than)
+    if role in (BusRole.PLACER, BusRole.WALK_IN) and patient_details.get(tx, patient.stored_id).is_consent_withdrawn:
+        if draft.owner:
+            raise Invalid({"owner": "no_consent"})
+        role = BusRole.NONE
     order = Order(
         id=orders.next_id(tx, "orders"),
         accession_number=given.pop("accession_number", "") or numbering.accession_number(tx, clinic),
         study_instance_uid=given.pop("study_instance_uid", "") or numbering.study_instance_uid(tx, clinic),
         requested_procedure_id=numbering.requested_procedure_id(tx),
-        patient=patients.save(tx, draft.patient, other_than=draft.other_than),
+        patient=patient,
         state=OrderState.REFERRED if draft.owner else OrderState.SCHEDULED,
         procedure_code=procedure.code,
         procedure_name=procedure.name,
@@ -191,6 +196,7 @@ def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Act
     if draft.patient.id not in (None, order.patient.id):
         raise Invalid({"patient": "other_patient"})
     before = order
+    others = [each for each in orders.of_patient(tx, order.patient.stored_id) if each.id != order.id]
     patient = patients.save(tx, replace(changes.patient, id=order.patient.id))
     changed = replace(
         order,
@@ -217,7 +223,8 @@ def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Act
     if order.attributes:
         after = replace(after, attributes=passthrough.after_amendment(before, after))
         orders.set_attributes(tx, order.id, after.attributes)
-    queue_amendment(tx, before, after)
+    corrections.queue_amendment(tx, before, after)
+    corrections.queue_for_orders(tx, others)
     audit.write(tx, actor, AuditAction.AMEND, order.id, changed=changed_fields(before, after))
     tx.notify()
     return after
@@ -315,21 +322,6 @@ def remove_from_worklist(tx: Tx, order: Order, clinic: Clinic) -> None:
     outbox.withdraw(tx, order.id, OutboxKind.AMEND)
     if clinic.sends_to_bus and known:
         outbox.add(tx, order.id, OutboxKind.CANCEL)
-
-
-def queue_amendment(tx: Tx, before: Order, after: Order) -> None:
-    """Queue an amendment for the region, if that may have the old content and something that it gets has changed."""
-    if before.bus_role is not BusRole.PLACER or not outbox.may_be_known(tx, before.id, OutboxKind.ORDER):
-        return
-    if _sent_fields(before) != _sent_fields(after):
-        outbox.add_amendment(tx, after.id, after.revision)
-
-
-def _sent_fields(order: Order) -> tuple[object, ...]:
-    """Return what the region is sent of an order: not where and when it is performed here."""
-    patient = replace(order.patient, phone="", allergies="", pregnancy="", revision=0)
-    own = {"patient", "steps", "state", "revision", "attributes", "bus_accession_number", "accession_number"}
-    return (patient, *(getattr(order, field.name) for field in fields(order) if field.name not in own))
 
 
 def normalise(draft: ReferralDraft) -> ReferralDraft:

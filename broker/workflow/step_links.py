@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 from broker.domain import lifecycle
 from broker.domain.actors import Actor
@@ -83,6 +84,28 @@ def confirm_patient(
     seen = {"confirmed": noted} if noted else {}
     audit.write(tx, actor, AuditAction.CONFIRM_PATIENT, order.id, sop_instance_uid=sop_instance_uid, **seen)
     tx.notify()
+
+
+def clear_conflicts(tx: Tx, order_ids: Sequence[int], clinic: Clinic) -> tuple[tuple[int, int, str, str], ...]:
+    """Clear the contradictions that there are no more, and let their orders go on.
+
+    Return what was cleared: performed step, scheduled step, before, after.
+    """
+    changed, touched = [], []
+    for link in performed_links.links_of_orders(tx, order_ids):
+        if not link.conflict:
+            continue
+        there = patient_index.contradictions_of(tx, orders.require(tx, link.order_id).patient, link.step)
+        left = [field for field in link.conflict if not field.startswith("patient_") or field in there]
+        if len(left) < len(link.conflict):
+            after = ", ".join(left)
+            performed_links.set_conflict(tx, link.step.stored_id, link.scheduled_step_id, after)
+            changed.append((link.step.stored_id, link.scheduled_step_id, ", ".join(link.conflict), after))
+            touched.append(link.order_id)
+    for order_id in dict.fromkeys(touched):
+        if not performed_links.conflicts(tx, order_id):
+            order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
+    return tuple(changed)
 
 
 def close(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) -> None:

@@ -32,7 +32,7 @@ from broker.store.tables import audit, devices, orders, outbox, worklist_files
 from broker.store.tables import patients as cards
 from broker.store.tables.import_refusals import ImportRefusal
 from broker.store.tables.worklist_files import FileState, WorklistFile
-from broker.workflow import import_refusals, numbering, order_status, patients, referrals
+from broker.workflow import corrections, import_refusals, numbering, order_status, patients, referrals
 
 CREATED_BY = "import"
 
@@ -181,7 +181,7 @@ def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor:
     if (was.start, was.station_ae_titles) != (now.start, now.station_ae_titles):
         orders.reschedule(tx, was.id, now.start, now.station_ae_titles)
     outbox.resume(tx, order.id)
-    referrals.queue_amendment(tx, order, orders.require(tx, order.id))
+    corrections.queue_amendment(tx, order, orders.require(tx, order.id))
     audit.write(tx, actor, AuditAction.AMEND, order.id, changed=changed, file=known.path)
     tx.notify()
     return SyncResult(outcome, order.id, after.accession_number)

@@ -18,7 +18,7 @@ from broker.domain.studies.performed import PerformedStep
 from broker.store.queries.order_card import Card, OrderEvent
 from ui.devices import evidence
 from ui.text import bus, words
-from ui.text.referral_fields import LABELS, value
+from ui.text.referral_fields import LABELS, listed, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,8 @@ def _line(
         reason = bus.cancelled_because(str(details.get("reason") or details.get("status") or ""))
         what += f": {reason}" if reason else ""
         what += f": направлено заново, {details['replaced_by']}" if details.get("replaced_by") else ""
+    elif event.what == AuditAction.PATIENT_AMEND:
+        what += f": {listed(details.get('changed', {}))}"
     elif event.what in (AuditAction.PATIENT_MERGE, AuditAction.PATIENT_SPLIT):
         what += f": {details['other']} и {details['patient']}"
     elif event.what == AuditAction.REPORT_DRAFT and details.get("taken_from"):

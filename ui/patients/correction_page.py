@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from nicegui import ui
 
-from broker.domain import validation
 from broker.domain.actors import Actor
 from broker.domain.errors import Invalid
-from broker.domain.patients import names
+from broker.domain.patients import identifiers, names, patient_merge
+from broker.domain.patients.details import PatientDetails
+from broker.domain.patients.patient_match import NUMBERS
 from broker.domain.patients.people import Patient
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import patient_cards
+from broker.store.queries.patient_cards import CardToAmend
 from broker.workflow import patient_correction
 from ui.desk.referral import field_values
 from ui.desk.referral.field_values import (
@@ -29,32 +32,36 @@ from ui.desk.referral.field_values import (
 )
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, read_as_viewer
+from ui.patients.consequences import draw_lines, order_lines, region_lines
 from ui.services import Services
-from ui.text import errors
+from ui.text import errors, words
 from ui.text import patient_cards as card_words
 from ui.text.referral_fields import CHOICES, LABELS
 from ui.widgets import theme
 from ui.widgets.form_field import FormField, labelled_field
+from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
+_OWN_LABELS = {"address": "Адрес", "passport": "Паспорт"}
+_KEEP = {"snils": "Прежний СНИЛС был верным: искать и по нему", "policy": "Прежний полис был верным: искать и по нему"}
 _NOTHING = ReferralOptions((), (), (), {})
 
 
 def build(services: Services) -> None:
     """Add the route /patient/{card}/correct."""
 
-    @ui.page("/patient/{card}/correct", title="Исправить карту")
+    @ui.page("/patient/{card}/correct", title="Изменить карту")
     async def correction_page(card: str) -> None:
         actor = current_actor(services)
         number = card_words.number(card)
-        found = await read_as_viewer(services, lambda reader: patient_cards.read(reader, number))
-        with frame(services, actor, "/studies"), ui.element("div").classes("page"):
+        found = await read_as_viewer(services, lambda reader: patient_cards.to_amend(reader, number))
+        with frame(services, actor, "/studies"), ui.element("div").classes("page tall"):
             if not permissions.may(actor, Permission.AMEND):
                 theme.empty("Карту исправляет регистратура.", "Скажите ей, что в карте не так.")
             elif found is None:
                 theme.empty(f"Карты с номером «{number[:64]}» нет.", "Найдите пациента по фамилии:", "/")
             else:
-                CorrectionPage(services, actor, found.patient)
+                CorrectionPage(services, actor, found)
 
 
 class _Rules(ReferralRules):
@@ -68,11 +75,16 @@ class _Rules(ReferralRules):
 class CorrectionPage:
     """One open card. What it saves is what it shows: a card that has changed since is refused."""
 
-    def __init__(self, services: Services, actor: Actor, patient: Patient) -> None:
-        self._services, self._actor, self._patient = services, actor, patient
+    def __init__(self, services: Services, actor: Actor, found: CardToAmend) -> None:
+        self._services, self._actor, self._found, self._patient = services, actor, found, found.patient
+        patient = found.patient
         self._fields: dict[str, FormField] = {}
+        self._kept: dict[str, ui.checkbox] = {}  # was the former number right in its time?
+        self._boxes: dict[str, ui.element] = {}  # around these questions
+        self._orders: Memo | None = None
+        self._region: Memo | None = None
         with ui.element("div").classes("page-head"):
-            text("h1", f"Исправить карту {patient.patient_id}")
+            text("h1", f"Изменить карту {patient.patient_id}")
         if services.clinic.sends_to_bus and (lacking := card_words.lacking(patient)):
             with ui.element("div").classes("verdict tone-amber"):
                 ui.icon("info").props("aria-hidden=true")
@@ -82,7 +94,12 @@ class CorrectionPage:
         for key, value in field_values.of_patient(patient).items():
             if key in self._fields:
                 self._fields[key].value = value
+        self._fields["address"].value, self._fields["passport"].value = found.details.address, found.details.passport
         text("p", "Исправится во всех направлениях этого пациента, и в тех, что уже выполнены.", "muted small")
+        with ui.element("div").classes("merge-after"):
+            self._orders = Memo(ui.element("section"))
+            self._region = Memo(ui.element("section"))
+        self._show_consequences()
         with ui.element("div").classes("acts").style("margin-top: 16px"):
             theme.button("Сохранить", self._save, kind="primary", key="Ctrl+Enter")
             ui.link("Не менять", card_words.address(patient.patient_id)).classes("btn").props("data-back")
@@ -98,13 +115,18 @@ class CorrectionPage:
         self._add("phone", span=4, narrow=12, props="inputmode=tel")
         self._add("snils", props='mask="###-###-### ##" inputmode=numeric', span=6)
         self._add("policy", props='mask="#### #### #### ####" inputmode=numeric', span=6)
+        for field in NUMBERS:
+            self._draw_keeping(field)
         if self._patient.mother or names.is_newborn(self._patient.name):
             self._add("mother")
+        self._add("address", span=8, narrow=12)
+        self._add("passport", span=4, narrow=12)
 
     def _add(self, key: str, *, make: Callable[..., Any] = ui.input, **options: Any) -> None:
-        field = labelled_field(LABELS[key], make, name=f"card-{key}", **options)
+        field = labelled_field(LABELS.get(key) or _OWN_LABELS[key], make, name=f"card-{key}", **options)
+        field.control.on_value_change(self._show_consequences)
         if make is ui.input:
-            field.control.props("maxlength=200")
+            field.control.props("maxlength=300" if key in _OWN_LABELS else "maxlength=200")
             field.control.on("blur", lambda: self._usual(key))
         self._fields[key] = field
 
@@ -117,23 +139,60 @@ class CorrectionPage:
         if typed:
             self._fields[key].value = field_values.usual_form(key, typed, self._services.today())
 
+    def _draw_keeping(self, field: str) -> None:
+        """Draw the question about a number that is replaced; it is seen once another one is typed."""
+        with ui.element("div").classes("field s6 n12") as box:
+            self._kept[field] = ui.checkbox(_KEEP[field]).props(f'dense aria-label="{_KEEP[field]}"')
+        self._boxes[field] = box
+        box.set_visibility(False)
+
+    def _is_replaced(self, field: str, patient: Patient) -> bool:
+        old = getattr(self._patient, field)
+        return bool(old) and identifiers.digits(getattr(patient, field)) != old
+
+    def _show_consequences(self) -> None:
+        if self._orders is None or self._region is None:
+            return  # still being drawn
+        patient, _ = self._parsed()
+        for field, box in self._boxes.items():
+            box.set_visibility(self._is_replaced(field, patient))
+        changed = set(patient_merge.changes(self._patient, patient))
+        orders = order_lines(self._found.orders, is_changed=bool(changed))
+        region = [("check", "Ничего: того, что знает регион, вы не меняли")]
+        if changed - {"phone", "mother"}:
+            region = region_lines(self._services, self._found.orders)
+        self._orders.show(orders, lambda: draw_lines("Что станет с исследованиями", orders))
+        self._region.show(region, lambda: draw_lines("Что скажем региону", region))
+
     def _parsed(self) -> tuple[Patient, Mapping[str, str]]:
         kept = field_values.of_patient(self._patient) | {"pregnancy": self._patient.pregnancy}
-        typed = {key: field.value for key, field in self._fields.items()}
+        typed = {key: field.value for key, field in self._fields.items() if key not in _OWN_LABELS}
         content = FormContent({**EMPTY, **kept, **typed}, self._patient, external=False, owner=None, referrer_snils="")
         parser = FormParser(content, _NOTHING, _Rules(), self._services.now())
         patient = parser.patient()
-        return patient, {**validation.patient_problems(patient, self._services.today()), **parser.problems}
+        return patient, parser.problems
+
+    def _details(self) -> PatientDetails:
+        address, passport = (str(self._fields[key].value or "").strip() for key in ("address", "passport"))
+        return replace(self._found.details, address=address, passport=passport)
 
     async def _save(self) -> None:
         patient, problems = self._parsed()
         if problems:
             self._show(problems)
             return
-        services = self._services
+        services, details = self._services, self._details()
+        kept = [field for field, box in self._kept.items() if self._is_replaced(field, patient) and box.value]
         try:
             done = await attempt(
-                lambda: services.store.write(patient_correction.correct, patient, self._actor, services.clinic),
+                lambda: services.store.write(
+                    patient_correction.correct,
+                    patient,
+                    self._actor,
+                    services.clinic,
+                    details=details,
+                    kept_numbers=kept,
+                ),
                 let_pass=(Invalid,),
                 report=self._report,
             )
@@ -153,4 +212,5 @@ class CorrectionPage:
         if first:
             self._fields[first].focus()
         others = {key: code for key, code in problems.items() if key not in self._fields}
-        self._note.set_text(errors.problems(others))
+        count = words.plural(len(problems), "поле", "поля", "полей")
+        self._note.set_text(errors.problems(others) or f"Не сохранено: исправьте {count}")

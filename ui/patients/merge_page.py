@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from nicegui import ui
 
 from broker.domain.actors import Actor
-from broker.domain.orders import BusRole, OrderState
 from broker.domain.patients import patient_merge as rules
 from broker.domain.patients.patient_merge import JOINED, ComparedField, Value
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import patient_cards
-from broker.store.queries.patient_cards import CardComparison, ComparedCard, OrderToMove
+from broker.store.queries.patient_cards import CardComparison, ComparedCard
 from broker.workflow import patient_merge
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, read_as_viewer
+from ui.patients.consequences import MOST_LINES, draw_lines, region_lines
 from ui.services import Services
 from ui.text import patient_cards as card_words
 from ui.text import words
@@ -26,7 +24,6 @@ from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
 ALWAYS = ("family", "given", "middle", "birth_date", "sex", "snils", "policy", "phone")  # the others only if known
-MOST_LINES = 5
 _TWO_PEOPLE = {
     "snils": "СНИЛС разные и оба верны: это два человека. Объединить нельзя.",
     "policy": "Полисы разные и оба верны: это два человека. Объединить нельзя.",
@@ -186,51 +183,18 @@ class MergePage:
         devices = dict.fromkeys(name for each in found.merged.orders for name in each.devices)
         for name in devices:
             lines.append(("monitor_heart", f"{name}: направление уже получено с номером {number}, снимки узнаем"))
-        self._draw_lines(f"Что переедет из карты {number}", lines)
+        draw_lines(f"Что переедет из карты {number}", lines)
 
     def _show_region(self) -> None:
         lines = self._region_lines()
         if self._region is not None:
-            self._region.show(lines, lambda: self._draw_lines("Что скажем региону", lines))
+            self._region.show(lines, lambda: draw_lines("Что скажем региону", lines))
 
     def _region_lines(self) -> list[tuple[str, str]]:
-        if not self._services.settings.has_bus and not self._services.clinic.sends_to_bus:
-            return [("cloud_off", "Шины нет, сообщать некому")]
         changed = rules.changes(self._one, rules.combine(self._one, self._other, self._chosen))
-        moved = list(self._found.merged.orders)
-        concerned = [*moved, *(self._found.surviving.orders if changed else ())]
-        lines = [line for each in concerned if each.known for line in self._sent_lines(each)]
-        rest = len(lines) - 2 * MOST_LINES
-        if rest > 0:
-            lines = [*lines[: 2 * MOST_LINES], ("more_horiz", f"и ещё {rest}")]
-        return lines or [("check", "Регион об этих исследованиях ещё не знает: уйдут сразу верными")]
-
-    def _sent_lines(self, each: OrderToMove) -> list[tuple[str, str]]:
-        on = f"{each.visit.start:%d.%m.%Y}"
-        found = []
-        if each.order.bus_role is BusRole.PERFORMER:
-            clinic = words.clinic(each.requester, each.order.requester or "")
-            found.append(("forum", f"{on}: направление прислала {clinic}, поправить может только она. Сообщите ей"))
-        elif each.order.bus_role is BusRole.PLACER:
-            if self._services.settings.corrects_on_bus:
-                found.append(("sync_alt", f"{on}: пошлём исправленное направление"))
-            else:
-                found.append(("sync_disabled", f"{on}: шина поправок не принимает, там останется прежняя карта"))
-                if each.order.state is OrderState.REFERRED:
-                    found.append(("info", f"{on}: карточка предложит «Отменить там и направить заново»"))
-        if each.results_sent:
-            found.append(("description", f"{on}: результат уже отправлен, в нём прежние данные"))
-        return found
-
-    @staticmethod
-    def _draw_lines(title: str, lines: Sequence[tuple[str, str]]) -> None:
-        with ui.element("div").classes("head"):
-            text("h2", title)
-        with ui.element("ul").classes("plain"):
-            for icon, line in lines:
-                with ui.element("li"):
-                    ui.icon(icon).props("aria-hidden=true")
-                    text("span", line)
+        return region_lines(
+            self._services, [*self._found.merged.orders, *(self._found.surviving.orders if changed else ())]
+        )
 
     # ---- what may be done ----
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date
 from urllib.parse import quote
 
@@ -10,19 +11,21 @@ from nicegui import ui
 
 from broker.documents import report_pdf
 from broker.domain.actors import Actor
+from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import OrderState
 from broker.domain.patients import identifiers, names
+from broker.domain.patients.details import FormerNumber
 from broker.domain.patients.people import Patient, Sex
 from broker.domain.studies import prior_studies
 from broker.domain.studies.reports import ExternalStudy
 from broker.security import permissions
 from broker.security.permissions import Permission
-from broker.store.database import Reader
+from broker.store.database import Reader, Tx
 from broker.store.queries import patient_cards
 from broker.store.queries.patient_cards import FormerCard, PatientCard
 from broker.store.queries.patients import patient_search
 from broker.store.queries.schedule import Visit
-from broker.workflow import patient_merge
+from broker.workflow import patient_consent, patient_merge
 from ui.desk import history
 from ui.desk.history import PatientHistory
 from ui.layout.frame import frame
@@ -75,6 +78,7 @@ class PatientPage:
         self._merges = permissions.may(actor, Permission.MERGE)
         self._registers = permissions.may(actor, Permission.REGISTER)
         self._corrects = permissions.may(actor, Permission.AMEND)
+        self._shown = ALL  # which studies are listed
         self._banner = Memo(ui.element("div"))
         with ui.element("div").classes("page-head card-head"):
             self._title = Memo(ui.element("h1"))
@@ -88,6 +92,10 @@ class PatientPage:
                     with ui.element("div").classes("head"):
                         text("h2", "Исследования")
                         text("span", "здесь и по шине" if services.settings.has_bus else "", "muted small")
+                        ui.element("div").classes("spring")
+                        self._filters = Memo(
+                            ui.element("div").classes("filters").props("role=group aria-label=Показать")
+                        )
                     self._studies = Memo(ui.element("div"))
                     self._age = text("p", "", "small muted").props("role=status")
                 with ui.element("div").classes("two-cols under"):
@@ -116,12 +124,38 @@ class PatientPage:
         self._title.show((patient, today), lambda: theme.patient_line(str(patient.name), patient.born, today))
         self._sex.set_text(_SEX_WORDS.get(patient.sex, ""))
         self._actions.show(patient.patient_id, self._draw_actions)
-        self._facts.show((patient, found.former, found.similar, today), self._draw_facts)
-        listed = rows(found, self._clinics(), today)
-        self._studies.show(listed, lambda: self._draw_studies(listed))
+        facts = (patient, found.former, found.former_numbers, found.details, found.similar, today)
+        self._facts.show(facts, self._draw_facts)
+        self._show_studies()
         self._age.set_text(self._history_age())
         self._doses.show((found.own, found.external.studies, today), self._draw_doses)
         self._ahead.show((found.visits, found.own, today), self._draw_ahead)
+
+    def _show_studies(self) -> None:
+        found = self._found
+        everything = rows(found, self._clinics(), self._services.today())
+        listed = [each for each in everything if _FILTERS[self._shown](each)]
+        counts = [(word, sum(map(shows, everything))) for word, shows in _FILTERS.items()]
+        self._filters.show((counts, self._shown), lambda: self._draw_filters(counts))
+        self._studies.show(listed, lambda: self._draw_studies(listed))
+
+    def _draw_filters(self, counts: list[tuple[str, int]]) -> None:
+        for word, count in counts:
+            chosen = word == self._shown
+            with ui.element("button") as button:
+                text("span", word)
+                text("span", str(count), "small")
+            button.props(f"type=button aria-pressed={'true' if chosen else 'false'}")
+            button.on("click", lambda word=word: self._filter(word))
+
+    def _filter(self, word: str) -> None:
+        self._shown = word
+        self._show_studies()
+
+    @property
+    def _part(self) -> str:
+        """Return the card's number as it stands in an address."""
+        return card_words.address(self._found.patient.patient_id).rpartition("/")[2]
 
     # ---- what may be done ----
 
@@ -132,9 +166,15 @@ class PatientPage:
                 text("span", "Новое направление")
                 text("kbd", "F2", "key")
         if self._corrects:
-            ui.link("Исправить", card_words.correction_address(number)).classes("btn")
+            ui.link("Изменить", card_words.correction_address(number)).classes("btn")
+        self._draw_sheet_link()
         if self._merges:
             theme.button("Объединить", lambda: self._search_field.focus()).props("data-opens=other-card")
+
+    def _draw_sheet_link(self) -> None:
+        with ui.link("", f"/doses/{self._part}", new_tab=True).classes("btn"):
+            ui.icon("print").props("aria-hidden=true")
+            text("span", "Лист доз")
 
     def _draw_banner(self) -> None:
         zone, today = self._services.clinic.zone, self._services.today()
@@ -215,14 +255,42 @@ class PatientPage:
                     ("Карта", patient.patient_id),
                     ("СНИЛС", identifiers.show_snils(patient.snils)),
                     ("Полис ОМС", identifiers.show_policy(patient.policy)),
+                    *(_former_number(each) for each in found.former_numbers),
+                    ("Паспорт", found.details.passport),
                 ]
             )
             for former in found.former:
                 self._draw_former(former)
-        with theme.section("Связь"):
-            theme.facts([("Телефон", patient.phone), *([("Мать", patient.mother)] if patient.mother else [])])
+        with theme.section("Связь и согласия"):
+            self._draw_contact()
         with theme.section("Важно"):
             self._draw_notes()
+
+    def _draw_contact(self) -> None:
+        patient, details = self._found.patient, self._found.details
+        given, withdrawn = details.consent_on, details.consent_withdrawn_on
+        if withdrawn:
+            consent = f"отозвано {withdrawn:%d.%m.%Y}: новое в регион не уйдёт"
+        else:
+            consent = f"передавать в регион, {given:%d.%m.%Y}" if given else ""
+        mother = [("Мать", patient.mother)] if patient.mother else []
+        theme.facts([("Телефон", patient.phone), *mother, ("Адрес", details.address), ("Согласие", consent)])
+        if self._corrects:
+            may_withdraw = given is not None and withdrawn is None
+            with ui.element("button").classes("quick").props("type=button") as button:
+                text("span", "Отозвать согласие" if may_withdraw else "Согласие дано сегодня")
+            button.on("click", self._withdraw if may_withdraw else self._consent)
+
+    async def _consent(self) -> None:
+        await self._note_consent(patient_consent.give)
+
+    async def _withdraw(self) -> None:
+        await self._note_consent(patient_consent.withdraw)
+
+    async def _note_consent(self, use_case: Callable[[Tx, int, Actor, Clinic], None]) -> None:
+        services, id = self._services, self._found.patient.stored_id
+        actor = current_actor(services)
+        await attempt(lambda: services.store.write(use_case, id, actor, services.clinic))
 
     def _draw_former(self, former: FormerCard) -> None:
         zone = self._services.clinic.zone
@@ -361,6 +429,18 @@ class PatientPage:
 
 
 _SEX_WORDS = {Sex.FEMALE: "женщина", Sex.MALE: "мужчина", Sex.OTHER: "пол не указан"}
+ALL = "Все"
+_FILTERS: dict[str, Callable[[StudyRow], bool]] = {
+    ALL: lambda row: True,
+    "У нас": lambda row: row.study is None,
+    "Другие клиники": lambda row: row.study is not None,
+}
+
+
+def _former_number(each: FormerNumber) -> tuple[str, str]:
+    return _FORMER[each.kind], f"{card_words.shown(each.kind, each.number)}, до {each.until:%d.%m.%Y}"
+
+
 _FORMER = {"snils": "Прежний СНИЛС", "policy": "Прежний полис"}
 _AHEAD = (OrderState.SCHEDULED, OrderState.REFERRED)
 

@@ -69,6 +69,8 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.REFERENCE_CONFLICT: "Аппарат назвал ещё и другое направление или пациента, проверьте",
     AuditAction.MPPS_REFUSED: "Сообщение аппарата не принято: нарушает стандарт",
     AuditAction.PATIENT_AMEND: "Данные пациента исправлены",
+    AuditAction.CONSENT_GIVEN: "Пациент согласился на передачу данных",
+    AuditAction.CONSENT_WITHDRAWN: "Пациент отозвал согласие на передачу данных",
     AuditAction.PATIENT_MERGE: "Карты пациента объединены",
     AuditAction.PATIENT_SPLIT: "Карты пациента разъединены",
     AuditAction.PATIENT_DIFFERENT: "Похожие карты: это разные люди",

@@ -33,7 +33,7 @@ from ui.layout import plain_page
 from ui.live import ChangeNotifier
 from ui.order import label, study_list
 from ui.order import page as order_page
-from ui.patients import correction_page, merge_page
+from ui.patients import correction_page, dose_sheet, merge_page
 from ui.patients import page as patient_page
 from ui.reading import page as reading_page
 from ui.reading import queue_page, signed_report
@@ -87,6 +87,7 @@ def create_app(services: Services) -> FastAPI:
     theme.install(app)
     login.build(app, services)
     label.build(app, services)
+    dose_sheet.build(app, services)
     signed_report.build(app, services)
     _healthz(app, services)
     build_ui(services)

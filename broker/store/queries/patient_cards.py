@@ -8,6 +8,7 @@ from datetime import datetime
 
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, StepState
+from broker.domain.patients.details import FormerNumber, PatientDetails
 from broker.domain.patients.patient_match import SimilarCard
 from broker.domain.patients.people import Patient
 from broker.domain.studies.prior_studies import OwnStudy
@@ -17,7 +18,7 @@ from broker.store.queries.patients import patient_history, patient_index
 from broker.store.queries.patients.patient_history import ExternalHistory
 from broker.store.queries.schedule import Visit
 from broker.store.rows import instant
-from broker.store.tables import outbox, patient_merges, patients
+from broker.store.tables import outbox, patient_details, patient_merges, patients
 
 MOST_VISITS = 200
 
@@ -46,6 +47,8 @@ class PatientCard:
     external: ExternalHistory
     organisations: dict[str, str]  # GUID -> name, as far as the directory has them
     former: tuple[FormerCard, ...]  # newest first
+    former_numbers: tuple[FormerNumber, ...]  # that corrections have put out of force, newest first
+    details: PatientDetails
     similar: tuple[SimilarCard, ...]
 
 
@@ -86,6 +89,25 @@ class CardComparison:
     different: bool  # a person has said that these are two people
 
 
+@dataclass(frozen=True, slots=True)
+class CardToAmend:
+    """A card in use, and what the region and the devices have of its orders."""
+
+    patient: Patient
+    details: PatientDetails
+    orders: tuple[OrderToMove, ...]  # newest first, without the cancelled
+
+
+def to_amend(reader: Reader, number: str) -> CardToAmend | None:
+    """Return a card by its number, also that of a merged card, as it is corrected; None if there is none."""
+    patient = find(reader, number)
+    if patient is None:
+        return None
+    visits = schedule.history(reader, patient.stored_id, MOST_VISITS)
+    orders = tuple(_to_move(reader, visit) for visit in visits)
+    return CardToAmend(patient, patient_details.get(reader, patient.stored_id), orders)
+
+
 def find(reader: Reader, number: str) -> Patient | None:
     """Return the patient with this card number, also of a merged card; None if there is none."""
     return patients.find_by(reader, "patient_id", number)
@@ -106,6 +128,8 @@ def read(reader: Reader, number: str) -> PatientCard | None:
         external=external,
         organisations={guid: directory_search.organisation_name(reader, guid) for guid in guids},
         former=tuple(_former(reader, id)),
+        former_numbers=tuple(patient_details.former_numbers(reader, [id]).get(id, ())),
+        details=patient_details.get(reader, id),
         similar=tuple(patient_index.similar_cards(reader, patient)),
     )
 

@@ -48,6 +48,17 @@ def require(reader: Reader, id: int) -> Order:
     return order
 
 
+def count_up(tx: Tx, id: int) -> None:
+    """Increment an order's revision: its patient has changed."""
+    tx.run("UPDATE orders SET revision = revision + 1 WHERE id = ?", [id])
+
+
+def of_patient(reader: Reader, patient_id: int) -> list[Order]:
+    """Return all orders of a card, oldest first."""
+    found = reader.rows("SELECT id FROM orders WHERE patient_id = ? ORDER BY id", [patient_id])
+    return get_many(reader, [row["id"] for row in found])
+
+
 def get_many(reader: Reader, ids: Sequence[int]) -> list[Order]:
     """Return the orders with these ids, in the ids' order; unknown ids are left out."""
     wanted = [json.dumps(list(ids))]

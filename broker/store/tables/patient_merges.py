@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -15,7 +15,7 @@ from broker.domain.patients.people import Patient
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 from broker.store.rows import instant
-from broker.store.tables import patients
+from broker.store.tables import patient_details, patients
 
 Changes = dict[str, tuple[Value, Value]]  # field of a card -> before, after
 _DATE = "birth_date"
@@ -32,6 +32,7 @@ class Moved:
     # Contradictions that there are no more: performed step, scheduled step, before, after.
     conflicts: tuple[tuple[int, int, str, str], ...] = ()
     attributes: tuple[tuple[int, dict[str, Any], dict[str, Any]], ...] = ()  # passthrough: order, before, after
+    has_copied_details: bool = False  # address and the like: only the merged card had them
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +125,18 @@ def open_merges(reader: Reader, surviving: int) -> list[PatientMerge]:
 
 
 def by_former_number(reader: Reader, beginning: str, limit: int) -> list[Patient]:
-    """Find patients by the beginning of a СНИЛС or policy that a merge has put out of force."""
+    """Find patients by the beginning of a СНИЛС or policy that a merge or a correction has put out of force."""
     found: list[Patient] = []
-    for column in ("former_snils", "former_policy"):
+    in_range = "{0} >= :low AND {0} < :high AND {0} <> ''"
+    for sql in (
+        *(
+            f"SELECT surviving_id FROM patient_merge WHERE {in_range.format(column)} AND undone_at IS NULL"
+            for column in ("former_snils", "former_policy")
+        ),
+        f"SELECT patient_id AS surviving_id FROM patient_former_number WHERE {in_range.format('number')}",
+    ):
         for row in reader.rows(
-            f"SELECT surviving_id FROM patient_merge WHERE {column} >= :low AND {column} < :high AND {column} <> ''"
-            " AND undone_at IS NULL LIMIT :limit",
+            f"{sql} LIMIT :limit",
             {"low": beginning, "high": beginning + patients.PREFIX_END, "limit": limit},
         ):
             patient = patients.get(reader, patients.surviving_id(reader, row["surviving_id"]))
@@ -137,7 +144,7 @@ def by_former_number(reader: Reader, beginning: str, limit: int) -> list[Patient
     return found
 
 
-def former_data(reader: Reader, ids: Iterable[int]) -> dict[int, list[Patient]]:
+def former_data(reader: Reader, ids: Collection[int]) -> dict[int, list[Patient]]:
     """Return what cards in use were before, by their ids: the cards that were merged into them, and themselves then."""
     found = reader.rows(
         "WITH RECURSIVE part (id, root) AS (SELECT value, value FROM json_each(?)"
@@ -152,6 +159,12 @@ def former_data(reader: Reader, ids: Iterable[int]) -> dict[int, list[Patient]]:
         before = {name: pair[0] for name, pair in merge.changed.items()}
         own = [patient_merge.with_values(root, before)] if root and before else []
         former.setdefault(row["root"], []).extend([patients.from_row(merge.card), *own])
+    parts = {id: id for id in ids}
+    parts |= {each.stored_id: root for root in ids for each in patients.merged_cards(reader, root)}
+    for id, numbers in patient_details.former_numbers(reader, parts).items():
+        if known := patients.get(reader, parts[id]):
+            described = [patient_merge.with_values(known, {each.kind: each.number}) for each in numbers]
+            former.setdefault(parts[id], []).extend(described)
     return former
 
 
@@ -160,7 +173,9 @@ def former_bearers(reader: Reader, person: Patient) -> list[Patient]:
     found = reader.rows(
         "SELECT surviving_id FROM patient_merge WHERE undone_at IS NULL AND former_snils <> '' AND former_snils = ?1"
         " UNION SELECT surviving_id FROM patient_merge"
-        " WHERE undone_at IS NULL AND former_policy <> '' AND former_policy = ?2",
+        " WHERE undone_at IS NULL AND former_policy <> '' AND former_policy = ?2"
+        " UNION SELECT patient_id FROM patient_former_number"
+        " WHERE (number = ?1 AND kind = 'snils') OR (number = ?2 AND kind = 'policy')",
         [person.snils, person.policy],
     )
     roots = {patients.surviving_id(reader, row["surviving_id"]) for row in found}
@@ -239,7 +254,7 @@ def _from_row(row: Row) -> PatientMerge:
     if _DATE in changed:
         before, after = (date.fromisoformat(str(each)) if each else None for each in changed[_DATE])
         changed[_DATE] = before, after
-    moved: dict[str, list[Any]] = json.loads(row["moved"])
+    moved: dict[str, Any] = json.loads(row["moved"])
     return PatientMerge(
         id=row["id"],
         surviving_id=row["surviving_id"],
@@ -256,6 +271,7 @@ def _from_row(row: Row) -> PatientMerge:
             present_studies=tuple(moved.get("present_studies", ())),
             conflicts=tuple((one, other, before, after) for one, other, before, after in moved["conflicts"]),
             attributes=tuple((id, before, after) for id, before, after in moved["attributes"]),
+            has_copied_details=bool(moved.get("has_copied_details")),
         ),
         former_snils=row["former_snils"],
         former_policy=row["former_policy"],

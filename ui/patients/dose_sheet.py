@@ -1,0 +1,83 @@
+"""«Лист доз»: all studies of a patient with their doses, here and in other clinics; a page that prints itself."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse
+from markupsafe import Markup
+
+from broker.documents import report_pdf
+from broker.domain.studies import prior_studies
+from broker.security import permissions
+from broker.security.permissions import Permission
+from broker.store.queries import patient_cards
+from broker.store.queries.patient_cards import PatientCard
+from ui.layout import plain_page
+from ui.patients.study_rows import rows
+from ui.services import Services
+from ui.text import errors, words
+from ui.text import patient_cards as card_words
+from ui.widgets import html
+from ui.widgets.html import tag
+
+_STYLE = """<style>
+@page { size: A4; margin: 18mm 15mm; }
+body { background: #fff; color: #000; font-family: var(--font); }
+.doses { max-width: 180mm; margin: 24px auto; font-size: 10.5pt; line-height: 14pt; }
+.doses h1 { font-size: 14pt; line-height: 18pt; margin: 0 0 4pt; } .doses p { margin: 0 0 8pt; }
+.doses table { width: 100%; border-collapse: collapse; } .doses th { text-align: left; font-weight: 600; }
+.doses th, .doses td { border-bottom: .5pt solid #888; padding: 3pt 6pt 3pt 0; vertical-align: top; }
+.doses .r { text-align: right; white-space: nowrap; } .doses .sum { font-weight: 600; margin-top: 8pt; }
+@media print { .doses { margin: 0; } }
+</style>"""
+
+
+def build(app: FastAPI, services: Services) -> None:
+    """Add the route /doses/{card}."""
+
+    @app.get("/doses/{card}", include_in_schema=False)
+    def doses(request: Request, card: str) -> HTMLResponse:
+        if not permissions.may(request.state.actor, Permission.VIEW):
+            return plain_page.notice("Нет прав", errors.ERRORS["forbidden"], 403)
+        with services.store.read() as reader:
+            found = patient_cards.read(reader, card_words.number(card))
+        if found is None:
+            return plain_page.notice("Нет такой карты", "Проверьте номер.", 404)
+        content = draw(found, services.today(), services.settings.clinic_name)
+        return plain_page.plain_page(
+            f"Лист доз {found.patient.patient_id}", content, extra_head=_STYLE, attributes=" data-print"
+        )
+
+
+def draw(found: PatientCard, today: date, clinic: str) -> str:
+    """Return the sheet as HTML: who, every study with its dose, the sum of twelve months."""
+    patient = found.patient
+    clinics = {guid: words.clinic(name, guid) for guid, name in found.organisations.items()}
+    listed = [
+        tag(
+            "tr",
+            "",
+            tag("td", "", f"{row.on:%d.%m.%Y}" if row.on else row.when),
+            tag("td", "", row.what),
+            tag("td", "", row.where),
+            tag("td", "r", row.dose),
+        )
+        for row in rows(found, clinics, today)
+    ]
+    heads = ("Дата", ""), ("Исследование", ""), ("Где", ""), ("Эффективная доза, мЗв", "r")
+    head = tag("thead", "", tag("tr", "", *(tag("th", classes, word, scope="col") for word, classes in heads)))
+    year = prior_studies.dose_of_year(today, found.own, found.external.studies)
+    less = "не меньше " if year.unknown else ""
+    total = f"За 12 месяцев: {less}{report_pdf.dose(year.millisieverts)}" if year.known else "За 12 месяцев доз нет"
+    unknown = words.plural(year.unknown, "исследования", "исследований", "исследований")
+    remark = f"; у {unknown} доза неизвестна" if year.unknown else ""
+    body = html.join(
+        tag("h1", "", f"Лист доз: {patient.name}"),
+        tag("p", "", f"{words.born(patient.birth_date)}, карта {patient.patient_id}"),
+        tag("table", "", head, tag("tbody", "", *listed)) if listed else Markup("<p>Исследований ещё не было</p>"),
+        tag("p", "sum", f"{total}{remark}."),
+        tag("p", "", f"{clinic}, {today:%d.%m.%Y}".strip(", ")),
+    )
+    return str(tag("main", "doses", body))

@@ -23,17 +23,17 @@ from broker.store.database import Reader
 from broker.store.queries import device_registry, directory_search, order_card
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
-from broker.workflow import archive_images, outbox, referrals, step_links
+from broker.workflow import archive_images, outbox, step_links
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.order import timeline
+from ui.order.dialogs import OrderDialogs
 from ui.order.why import WhyDialog
 from ui.reading import signed_report
 from ui.services import Services
 from ui.text import archive, bus, patient_cards, words
 from ui.text.referral_fields import CHOICES, SEXES
 from ui.widgets import theme
-from ui.widgets.form_field import labelled_field
 from ui.widgets.keyed_list import KeyedList, Redraw
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
@@ -98,7 +98,6 @@ class OrderPage:
         self._services = services
         self._actor = actor
         self._found = found
-        self._seen = found.card.order.revision  # what the person saw when asking to cancel
         with ui.element("div").classes("page-head card-head"):
             self._title = Memo(ui.element("h1"))
             ui.element("div").classes("spring")
@@ -112,14 +111,7 @@ class OrderPage:
             with ui.element("div"), theme.section("Что было", "новое сверху"):
                 self._lines = KeyedList(ui.element("ol").classes("timeline"), _make_line)
         self._why = WhyDialog(services)
-        self._step = ""  # SOP Instance UID of the performed step that the person wants to unlink
-        if self._may(Permission.CANCEL):
-            self._dialog()
-            self._reissue_dialog()
-        if self._may(Permission.CLOSE):
-            self._ask_closing()
-        if self._may(Permission.LINK):
-            self._ask_unlinking()
+        self._dialogs = OrderDialogs(services, actor, lambda: self._found.card.order)
         self.show(found)
 
     def read(self, reader: Reader) -> OrderPageData | None:
@@ -180,85 +172,14 @@ class OrderPage:
             ui.icon("print")
             text("span", "Печать")
         if self._may(Permission.CLOSE) and allowed(card.order.state, Event.CLOSE):
-            theme.button("Выполнено", self._note_revision).props("data-opens=close")
+            theme.button("Выполнено", self._dialogs.note_revision).props("data-opens=close")
         if card.uncorrected and self._may(Permission.CANCEL) and self._may(Permission.REGISTER):
-            theme.button("Отменить там и направить заново", self._note_revision).props("data-opens=reissue")
+            theme.button("Отменить там и направить заново", self._dialogs.note_revision).props("data-opens=reissue")
         if self._may(Permission.CANCEL) and allowed(card.order.state, Event.CANCEL):
-            theme.button("Отменить", self._note_revision, kind="danger").props("data-opens=cancel")
+            theme.button("Отменить", self._dialogs.note_revision, kind="danger").props("data-opens=cancel")
 
     def _may(self, permission: Permission) -> bool:
         return permissions.may(self._actor, permission)
-
-    def _dialog(self) -> None:
-        order = self._found.card.order
-        title = f"Отменить направление {order.accession_number}, {names.short(order.patient.name)}?"
-        with theme.dialog("cancel", title, danger="Отменить направление", on_danger=self._cancel, leave="Оставить"):
-            consequence = "Оно пропадёт из списка аппарата и с доски."
-            more = " Шина получит отмену." if self._services.clinic.sends_to_bus else ""
-            text("p", consequence + more, "muted").style("margin: 8px 0 12px")
-            self._reason = labelled_field("Причина", name="cancel-reason", hint="Например: пациент отказался")
-
-    def _reissue_dialog(self) -> None:
-        order = self._found.card.order
-        title = f"Направить заново: {names.short(order.patient.name)}?"
-        with theme.dialog("reissue", title, danger="Направить заново", on_danger=self._reissue, leave="Оставить"):
-            text(
-                "p",
-                f"Другая клиника получит отмену {order.accession_number} и новое направление под новым номером, с тем,"
-                " что исправлено. Если пациент уже там, позвоните туда.",
-                "muted",
-            )
-
-    async def _reissue(self) -> None:
-        services, order, seen = self._services, self._found.card.order, self._seen
-        actor = current_actor(services)
-        placed: list[Order] = []
-        if await attempt(
-            lambda: placed.append(services.store.write(referrals.reissue, order.id, seen, actor, services.clinic))
-        ):
-            ui.navigate.to(f"/order/{placed[0].accession_number}")
-
-    def _note_revision(self) -> None:
-        self._seen = self._found.card.order.revision
-
-    async def _cancel(self) -> None:
-        services, order, seen = self._services, self._found.card.order, self._seen
-        actor, reason = current_actor(services), str(self._reason.value or "")
-        if await attempt(
-            lambda: services.store.write(referrals.cancel, order.id, seen, reason, actor, services.clinic)
-        ):
-            theme.show_message(f"Направление {order.accession_number} отменено")
-
-    def _ask_closing(self) -> None:
-        order = self._found.card.order
-        title = f"Исследование {order.accession_number} выполнено?"
-        with theme.dialog("close", title, danger="Отметить выполненным", on_danger=self._close, leave="Нет"):
-            consequence = "Аппараты сообщают о конце сами; отмечайте вручную, если этот не сообщает."
-            more = " Шина узнает, что снимки сделаны." if self._services.clinic.sends_to_bus else ""
-            text("p", consequence + more, "muted")
-
-    async def _close(self) -> None:
-        services, order, seen = self._services, self._found.card.order, self._seen
-        actor = current_actor(services)
-        if await attempt(lambda: services.store.write(step_links.close, order.id, seen, actor, services.clinic)):
-            theme.show_message(f"Исследование {order.accession_number} отмечено выполненным")
-
-    def _ask_unlinking(self) -> None:
-        order = self._found.card.order
-        title = f"Снимки не этого пациента, {names.short(order.patient.name)}?"
-        with theme.dialog("unlink", title, danger="Отвязать", on_danger=self._unlink, leave="Оставить"):
-            consequence = "Направление снова встанет в очередь на аппарат, а снимки будут ждать, чьи они, на доске."
-            more = " Что уже ушло на шину, так не отозвать." if self._services.clinic.sends_to_bus else ""
-            text("p", consequence + more, "muted")
-
-    def _note_step(self, uid: str) -> None:
-        self._step = uid
-
-    async def _unlink(self) -> None:
-        services, order, uid = self._services, self._found.card.order, self._step
-        actor = current_actor(services)
-        if await attempt(lambda: services.store.write(step_links.unlink, uid, order.id, actor, services.clinic)):
-            theme.show_message(f"Отвязано: {order.accession_number}")
 
     async def _confirm(self, uid: str, seen: Confirmation) -> None:
         services, order = self._services, self._found.card.order
@@ -344,7 +265,9 @@ class OrderPage:
                 if self._may(Permission.LINK):
                     word = "Снять отметку" if step.source is StepSource.MANUAL else "Это чужие снимки"
                     uid = step.sop_instance_uid
-                    theme.button(word, lambda uid=uid: self._note_step(uid), small=True).props("data-opens=unlink")
+                    theme.button(word, lambda uid=uid: self._dialogs.note_step(uid), small=True).props(
+                        "data-opens=unlink"
+                    )
 
     def _draw_archive(self) -> None:
         card, number = self._found.card, self._found.card.order.accession_number

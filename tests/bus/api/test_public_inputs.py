@@ -25,3 +25,10 @@ def test_it_is_refused_and_makes_nobody_a_patient(clinic: ApiClinic, name: str, 
     assert answer.status_code == 422
     assert why in answer.text
     assert clinic.waiting() == []
+
+
+def test_patients_of_a_local_client_are_not_searched_by_name(clinic: ApiClinic) -> None:
+    asked = {"family": "Ёлкина", "given": "Анна", "birthdate": "1961-03-12"}
+    parameters = [{"name": name, "valueString": value} for name, value in asked.items()]
+    answer = call(clinic.server, "POST", "/Patient/_search", {"resourceType": "Parameters", "parameter": parameters})
+    assert (answer.status_code, "не указан параметр identifier" in answer.text) == (422, True)

@@ -23,12 +23,14 @@ from broker.cli.main import main
 from tests.bus.bundles import (
     accepted,
     accession_numbers,
+    call,
     id_of,
     order,
     part,
     post,
     search,
 )
+from tests.bus.clinic import practising
 from tests.support.clock import Clock
 from tests.support.practice import practice_bus
 from tests.support.waiting import DEADLINE, wait_until
@@ -193,3 +195,23 @@ def test_invalid_options_are_reported_in_one_line(options: list[str], words: str
     reported = capsys.readouterr().err
     assert words in reported
     assert reported.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "found"),
+    [
+        ({"family": "ёлкина", "given": "АННА", "birthdate": "1961-03-12"}, 200, 1),
+        ({"family": "Ёлкина", "given": "Анна", "birthdate": "1961-03-13"}, 200, 0),
+        ({"family": "Ёлкин", "given": "Анна", "birthdate": "1961-03-12"}, 200, 0),
+        ({"family": "Ёлкина", "given": "Анна"}, 422, 0),  # all namesakes of a region cannot be listed
+        ({"birthdate": "1961-03-12"}, 422, 0),
+    ],
+)
+def test_a_patient_is_found_by_full_name_and_date_of_birth(asked: dict[str, str], status: int, found: int) -> None:
+    bus = practice_bus(lenient=True)
+    bus.transaction(order())
+    with practising(bus) as server:
+        parameters = [{"name": name, "valueString": value} for name, value in asked.items()]
+        answer = call(server, "POST", "/Patient/_search", {"resourceType": "Parameters", "parameter": parameters})
+    assert answer.status_code == status
+    assert len(answer.json().get("entry", [])) == found

@@ -140,6 +140,14 @@ def test_a_side_that_the_other_clinic_does_not_know_is_an_alarm_until_it_is_plac
         assert board.uncorrected(reader) == []
 
 
+def test_a_patient_who_is_corrected_at_another_visit_is_an_alarm_for_what_waits_at_other_clinics(store: Store) -> None:
+    order = register(store, owner=OTHER_CLINIC, station_ae_titles=())
+    deliver(store, order)
+    known = stands(store, order).patient
+    register(store, patient=replace(known, name=replace(known.name, family="Орлова")))
+    assert queue(store, order) == [("order", "delivered"), ("amend", "pending")]
+
+
 def test_a_double_click_places_anew_once(store: Store) -> None:
     order = corrected(store)
     store.write(referrals.reissue, order.id, order.revision, REGISTRAR, CLINIC)

@@ -11,6 +11,7 @@ from nicegui import ui
 from broker.domain.actors import Actor
 from broker.domain.incoming import ArrivalRecord, ArrivalState
 from broker.domain.lifecycle import Event, allowed
+from broker.domain.messages import IMAGES_NOT_SEEN
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
@@ -99,7 +100,7 @@ class AttentionRow:
 
     path: str  # of its page
     number: str
-    seq: int  # of an outbox row; 0 for a received message
+    seq: int  # of an outbox row that can be sent again; 0 for a received message, and where a doctor has to act
     what: str
     why: str
     amendable: bool
@@ -200,7 +201,7 @@ class ExchangePage:
         return AttentionRow(
             path=f"/exchange/out/{message.row.seq}",
             number=message.accession_number,
-            seq=message.row.seq,
+            seq=0 if message.row.reason == IMAGES_NOT_SEEN else message.row.seq,
             what=f"{bus.MESSAGES[message.row.kind]}: {message.patient}, записано {written}",
             why=bus.bus_reason(message.row.reason),
             amendable=(

@@ -158,9 +158,10 @@ class OrderPage:
         if self._may(Permission.AMEND) and allowed(card.order.state, Event.AMEND):
             ui.link("Изменить", f"/desk?order={number}").classes("btn")
         incomplete = bus.is_incomplete(card.attention_reason)
+        held = card.attention_reason == IMAGES_NOT_SEEN  # a doctor ends it
         if incomplete and self._may(Permission.AMEND):
             ui.link("Дополнить карту", patient_cards.correction_address(card.order.patient.patient_id)).classes("btn")
-        elif card.bus == "needs_attention" and not incomplete and self._may(Permission.RESEND):
+        elif card.bus == "needs_attention" and not (incomplete or held) and self._may(Permission.RESEND):
             theme.button("Отправить снова", self._resend, icon="sync")
         if self._may(Permission.REPORT) and card.performed:
             signed = card.report and card.report.state is ReportState.SIGNED

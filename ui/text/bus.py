@@ -50,7 +50,7 @@ _BUS_REASONS = {
     "the bus does not accept the start of a study": "эта шина не ждёт известий о начале",
     "the bus has given no id to this order": "шина не дала этому направлению номера",
     "the referral is not declined any more": "направление уже не отклонено: направившая клиника его изменила",
-    "images were added after the report was signed": "после подписи добавились снимки. Пусть врач откроет протокол"
+    IMAGES_NOT_SEEN: "после подписи добавились снимки. Пусть врач откроет протокол"
     " и подтвердит его: тогда регион узнает и о них",
     "the order is not cancelled any more": "аппарат всё же выполнил исследование, отмены больше нет",
     "the program failed at it": "в программе сбой, позовите администратора",

@@ -144,6 +144,9 @@ def test_a_patient_who_is_corrected_at_another_visit_is_an_alarm_for_what_waits_
     order = register(store, owner=OTHER_CLINIC, station_ae_titles=())
     deliver(store, order)
     known = stands(store, order).patient
+    register(store, patient=replace(known, phone="8 903 1234567", weight=71.0))
+    assert queue(store, order) == [("order", "delivered")]
+    known = stands(store, order).patient
     register(store, patient=replace(known, name=replace(known.name, family="Орлова")))
     assert queue(store, order) == [("order", "delivered"), ("amend", "pending")]
 

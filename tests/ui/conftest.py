@@ -46,6 +46,10 @@ from ui.services import COOKIE, Services
 from ui.settings import ScreenSettings
 from ui.web import app as web
 
+# What must be seen is waited for as long as anything else: NiceGUI's 0.3 s are too short for a busy machine.
+for defaults in (User.should_see.__kwdefaults__, User.should_not_see.__kwdefaults__):
+    assert defaults is not None
+    defaults["retries"] = int(DEADLINE / 0.1)
 live.SPACING = 0.0  # tests do not wait; `test_live` tries it
 PASSWORD = "correct horse"
 PEOPLE = {

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from nicegui import ui
 
+from broker.domain.patients import names
 from broker.domain.patients.people import Patient, Sex
 from broker.store.queries.patients import patient_search
 from ui.desk.referral.form import ReferralForm
@@ -57,7 +58,7 @@ def suggest_mothers(services: Services, form: ReferralForm) -> None:
 
     async def find(typed: str) -> list[Patient]:
         found = await read_as_viewer(services, lambda reader: patient_search.search(reader, typed, SHOWN + 1))
-        return [each for each in found.patients if each.sex is not Sex.MALE]
+        return [each for each in found.patients if each.sex is not Sex.MALE and not names.is_newborn(each.name)]
 
     async def take(mother: Patient | None, typed: str) -> None:
         form.fill_newborn(mother, typed)

@@ -89,13 +89,14 @@ class CorrectionPage:
             with ui.element("div").classes("verdict tone-amber"):
                 ui.icon("info").props("aria-hidden=true")
                 text("p", f"{lacking}.")
-        with ui.element("div").classes("form correction"):
+        with ui.element("div").classes("form").style("max-width: 840px"):
             self._draw()
         for key, value in field_values.of_patient(patient).items():
             if key in self._fields:
                 self._fields[key].value = value
         self._fields["address"].value, self._fields["passport"].value = found.details.address, found.details.passport
-        text("p", "Исправится во всех направлениях этого пациента, и в тех, что уже выполнены.", "muted small")
+        note = text("p", "Исправится во всех направлениях этого пациента, и в тех, что уже выполнены.", "muted small")
+        note.style("margin-top: 12px")
         with ui.element("div").classes("merge-after"):
             self._orders = Memo(ui.element("section"))
             self._region = Memo(ui.element("section"))

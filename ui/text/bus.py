@@ -66,10 +66,10 @@ _BUS_REASONS = {
 INCOMPLETE = "Пациент известен не полностью"
 # What the region's patient index demands: what is so, and what is to be completed.
 _MISSING = {
-    Missing.IDENTITY: ("неизвестно, кто это", "фамилию и имя"),
-    Missing.CHILD_NAME: ("у новорождённого ещё нет имени", "имя ребёнка"),
-    Missing.ONE_NAME: ("записано только одно имя", "фамилию и имя, как в документе"),
-    Missing.BIRTH_DATE: ("полная дата рождения неизвестна", "дату рождения"),
+    Missing.IDENTITY: ("неизвестно, кто это", ("фамилию", "имя")),
+    Missing.CHILD_NAME: ("у новорождённого ещё нет имени", ("имя ребёнка",)),
+    Missing.ONE_NAME: ("записано только одно имя", ("фамилию", "имя")),
+    Missing.BIRTH_DATE: ("полная дата рождения неизвестна", ("дату рождения",)),
 }
 _INCOMPLETE = {
     "the patient is not identified": Missing.IDENTITY,
@@ -119,7 +119,8 @@ def is_incomplete(reason: str) -> bool:
 def lacking(found: Sequence[Missing]) -> str:
     """Return what is not known of a patient, and what becomes of it once it is completed."""
     why = ", ".join(_MISSING[each][0] for each in found)
-    lacks = " и ".join(_MISSING[each][1] for each in found)
+    *first, last = [part for each in found for part in _MISSING[each][1]]
+    lacks = f"{', '.join(first)} и {last}" if first else last
     return f"{why}. Впишите в карту {lacks}, и на шину уйдёт само"
 
 

@@ -74,13 +74,17 @@ def suggested(surviving: Patient, merged: Patient) -> frozenset[str]:
 
     A name takes the place of what stands for one («Неизвестный №3»), as a whole.
     """
-    named = names.identifies(merged.name) and not names.identifies(surviving.name)
-    better = (
+    is_named, is_other_named = names.identifies(surviving.name), names.identifies(merged.name)
+    better = {
         field
         for field in FIELDS
         if field != JOINED and value(merged, field) and _worth(merged, field) > _worth(surviving, field)
-    )
-    return frozenset([*better, *(NAME if named else ())])
+    }
+    if surviving.birth_date:
+        better.discard("birth_year")  # it says less
+    if is_named and not is_other_named:
+        better.difference_update(NAME)
+    return frozenset(better.union(NAME) if is_other_named and not is_named else better)
 
 
 def combine(surviving: Patient, merged: Patient, chosen: Collection[str]) -> Patient:

@@ -113,3 +113,21 @@ def test_two_merges_can_be_taken_back_in_either_order(
         assert patient_merge.take_back(present, changed[1]) == surviving
     else:
         assert patient_merge.take_back(patient_merge.take_back(last, changed[1]), changed[0]) == surviving
+
+
+def test_a_name_takes_the_place_of_what_stands_for_one_as_a_whole() -> None:
+    unknown = Patient(PersonName("Иванова", "новорождённая", "мать Мария"), None, Sex.FEMALE, birth_year=2026)
+    named = Patient(PersonName("Петрова", "Дарья"), date(2026, 11, 1), Sex.FEMALE)
+    taken = patient_merge.suggested(unknown, named)
+    assert {"family", "given", "middle", "birth_date"} <= taken
+    result = patient_merge.combine(unknown, named, taken)
+    assert (result.name, result.birth_date, result.birth_year) == (named.name, named.birth_date, None)
+    assert patient_merge.suggested(named, unknown) == frozenset()
+
+
+def test_an_undone_merge_gives_the_year_back() -> None:
+    unknown = Patient(PersonName("Ким", "Анна"), None, Sex.FEMALE, birth_year=1961, mother="Ким Ольга")
+    dated = replace(unknown, birth_date=date(1961, 3, 12), birth_year=None, mother="")
+    merged = patient_merge.combine(unknown, dated, {"birth_date"})
+    assert merged.born == date(1961, 3, 12)
+    assert patient_merge.take_back(merged, patient_merge.changes(unknown, merged)) == unknown

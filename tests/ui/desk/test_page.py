@@ -380,6 +380,7 @@ async def test_a_change_is_saved_over_what_was_seen_and_nothing_else(services: S
         hands.type("comment", "позже")
         hands.press_save()
         await wait_until_async(lambda: registered(services)[0].comment == "позже")
+        await user.should_see("Номер исследования")  # the page that follows
 
 
 async def test_a_change_cannot_turn_one_patient_into_another(services: Services) -> None:

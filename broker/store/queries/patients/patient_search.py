@@ -87,7 +87,7 @@ def numbered_orders(reader: Reader, typed: str) -> list[int]:
 
 
 def _parse(typed: str) -> _Query:
-    folded = names.fold(typed)
+    folded = names.fold(typed).replace("№", " ")
     rest, dates = typed_dates.take_birth_dates(folded)
     whole = re.sub(r"[().+]", "", identifiers.digits(folded))
     if whole.isdecimal():  # a number as a whole, in whatever groups; it may be a date, too
@@ -112,6 +112,9 @@ def _searches(reader: Reader, query: _Query, limit: int) -> Iterator[list[Row]]:
         yield from (_fitting(rows, query) for rows in _by_numbers(reader, query.numbers, limit))
         if not query.words:
             yield from ([_by_dates(reader, query, limit)] if query.dates else [])
+        elif all(number.isalnum() for number in query.numbers):  # «Неизвестный №3», «Иванова девочка 2»
+            numbers = (number.casefold() for number in query.numbers)
+            yield _by_words(reader, query._replace(words=(*query.words, *numbers)), limit)
         return
     if query.dates:
         yield _by_dates(reader, query, limit)

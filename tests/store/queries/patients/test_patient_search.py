@@ -111,6 +111,39 @@ def test_nobody_is_out_of_reach_behind_his_namesakes(people: Store, typed: str) 
     assert found(people, typed) == ["Иванов"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "number"),
+    [
+        ("неизвестный", "7"),
+        ("неизвестный №3", "7"),
+        ("неизвестный 3", "7"),
+        ("сухарто 1961", "8"),  # of the birth date only the year is known
+        ("сухарто", "8"),
+        ("т хоофт", "9"),
+        ("'т хоофт", "9"),
+        ("иванова девочка 2", "10"),
+        ("иванова мария", "10"),
+    ],
+)
+def test_who_is_not_fully_known_is_found_as_well(people: Store, typed: str, number: str) -> None:
+    for name, year, card in (
+        (PersonName("Неизвестный", "№3"), None, "7"),
+        (PersonName("Сухарто"), 1961, "8"),
+        (PersonName("'т Хоофт", "Герард"), None, "9"),
+        (PersonName("Иванова", "девочка 2", "мать Мария"), None, "10"),
+    ):
+        people.write(patients.add, Patient(name, None, Sex.OTHER, birth_year=year), card)
+    with people.read() as reader:
+        assert [each.patient_id for each in patient_search.search(reader, typed).patients] == [number]
+
+
+def test_a_year_that_is_found_out_to_be_a_date_is_found_by_the_date(people: Store) -> None:
+    known = Patient(PersonName("Сухарто"), None, Sex.MALE, birth_year=1961)
+    id = people.write(patients.add, known, "8")
+    people.write(patients.update, id, replace(known, birth_date=date(1962, 3, 12), birth_year=None))
+    assert [found(people, typed) for typed in ("сухарто 1961", "сухарто 1962")] == [[], ["Сухарто"]]
+
+
 def test_where_more_are_found_than_shown_it_is_said(people: Store) -> None:
     crowd(people, 20)
     with people.read() as reader:

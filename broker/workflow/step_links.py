@@ -14,6 +14,7 @@ from broker.domain.lifecycle import Event
 from broker.domain.orders import Order
 from broker.domain.patients import confirmation, identifiers, names
 from broker.domain.patients.confirmation import Confirmation
+from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepSource
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
@@ -58,14 +59,33 @@ def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: C
     linked = performed_links.order_ids(tx, step.stored_id)
     if order.id not in linked:
         raise WrongState(f"performed step {sop_instance_uid} is not linked to order {order.accession_number}")
+    studies = _archived_studies(tx, step, order) if step.source is StepSource.ARCHIVE else []
     if step.source is not StepSource.MODALITY:
         performed.remove(tx, step.stored_id)
     else:
         performed_links.unlink(tx, step.stored_id, [scheduled.id for scheduled in order.steps])
-    archive.dismiss_accepted(tx, order.id, actor.name)  # it was accepted for what is unlinked now
+    archive.dismiss_unlinked(tx, order.id, studies, actor.name)
     order_status.recompute_after_removal(tx, order.id, clinic)
     audit.write(tx, actor, AuditAction.UNLINK, order.id, sop_instance_uid=sop_instance_uid)
     tx.notify()
+
+
+def _archived_studies(tx: Tx, step: PerformedStep, order: Order) -> list[ArchiveStudy]:
+    """Return the studies of the archive that a step is known from."""
+    return [
+        ArchiveStudy(
+            study_instance_uid=each.study_instance_uid,
+            accession_number=order.accession_number,
+            images=step.images,
+            modality=step.modality,
+            patient_name=step.patient_name,
+            patient_id=step.patient_id,
+            birth_date=step.patient_birth_date,
+            start=step.start,
+            patient_sex=step.patient_sex,
+        )
+        for each in performed.references(tx, step.stored_id)
+    ]
 
 
 def confirm_patient(

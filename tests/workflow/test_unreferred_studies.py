@@ -126,6 +126,27 @@ def test_a_study_that_was_unlinked_is_not_offered_as_the_same_orders(store: Stor
     assert now(store, order).state is OrderState.SCHEDULED
 
 
+def test_images_that_had_closed_an_order_and_were_unlinked_are_not_lost(store: Store) -> None:
+    order, theirs = register(store), register(store, comment="другое")
+    made = replace(LATE, study_instance_uid=order.study_instance_uid, patient_id=order.patient.patient_id)
+    answer(store, order, made)
+    record(store, made)
+    assert now(store, order).state is OrderState.COMPLETED
+    assert shown(store) == []
+    with store.read() as reader:
+        uid = reader.value("SELECT sop_instance_uid FROM performed_step")
+    store.write(step_links.unlink, uid, order.id, REGISTRAR, CLINIC)
+    answer(store, order, made)
+    record(store, made)
+    assert now(store, order).state is OrderState.SCHEDULED  # it is not put back
+    [found] = shown(store)
+    assert [each.id for each in found.candidates] == [theirs.id]
+    link(store, found, theirs)
+    assert now(store, theirs).state is OrderState.COMPLETED
+    answer(store, order, made)
+    assert now(store, order).state is OrderState.SCHEDULED
+
+
 KNOWN = {
     "an order's own": lambda order: replace(LATE, study_instance_uid=order.study_instance_uid),
     "with an order's number": lambda order: replace(LATE, accession_number=order.accession_number),
@@ -238,6 +259,38 @@ def test_a_study_that_was_made_for_a_cancelled_order_is_not_lost(store: Store, b
         holding = archive.holding(reader, again.id)
     assert holding is not None
     assert holding.images == 4
+
+
+def test_images_that_were_made_under_another_patients_entry_are_offered_to_their_own_order(store: Store) -> None:
+    mine, theirs = register(store, patient=OTHER), register(store)
+    made = replace(LATE, study_instance_uid=mine.study_instance_uid, accession_number=mine.accession_number)
+    record(store, made)
+    answer(store, mine, made)
+    assert shown(store) == []  # it is compared with the order whose entry was chosen
+    with store.read() as reader:
+        [doubt] = archive_gaps.open_studies(reader)
+    store.write(archive_images.dismiss, doubt.discrepancy.id, REGISTRAR, CLINIC)
+    record(store, made)
+    [found] = shown(store)
+    assert [each.id for each in found.candidates] == [theirs.id]
+    link(store, found, theirs)
+    for order in (mine, theirs):
+        answer(store, order, made)
+    assert (now(store, mine).state, now(store, theirs).state) == (OrderState.SCHEDULED, OrderState.COMPLETED)
+    with store.read() as reader:
+        assert archive_gaps.open_studies(reader) == ()
+    assert shown(store) == []
+
+
+def test_what_was_called_none_of_an_orders_is_not_asked_about_again_where_no_other_order_fits(store: Store) -> None:
+    order = register(store, patient=OTHER)
+    made = replace(LATE, study_instance_uid=order.study_instance_uid)
+    answer(store, order, made)
+    with store.read() as reader:
+        [doubt] = archive_gaps.open_studies(reader)
+    store.write(archive_images.dismiss, doubt.discrepancy.id, REGISTRAR, CLINIC)
+    record(store, made)
+    assert shown(store) == []
 
 
 def test_the_likeliest_order_comes_first(store: Store) -> None:

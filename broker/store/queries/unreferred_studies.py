@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from broker.domain.orders import Order, OrderState
 from broker.domain.patients import identity
 from broker.domain.studies import archive
-from broker.domain.studies.archive import ArchiveStudy
+from broker.domain.studies.archive import ArchiveStudy, StudyKey
 from broker.store.database import Reader
 from broker.store.queries.patients import patient_index
 from broker.store.tables import orders
@@ -48,30 +48,30 @@ def is_ours(study: ArchiveStudy, ours: Collection[str]) -> bool:
 
 def is_known(reader: Reader, study: ArchiveStudy) -> bool:
     """Return True if a study is an order's, is compared with one, or was reported by a device: people see it there."""
-    return bool(reader.value(f"SELECT {_KNOWN}", [study.study_instance_uid, study.accession_number]))
+    return bool(reader.value(f"SELECT {_KNOWN}", list(study.key)))
 
 
 def open_studies(reader: Reader) -> tuple[OfferedStudy, ...]:
-    """Return the studies without an order: those that an order fits first, of these and the others the newest first."""
-    found = [
-        OfferedStudy(each, tuple(fitting), _cancelled(reader, each.study))
-        for each, fitting in _candidates(reader, _open(reader))
-    ]
-    return tuple(sorted(found, key=lambda each: not each.candidates))
+    """Return the studies without an order: those that an order fits first, of these and the others the newest first.
+
+    One that a person has called none of an order's is shown only if another order fits it.
+    """
+    found = [(each, fitting) for each, fitting, asked in _open(reader) if fitting or not asked]
+    studies = [OfferedStudy(each, tuple(fitting), _cancelled(reader, each.study)) for each, fitting in found]
+    return tuple(sorted(studies, key=lambda each: not each.candidates))
 
 
 def offered(reader: Reader) -> tuple[OfferedStudy, ...]:
     """Return those of `open_studies` that an order fits."""
-    return tuple(
-        OfferedStudy(each, tuple(fitting), _cancelled(reader, each.study))
-        for each, fitting in _candidates(reader, _open(reader))
-        if fitting
-    )
+    found = [(each, fitting) for each, fitting, _ in _open(reader) if fitting]
+    return tuple(OfferedStudy(each, tuple(fitting), _cancelled(reader, each.study)) for each, fitting in found)
 
 
-def _open(reader: Reader) -> list[UnreferredStudy]:
+def _open(reader: Reader) -> list[tuple[UnreferredStudy, list[Order], bool]]:
+    """Return the open studies, each with the orders that fit, and whether it was called none of an order's."""
     rows = reader.rows(f"{_OPEN} ORDER BY u.start DESC, u.id DESC LIMIT ?", [MOST_SHOWN])
-    return [from_row(row) for row in rows]
+    found = _candidates(reader, [from_row(row) for row in rows])
+    return [(each, fitting, bool(row["was_dismissed"])) for (each, fitting), row in zip(found, rows, strict=True)]
 
 
 def named_orders(reader: Reader, studies: Iterable[ArchiveStudy]) -> set[int]:
@@ -140,25 +140,35 @@ def _rank(order: Order, study: ArchiveStudy) -> tuple[bool, bool, timedelta, int
     return other_kind, order.state is OrderState.COMPLETED, distance, order.id
 
 
-def _known(uid: str, number: str) -> str:
-    """Return the condition that something here has this Study Instance UID or accession number already.
+def _known(uid: str, number: str, name: str, patient_id: str, birth_date: str) -> str:
+    """Return the condition that a study with these values is an order's, is compared with one, or was reported.
 
-    A cancelled order does not count: what was made for it nevertheless has no order.
+    A cancelled order does not count: what was made for it nevertheless has no order. Nor does one that a person has
+    said the study is not of.
     """
-    order = "EXISTS (SELECT 1 FROM orders WHERE state <> 'cancelled' AND"
+    dismissed = (
+        "SELECT 1 FROM archive_discrepancy d WHERE d.order_id = known.id AND d.state = 'dismissed'"
+        f" AND d.study_instance_uid = {uid} AND d.patient_name = {name} AND d.patient_id = {patient_id}"
+        f" AND d.birth_date = {birth_date}"
+    )
+    order = f"EXISTS (SELECT 1 FROM orders known WHERE known.state <> 'cancelled' AND NOT EXISTS ({dismissed}) AND"
     return (
-        f"{order} study_instance_uid = {uid})"
+        f"{order} known.study_instance_uid = {uid})"
         f" OR EXISTS (SELECT 1 FROM performed_step_reference WHERE study_instance_uid = {uid}"
         " AND study_instance_uid <> '')"
         f" OR EXISTS (SELECT 1 FROM archive_discrepancy WHERE study_instance_uid = {uid} AND state <> 'dismissed')"
-        f" OR ({number} <> '' AND ({order} accession_number = {number}) OR {order} bus_accession_number = {number})))"
+        f" OR ({number} <> '' AND ({order} known.accession_number = {number})"
+        f" OR {order} known.bus_accession_number = {number})))"
     )
 
 
-_KNOWN = _known("?1", "?2")
+_KNOWN = _known("?1", "?2", "?3", "?4", "?5")
 _OPEN = (
-    "SELECT u.* FROM archive_unreferred u WHERE u.state = 'open'"
-    f" AND NOT ({_known('u.study_instance_uid', 'u.accession_number')})"
+    "SELECT u.*, EXISTS (SELECT 1 FROM archive_discrepancy d WHERE d.study_instance_uid = u.study_instance_uid"
+    " AND d.state = 'dismissed' AND d.kind <> 'unreferred') AS was_dismissed"
+    " FROM archive_unreferred u WHERE u.state = 'open' AND NOT ("
+    + _known(*(f"u.{name}" for name in StudyKey._fields))
+    + ")"
 )
 # The orders about the time of a study whose patients share the card number or the birth date with it.
 _CANDIDATES = (

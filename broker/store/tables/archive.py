@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -191,13 +191,24 @@ def add_accepted(tx: Tx, order_id: int, study: ArchiveStudy, by: str) -> int:
     return found[0].id
 
 
-def dismiss_accepted(tx: Tx, order_id: int, by: str) -> None:
-    """Write down that the studies which were taken for an order's are not: a person has unlinked them."""
-    tx.run(
-        "UPDATE archive_discrepancy SET state = 'dismissed', decided_at = ?, decided_by = ?"
-        " WHERE order_id = ? AND state = 'accepted'",
-        [tx.now.isoformat(), by, order_id],
-    )
+def dismiss_unlinked(tx: Tx, order_id: int, studies: Iterable[ArchiveStudy], by: str) -> None:
+    """Write down that what was taken for an order's is not: a person has unlinked it.
+
+    `studies` are known from what was unlinked; their accession numbers in the archive may be others.
+    """
+    decision = {"state": DiscrepancyState.DISMISSED, "decided_at": tx.now.isoformat(), "decided_by": by}
+    accepted = {"order_id": order_id, "state": DiscrepancyState.ACCEPTED}
+    rows.update(tx, "archive_discrepancy", {**decision, "kind": DiscrepancyKind.UNREFERRED}, accepted)
+    known = {_bearer(each.study) for each in _of_order(tx, order_id) if each.state is DiscrepancyState.DISMISSED}
+    for each in studies:
+        if each.study_instance_uid and _bearer(each) not in known:
+            values = {**study_columns(each), **decision, "kind": DiscrepancyKind.UNREFERRED, "order_id": order_id}
+            key = ("order_id", *StudyKey._fields)
+            rows.upsert(tx, "archive_discrepancy", {**values, "first_at": tx.now.isoformat()}, key, once=("first_at",))
+
+
+def _bearer(study: ArchiveStudy) -> tuple[str, ...]:
+    return study.study_instance_uid, study.patient_name, study.patient_id, study.birth_date
 
 
 def discrepancy_from_row(row: Row) -> Discrepancy:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from broker.bus.fhir import Resource
 from broker.bus.outbound.bundle import task_search
 from broker.bus.outbound.orders import amendment_bundle, order_bundle
-from broker.bus.outbound.results import images_bundle, report_bundle
+from broker.bus.outbound.results import appended_bundle, images_bundle, report_bundle
 from broker.bus.practice import PRACTICE_ORGANISATION_2
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Answer, Retry
@@ -116,6 +116,7 @@ def test_every_bundle_that_can_be_made_is_strict_r4(
         amendment_bundle(order, references, profile),
         images_bundle(order, steps, references, profile, MADE_AT),
         report_bundle(order, report, steps, references, profile, pdf, MADE_AT),
+        appended_bundle(order, report, steps, references, profile, pdf, MADE_AT, version=2, archived={}),
     ):
         assert errors(judge, r4(bundle)) == []
 
@@ -212,6 +213,29 @@ def test_an_order_goes_its_whole_way_and_a_resend_of_everything_doubles_nothing(
     assert signed["imagingStudy"] == [{"reference": f"ImagingStudy/{images.extra['ImagingStudy']}"}]
     assert len(signed["result"]) == 4
     assert signed["presentedForm"][0]["data"]
+
+
+def test_images_that_were_added_replace_the_report_and_its_study_under_a_task_of_their_own(server: FhirServer) -> None:
+    asked = made.numbered(order(bus_role=BusRole.PLACER), next(numbers))
+    known = bundle_references(server.made(r4.transaction(order_bundle(asked, PROFILE))))
+    images = bundle_references(
+        server.made(r4.transaction(images_bundle(asked, [completed()], known, PROFILE, MADE_AT)))
+    )
+    known = replace(known, extra=images.extra)
+    first = bundle_references(
+        server.made(r4.transaction(report_bundle(asked, report(), [completed()], known, PROFILE, PDF, MADE_AT)))
+    )
+    counted = {asked.study_instance_uid: 7}
+    again = appended_bundle(asked, report(), [completed()], known, PROFILE, PDF, MADE_AT, version=2, archived=counted)
+    call = r4.transaction(again)
+    second = bundle_references(server.made(call))
+    assert second.task not in ("", first.task)
+    assert second.extra["DiagnosticReport"] == first.extra["DiagnosticReport"]
+    assert server.get(f"DiagnosticReport/{first.extra['DiagnosticReport']}")["status"] == "appended"
+    assert server.get(f"ImagingStudy/{images.extra['ImagingStudy']}")["numberOfInstances"] == 7
+    stocked = stock(server)
+    assert bundle_references(server.made(call)).task == second.task
+    assert stock(server) == stocked
 
 
 def test_a_resend_finds_what_only_an_answer_was_lost_of(server: FhirServer) -> None:

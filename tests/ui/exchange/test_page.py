@@ -10,13 +10,16 @@ import pytest
 from nicegui import ui
 from nicegui.testing import User
 
-from broker.domain.incoming import ArrivalKind, ArrivalState
-from broker.domain.messages import OutboxKind
+from broker.domain.actors import Actor, ActorKind
+from broker.domain.incoming import ArrivalKind, ArrivalState, IncomingReferral
+from broker.domain.messages import IMAGES_NOT_SEEN, OutboxKind
 from broker.store.database import Store
 from broker.store.queries.exchange_state import ExchangeState
 from broker.store.tables import incoming, outbox
 from broker.store.tables.incoming import Arrival
+from broker.workflow import incoming_referrals
 from tests.support.clock import ZONE
+from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, buttons, press
 from ui.exchange.page import exchange_status
@@ -116,6 +119,38 @@ async def test_what_was_refused_is_sent_again_by_a_person(scene: Scene, connecte
         press(user, "Отправить снова")
         await user.should_see("В очереди 1, самое старое ждёт меньше минуты, отправляется.", retries=10)
         await user.should_not_see("Надо исправить")
+
+
+async def test_a_refusal_that_the_bus_did_not_take_is_shown_without_a_number_and_sent_again(
+    scene: Scene, connected: Services
+) -> None:
+    came = IncomingReferral(task="t1", patient=KUZNETSOVA, requester="3b9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61")
+    bus, arrival = Actor(ActorKind.BUS, "bus"), Arrival("bus", "Task/t1", "1", b"{}")
+    scene.store.write(incoming_referrals.receive, came, arrival, bus, CLINIC, {})
+    scene.store.write(incoming_referrals.decline, 1, "нет аппарата", REGISTRAR, CLINIC)
+    scene.store.write(lambda tx: outbox.mark_needs_attention(tx, 1, "Недопустимый статус rejected", "HTTP 422"))
+    async with person(connected) as user:
+        await user.open("/board")
+        await user.should_see("Шина не приняла отказ от направления")
+        await user.open("/exchange")
+        await user.should_see("Отказ от направления: Кузнецова М. П., записано 09:47")
+        await user.should_see("без номера")
+        press(user, "Отправить снова")
+        await user.should_see("В очереди 1, самое старое ждёт меньше минуты, отправляется.", retries=10)
+
+
+async def test_what_a_doctor_has_to_look_at_first_is_not_sent_again_by_a_button(
+    scene: Scene, connected: Services
+) -> None:
+    order = scene.register("10:00")
+    scene.store.write(lambda tx: outbox.hold(tx, outbox.add(tx, order.id, OutboxKind.APPENDED), IMAGES_NOT_SEEN))
+    async with person(connected) as user:
+        await user.open("/exchange")
+        await user.should_see("Пусть врач откроет протокол и подтвердит его: тогда регион узнает и о них")
+        assert not buttons(user) & {"Отправить снова"}
+        await user.open(f"/order/{order.accession_number}")
+        await user.should_see("Регион не знает о новых снимках")
+        assert not buttons(user) & {"Отправить снова"}
 
 
 async def test_a_person_does_not_have_to_wait_for_the_next_attempt(scene: Scene, connected: Services) -> None:

@@ -14,11 +14,13 @@ from broker.domain.actors import Actor, ActorKind
 from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.orders import BusRole, Order, OrderState, Priority
 from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox, schedule
 from broker.store.tables import incoming
+from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
-from broker.workflow import incoming_referrals, performed_steps
+from broker.workflow import external_results, incoming_referrals, performed_steps, referrals
 from tests.support import factory
 from tests.support.clock import TODAY
 from tests.support.factory import CLINIC, KUZNETSOVA
@@ -213,6 +215,36 @@ async def test_a_cancellation_that_came_too_late_stands_on_the_board_until_it_is
         await user.should_see("исследование уже идёт")
         press(user, "Принято")
         await user.should_not_see("Направившая клиника отменила", retries=10)
+
+
+async def test_a_result_that_crossed_a_cancellation_stands_on_the_board_until_it_is_acknowledged(
+    scene: Scene, services: Services
+) -> None:
+    sent = factory.draft(owner=THEM, station_ae_titles=(), start=scene.local("10:00"))
+    order = scene.store.write(referrals.register, sent, factory.REGISTRAR, CLINIC)
+    placed = scene.store.write(referrals.reissue, order.id, order.revision, factory.REGISTRAR, CLINIC)
+    report = StoredStudy(ExternalStudy("DiagnosticReport/1", "final", THEM, TODAY, conclusion="Норма"))
+    arrival = Arrival("bus", "Task/r1", "2", b"{}")
+    scene.store.write(external_results.store_result, order.id, report, arrival)
+    async with person(services) as user:
+        await user.open("/board")
+        await user.should_see("Другая клиника выполнила отменённое направление")
+        await user.should_see(f"вместо него {placed.accession_number}; к нему результат не присоединён")
+        press(user, "Принято")
+        await user.should_not_see("Другая клиника выполнила отменённое направление", retries=10)
+
+
+async def test_what_the_sender_calls_former_is_shown_and_a_contradictory_side_is_asked(
+    scene: Scene, services: Services
+) -> None:
+    former = {"former_name": "Старая Анна", "former_snils": "08765430300"}
+    id = came(scene.store, laterality="", problems={"laterality": "contradicts"}, **former)
+    async with person(services) as user:
+        await user.open(f"/desk?incoming={id}")
+        hands = Hands(user)
+        assert hands.note("last") == "Прежнее имя: Старая Анна"
+        assert hands.note("snils") == "Прежний СНИЛС, уже не действует: 087-654-303 00"
+        assert hands.note("side") == "В направлении названы разные стороны: уточните и выберите"
 
 
 async def test_a_study_without_a_referral_is_registered_as_its_device_reported_it(

@@ -44,6 +44,8 @@ def patient_problems(patient: Patient, today: date) -> dict[str, str]:
         problems.setdefault("family", "too_long")
     if problem := _birth_problem(patient, today):
         problems["birth_date"] = problem
+    if patient.id is None and (problem := _card_number_problem(patient.patient_id)):  # a stored one is what it is
+        problems["patient_id"] = problem
     if len(patient.mother) > MAX_MOTHER:
         problems["mother"] = "too_long"
     if patient.snils and (problem := snils_problem(patient.snils)):
@@ -55,6 +57,13 @@ def patient_problems(patient: Patient, today: date) -> dict[str, str]:
     if patient.height is not None and not 20 <= patient.height <= 260:
         problems["height"] = "range"
     return problems
+
+
+def _card_number_problem(number: str) -> str:
+    """Return why a device could not be sent a card number, or would find other patients by it; "" if it can."""
+    if len(number) > 64:  # PS3.5 6.2, LO
+        return "too_long"
+    return "card_letters" if re.search(r"[\\*?\x00-\x1f\x7f]", number) else ""
 
 
 def _birth_problem(patient: Patient, today: date) -> str:

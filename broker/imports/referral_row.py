@@ -54,6 +54,7 @@ REASONS = {
     "not_a_number": "is not a number",
     "name_letters": "has characters that a name does not have",
     "too_long": "is too long",
+    "card_letters": "has characters that a card number may not have: \\ * ?",
     "future": "has not come yet",
     "too_old": "is too long ago",
     "length": "has the wrong number of digits",

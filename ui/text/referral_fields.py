@@ -77,6 +77,8 @@ PROBLEMS: Mapping[tuple[str, str], str] = {
         "policy",
         "other_patient",
     ): "Этот полис у нас записан на другого человека. Найдите его поиском или проверьте цифры",
+    ("patient_id", "card_letters"): "В номере карты не бывает знаков \\ * ?",
+    ("patient_id", "too_long"): "Номер карты длиннее 64 знаков",
     ("patient_id", "other_patient"): "Этот номер карты у другого человека",
     (
         "patient",

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date
 from uuid import uuid4
 
-from broker.bus.api import answers
+from broker.bus.api import answers, people
 from broker.bus.fhir import encode
+from broker.bus.fhir_server.fields import SNILS
 from broker.bus.fhir_server.records import (
     accession_number,
     as_stored,
@@ -316,11 +317,19 @@ def _organisation(reader: Reader, guid: str, caller: ApiCaller) -> Resource | No
 def _keep(tx: Tx, sent: Mapping[str, Resource], client: str) -> list[Resource]:
     """Store checked resources, keyed by fullUrl; return them as stored, in the same order."""
 
-    def known(key: tuple[str, ...]) -> str:
-        found = clients.named(tx, client, key[0], [_identity(key)])
-        return f"{key[0]}/{found[0]}" if found else ""
+    today = tx.now.date()
 
-    targets = assign_references(sent, known, lambda: str(uuid4()))
+    def is_same(key: tuple[str, ...], one: Resource, other: Resource) -> bool:
+        return key[0] != "Patient" or people.is_same(one, other, today, by_snils=key[1] == SNILS)
+
+    def known(key: tuple[str, ...], resource: Resource) -> str:
+        for id in clients.named(tx, client, key[0], [_identity(key)]):
+            stored = clients.resource(tx, client, key[0], id)
+            if stored is not None and is_same(key, stored, resource):
+                return f"{key[0]}/{id}"
+        return ""
+
+    targets = assign_references(sent, known, lambda: str(uuid4()), is_same)
     now = tx.now.replace(microsecond=tx.now.microsecond // 1000 * 1000).astimezone(UTC)
     kept = []
     for url, resource in sent.items():

@@ -16,17 +16,33 @@ _FIRST = ("Patient", "Practitioner", "PractitionerRole")  # matched first: other
 
 
 def assign_references(
-    sent: Mapping[str, Resource], known: Callable[[tuple[str, ...]], str | None], new_id: Callable[[], str]
+    sent: Mapping[str, Resource],
+    known: Callable[[tuple[str, ...], Resource], str | None],
+    new_id: Callable[[], str],
+    is_same: Callable[[tuple[str, ...], Resource, Resource], bool] = lambda key, one, other: True,
 ) -> dict[str, str]:
-    """Return fullUrl -> "Type/id" under which to store each resource; `known` returns that of an identity key."""
+    """Return fullUrl -> "Type/id" under which to store each resource.
+
+    `known` returns that of an identity key for a resource that has it, `is_same` whether two resources of a bundle with
+    one identity key are of the same person.
+    """
     targets: dict[str, str] = {}
-    index: dict[tuple[str, ...], str] = {}  # two entries of a bundle may be the same person
+    index: dict[tuple[str, ...], list[tuple[Resource, str]]] = {}  # two entries of a bundle may be the same person
     for url in sorted(sent, key=lambda url: sent[url]["resourceType"] not in _FIRST):
         resource = resolve_references(sent[url], targets)
         identity = identity_keys(resource)
-        found = [known_reference for key in identity if (known_reference := index.get(key) or known(key))]
+        found = [
+            reference
+            for key in identity
+            for reference in (
+                *(target for other, target in index.get(key, ()) if is_same(key, other, resource)),
+                known(key, resource),
+            )
+            if reference
+        ]
         targets[url] = found[0] if found else f"{resource['resourceType']}/{new_id()}"
-        index.update(dict.fromkeys(identity, targets[url]))
+        for key in identity:
+            index.setdefault(key, []).append((resource, targets[url]))
     return targets
 
 
@@ -71,7 +87,7 @@ def resolve_references(node: Any, targets: dict[str, str]) -> Any:
 
 
 def identity_keys(resource: Resource) -> list[tuple[str, ...]]:
-    """Return the keys by which a stored resource is recognised, the surest first."""
+    """Return the keys by which a stored resource is recognised, the surest first; former numbers are none."""
     kind = resource["resourceType"]
     if kind == "PractitionerRole":
         concepts = [concept for name in ("code", "specialty") for concept in resource.get(name, [])]
@@ -80,7 +96,8 @@ def identity_keys(resource: Resource) -> list[tuple[str, ...]]:
     systems = {"Patient": (SNILS, OWN_ID), "Practitioner": (SNILS, OWN_ID), "ImagingStudy": (DICOM_UID,)}
     identifiers = resource["identifier"] if kind == "Device" or kind in systems else []
     if kind in systems:
-        identifiers = [i for system in systems[kind] for i in identifiers if i.get("system") == system]
+        in_force = [i for i in identifiers if i.get("use") != "old"]
+        identifiers = [i for system in systems[kind] for i in in_force if i.get("system") == system]
     return [(kind, *_issuer(i), i["value"]) for i in identifiers]
 
 

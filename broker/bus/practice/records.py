@@ -51,7 +51,7 @@ class Records:
 
     def write(self, kind: str, entries: dict[str, Resource]) -> list[Resource]:
         """Store checked resources, keyed by fullUrl, all or nothing; return them as stored, in the same order."""
-        targets = assign_references(entries, self._matched.get, lambda: str(uuid4()))
+        targets = assign_references(entries, lambda key, _: self._matched.get(key), lambda: str(uuid4()))
         now = self._now()
         written: dict[str, Resource] = {}
         orders = self._orders

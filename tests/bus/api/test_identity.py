@@ -1,0 +1,173 @@
+"""Whom a local МИС means: two people never become one Patient here, and none of them gets the other's card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from broker.store.database import Store
+from broker.store.tables import clients
+from tests.bus.api.clinic import NAME, ApiClinic
+from tests.bus.bundles import SNILS, Resource, accepted, concept, id_of, of, order, own_id, post
+from tests.support import factory
+
+ONE, OTHER = "11223344595", "08765430300"
+ANNA: Resource = {"name": [{"family": "Ёлкина", "given": ["Анна", "Сергеевна"]}], "birthDate": "1961-03-12"}
+# What another description under one СНИЛС makes of the person: the same one, or another.
+SAME: list[dict[str, Any]] = [
+    {},
+    {"name": [{"family": "ЕЛКИНА", "given": ["Анна", "Сергеевна"]}]},
+    {"name": [{"family": "Ёлкина", "given": ["Анна"]}]},
+]
+DIFFERENT: list[dict[str, Any]] = [
+    {"name": [{"family": "Ёлкина", "given": ["Алла", "Сергеевна"]}]},
+    {"birthDate": "1961-12-03"},
+    {"gender": "male"},
+]
+
+
+@pytest.fixture
+def accepting(store: Store) -> Iterator[ApiClinic]:
+    opened = ApiClinic(store, auto_accept={"DX": "XRAY_14"})
+    yield opened
+    opened.close()
+
+
+def described(*identifiers: Resource, number: str, **changes: Any) -> Resource:
+    """Make an order for Анна with these identifiers, and these members of the Patient changed."""
+    sent = order()
+    of(sent, "ServiceRequest")["code"] = concept("urn:oid:1.2.643.2.69.1.2.900", "KNEE") | {
+        "text": "Рентгенография коленного сустава"
+    }
+    person = of(sent, "Patient")
+    person |= deepcopy(ANNA | changes)
+    person["identifier"] = [own_id(number), *identifiers]
+    return sent
+
+
+def snils(value: str, **more: Any) -> Resource:
+    return {"system": SNILS, "value": value, **more}
+
+
+def patient_of(clinic: ApiClinic, sent: Resource) -> str:
+    return id_of(accepted(clinic.server, sent), "Patient")
+
+
+def stored(clinic: ApiClinic, id: str) -> Resource:
+    with clinic.store.read() as reader:
+        found = clients.resource(reader, NAME, "Patient", id.rpartition("/")[2])
+    assert found is not None
+    return found
+
+
+def cards(clinic: ApiClinic) -> int:
+    with clinic.store.read() as reader:
+        return int(reader.value("SELECT count(*) FROM patient"))
+
+
+@pytest.mark.parametrize("changes", SAME, ids=str)
+def test_one_snils_with_data_that_agree_is_one_patient(accepting: ApiClinic, changes: dict[str, Any]) -> None:
+    first = patient_of(accepting, described(snils(ONE), number="M-1"))
+    assert patient_of(accepting, described(snils(ONE), number="M-2", **changes)) == first
+    assert cards(accepting) == 1
+    assert accepting.waiting() == []
+
+
+@pytest.mark.parametrize("changes", DIFFERENT, ids=str)
+def test_one_snils_with_other_data_is_another_patient_who_waits_for_a_person(
+    accepting: ApiClinic, changes: dict[str, Any]
+) -> None:
+    first = patient_of(accepting, described(snils(ONE), number="M-1"))
+    before = stored(accepting, first)
+    assert patient_of(accepting, described(snils(ONE), number="M-2", **changes)) != first
+    assert stored(accepting, first) == before
+    [waits] = accepting.waiting()
+    assert waits.problems == {"snils": "other_patient"}
+    assert cards(accepting) == 1
+
+
+def test_different_numbers_under_one_card_number_are_two_patients(accepting: ApiClinic) -> None:
+    first = patient_of(accepting, described(snils(ONE), number="M-1"))
+    assert patient_of(accepting, described(snils(OTHER), number="M-1")) != first
+    assert cards(accepting) == 2
+
+
+def test_a_correction_under_the_clients_own_card_number_stays_with_its_patient(clinic: ApiClinic) -> None:
+    first = patient_of(clinic, described(number="M-1"))
+    assert patient_of(clinic, described(number="M-1", birthDate="1961-12-03")) == first
+    reused = {"name": [{"family": "Попов", "given": ["Степан"]}], "birthDate": "1938-02-17", "gender": "male"}
+    assert patient_of(clinic, described(number="M-1", **reused)) != first
+
+
+def test_the_same_card_number_of_two_systems_is_two_patients(clinic: ApiClinic) -> None:
+    first = patient_of(clinic, described(number="M-1"))
+    sent = described(number="M-1")
+    of(sent, "Patient")["identifier"][0]["assigner"]["display"] = "1.2.643.2.69.1.2.777"
+    assert patient_of(clinic, sent) != first
+
+
+@pytest.mark.parametrize("former", [{"use": "old"}, {"period": {"end": "2020-01-01"}}], ids=str)
+def test_a_number_that_is_out_of_force_makes_nobody_its_bearer(accepting: ApiClinic, former: Resource) -> None:
+    patient_of(accepting, described(snils(ONE), number="M-1"))
+    other = described(snils(ONE, **former), number="M-2", name=[{"family": "Попова", "given": ["Ольга"]}])
+    second = patient_of(accepting, other)
+    assert cards(accepting) == 2
+    assert stored(accepting, second)["name"][0]["family"] == "Попова"
+    with accepting.store.read() as reader:
+        bearers = reader.rows("SELECT family FROM patient WHERE snils = ?", [ONE])
+    assert [row["family"] for row in bearers] == ["Ёлкина"]
+
+
+def test_a_replaced_closed_or_deceased_patient_waits_for_a_person(accepting: ApiClinic) -> None:
+    standings: list[dict[str, Any]] = [
+        {"link": [{"other": {"reference": "Patient/1"}, "type": "replaced-by"}]},
+        {"active": False},
+        {"deceasedBoolean": True},
+    ]
+    for number, changes in enumerate(standings):
+        answer = post(accepting.server, described(number=f"M-{number}", **changes))
+        if answer.status_code != 200:
+            assert answer.status_code == 422  # the profile does not know that member
+            continue
+        assert accepting.waiting()[-1].problems
+    assert cards(accepting) == 0
+
+
+@pytest.mark.parametrize("number", ["00000000000", "000-000-000 00", "11111111145"])
+def test_a_placeholder_is_no_number_of_anybody(clinic: ApiClinic, number: str) -> None:
+    answer = post(clinic.server, described(snils(number), number="M-1"))
+    assert answer.status_code == 422
+    assert clinic.waiting() == []
+
+
+_TRAITS: list[dict[str, Any]] = [*SAME, *DIFFERENT]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    people=st.lists(
+        st.tuples(st.sampled_from(_TRAITS), st.sampled_from((ONE, OTHER, "")), st.sampled_from(("M-1", "M-2"))),
+        min_size=2,
+        max_size=4,
+    )
+)
+def test_however_people_come_each_patient_keeps_one_snils_and_one_birth_date_of_it(
+    tmp_path_factory: pytest.TempPathFactory, people: list[tuple[dict[str, Any], str, str]]
+) -> None:
+    store = factory.open_store(tmp_path_factory.mktemp("people") / "worklist.sqlite")
+    clinic = ApiClinic(store)
+    try:
+        seen: dict[str, set[str]] = {}
+        for changes, number, card in people:
+            sent = described(*([snils(number)] if number else []), number=card, **changes)
+            id = patient_of(clinic, sent)
+            seen.setdefault(id, set()).update({number} - {""})
+        assert all(len(numbers) <= 1 for numbers in seen.values()), seen
+    finally:
+        clinic.close()
+        store.close()

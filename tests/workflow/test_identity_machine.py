@@ -49,9 +49,13 @@ PEOPLE = {
     "marina": Patient(MARINA, BORN, Sex.FEMALE, snils="11223344595"),
     "namesake": Patient(MARINA, BORN, Sex.FEMALE, snils="08765430300"),
     "twin": Patient(replace(MARINA, given="Мария"), BORN, Sex.FEMALE),
+    # Two girls of mothers with the same names, without names of their own.
+    "newborn": Patient(PersonName("Кузнецова", "новорождённая", "мать Мария"), BORN, Sex.FEMALE),
+    "other newborn": Patient(PersonName("Кузнецова", "новорождённая", "мать Мария"), BORN, Sex.FEMALE),
     "stranger": Patient(PersonName("Попов", "Степан"), date(1938, 2, 17), Sex.MALE, policy="7800000012345671"),
 }
 WHO = st.sampled_from(sorted(PEOPLE))
+NEWBORN = ("newborn", "other newborn")
 SPELT = st.sampled_from((str, str.upper, lambda part: part.replace("о", "o").replace("а", "a")))
 PICK = st.integers(0, 10**6)
 
@@ -154,6 +158,8 @@ class Identity(RuleBasedStateMachine):
     @rule(pick=PICK, who=WHO, spelt=SPELT)
     def other_clinic_reports(self, pick: int, who: str, spelt: Any) -> None:
         """Let the other clinic report on an order that was referred to it, perhaps on the wrong patient."""
+        if who in NEWBORN:
+            return  # without a number they are told apart by nothing
         sent = self._rows("SELECT order_id, value AS task FROM bus_reference WHERE name = 'task' ORDER BY order_id")
         placed = [row for row in sent if row["task"].startswith("placed")]
         if placed:
@@ -380,6 +386,9 @@ class Identity(RuleBasedStateMachine):
                 ),
                 "",
             )
+            own = [order for order, whose in self.truth.of_order.items() if whose == who]
+            if who in NEWBORN and own:
+                found = orders.require(reader, own[0]).patient.patient_id
         name = names.to_dicom(PersonName(*(spelt(part) for part in (person.name.family, person.name.given))))
         return {
             "patient_name": name,
@@ -390,7 +399,7 @@ class Identity(RuleBasedStateMachine):
 
     def _is_told_apart_by_nothing(self, who: str, told: dict[str, str]) -> bool:
         """Return True for a namesake who has no card here: a device's own number does not count beside the name."""
-        return who in ("marina", "namesake") and not told["patient_id"]
+        return who in ("marina", "namesake", *NEWBORN) and not told["patient_id"]
 
     def _note_decision(self, order: Order) -> None:
         """Note that a person has joined images to an order."""

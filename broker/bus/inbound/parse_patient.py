@@ -132,8 +132,7 @@ def contradictions(person: Resource, patient: Patient, today: date) -> list[str]
         if ours and theirs and not problem(theirs) and ours != theirs:
             found.append(field)
     given = [names.fold(each) for each in _given_names(person)]
-    named = patient.name.given and names.identifies(patient.name)
-    if given and named and names.fold(patient.name.given) not in given:
+    if given and patient.name.given and names.fold(patient.name.given) not in given:
         found.append("given")
     if _contradicts(person.get("birthDate"), patient):
         found.append("birth_date")

@@ -59,6 +59,29 @@ def test_one_trait_that_does_not_change_makes_another_person(theirs: Patient, fi
     assert differ(theirs) == fields
 
 
+NEWBORN = replace(ANNA, name=PersonName("Близнецова", "новорождённая", "мать Анна"), snils="")
+
+
+@pytest.mark.parametrize(
+    ("ours", "members", "fields"),
+    [
+        (NEWBORN, {}, ["given"]),  # who that is, is not known here
+        (ANNA, {"name": [{"family": "Близнецова", "given": ["новорождённая"]}]}, []),  # an older name of hers there
+        (replace(ANNA, name=PersonName("Близнецова")), {}, []),
+        (replace(ANNA, birth_date=None, birth_year=1961), {}, []),
+        (replace(ANNA, birth_date=None, birth_year=1961), {"birthDate": "1961"}, []),
+        (replace(ANNA, birth_date=None, birth_year=1960), {}, ["birth_date"]),
+        (replace(ANNA, birth_date=None, birth_year=1960), {"birthDate": "1961-03"}, ["birth_date"]),
+        (replace(ANNA, birth_date=None), {}, []),
+        (ANNA, {"name": [{"family": "Близнецова", "given": ["-"]}]}, []),
+    ],
+)
+def test_who_is_not_fully_known_is_compared_by_what_is(
+    ours: Patient, members: dict[str, Any], fields: list[str]
+) -> None:
+    assert parse_patient.contradictions(strangers.person(ANNA, **members), ours, TODAY) == fields
+
+
 @pytest.mark.parametrize(
     "theirs",
     [

@@ -13,7 +13,7 @@ from pydicom.tag import Tag
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import attributes
 from broker.domain.orders import Priority
-from broker.domain.patients.people import PersonName
+from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Store
 from broker.store.tables import devices
 from broker.workflow import patient_merge, referrals
@@ -227,6 +227,32 @@ def test_wildcards_over_merged_cards_numbers_find_what_the_patient_has_and_nobod
     for key in ("000004", "000004*", "*4", "1*"):
         assert numbers(ask(store, query(PatientID=key))) == []
     assert numbers(ask(store, query(PatientID="000003*", AccessionNumber=two.accession_number))) == everything[1:2]
+
+
+@pytest.mark.parametrize(
+    ("patient", "name"),
+    [
+        (Patient(PersonName("Неизвестный", "№3"), None, Sex.MALE), "Неизвестный^№3"),
+        (Patient(PersonName("Сухарто"), None, Sex.MALE, birth_year=1961), "Сухарто"),
+        (Patient(PersonName("'т Хоофт", "Герард"), None, Sex.MALE), "'т Хоофт^Герард"),
+        (
+            Patient(PersonName("Иванова", "новорождённая", "мать Мария"), None, Sex.FEMALE),
+            "Иванова^новорождённая^мать Мария",
+        ),
+    ],
+)
+def test_who_is_not_fully_known_is_answered_with_no_birth_date_and_never_with_half_of_one(
+    store: Store, patient: Patient, name: str
+) -> None:
+    register(store, patient)
+    answer = ask(store, query(PatientBirthDate="", PatientAge="", PatientSex=""))[0].identifier
+    assert answer is not None
+    assert (str(answer.PatientName), answer.PatientSex) == (name, str(patient.sex))
+    assert "PatientBirthDate" in answer  # type 2
+    assert not answer.PatientBirthDate
+    assert not answer.get("PatientAge")
+    assert numbers(ask(store, query(PatientName=name.partition("^")[0] + "*"))) != []
+    assert numbers(ask(store, query(PatientBirthDate="19610101-19611231"))) == []  # PS3.4 C.2.2.2.5
 
 
 def test_a_query_is_noted_on_the_devices_record_and_the_orders_card(store: Store) -> None:

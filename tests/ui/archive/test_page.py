@@ -16,9 +16,10 @@ from broker.store.queries import archive_gaps, schedule
 from broker.store.tables import archive as archive_table
 from broker.store.tables import orders
 from broker.workflow import archive_images, unreferred_studies
+from tests.peers import chromium
 from tests.support.clock import TODAY, local
 from tests.support.factory import CLINIC, SYSTEM
-from tests.ui.conftest import person
+from tests.ui.conftest import PASSWORD, Site, person
 from tests.ui.scene import Scene, buttons, press, texts
 from ui.archive.comparison import compared_rows, contradictions
 from ui.board import layout
@@ -398,3 +399,41 @@ def test_a_study_whose_images_are_disputed_is_neither_described_nor_sent(scene: 
     assert shown() == ("archived", True)
     answer(scene, performed, study(performed, patient_name="Попов^Олег"))
     assert shown() == ("attention", False)
+
+
+@pytest.mark.slow
+def test_by_keys_alone_discrepancies_are_passed_over_taken_and_refused_and_one_press_is_one_act(
+    scene: Scene, site: Site
+) -> None:
+    first, second = scene.register("09:20", "Ёлкина Ольга"), scene.register("09:40")
+    answer(scene, first, study(first, patient_name="Попов^Олег"))
+    answer(scene, second, study(second, study_instance_uid="1.2.3"))
+    with chromium.browser() as browser, chromium.page(browser, site.url) as (page, wrong):
+
+        def press_key(key: str) -> None:
+            """Press a key twice at once, when the press before is over: only the first of the two acts."""
+            page.wait_for_function("since => performance.now() > since", arg=page.evaluate("performance.now()") + 750)
+            event = f"new KeyboardEvent('keydown', {{code: 'Digit{key}', bubbles: true}})"
+            page.evaluate(f"() => {{ for (const _ of [1, 2]) document.body.dispatchEvent({event}); }}")
+
+        page.goto(f"{site.url}/signin?next=/archive")
+        page.fill("input[name=name]", "orlova")
+        page.fill("input[name=password]", PASSWORD)
+        page.keyboard.press("Enter")
+        page.locator(".versus-head b", has_text="Тот ли это пациент?").wait_for()
+        press_key("0")
+        page.locator(".versus-head b", has_text="Номер наш, UID нет").wait_for()
+        press_key("1")
+        page.get_by_text("Исследование привязано").wait_for()
+        page.locator(".versus-head b", has_text="Тот ли это пациент?").wait_for()
+        press_key("1")
+        page.get_by_text("В архиве иначе: Имя: «Попов Олег»").wait_for()
+        press_key("2")  # it belongs to what is under the dialog
+        page.keyboard.press("Escape")
+        page.get_by_text("В архиве иначе").wait_for(state="hidden")
+        assert waiting(scene.store) == 1
+        press_key("2")
+        page.get_by_text("Больше не спросим").wait_for()
+        page.get_by_text("Архив и направления сходятся.").wait_for()
+        assert wrong == []
+    assert (state(scene.store, first), state(scene.store, second)) == (OrderState.SCHEDULED, OrderState.COMPLETED)

@@ -94,6 +94,15 @@ class ArrivalRecord:
     at: datetime
     kept: bool  # its JSON is still stored
 
+    @property
+    def may_be_read_again(self) -> bool:
+        """Return True if reading it again may change something: a card was corrected, a program updated.
+
+        A change that came too late could be read, and so could the answer to a cancelled referral.
+        """
+        is_result = self.kind is ArrivalKind.RESULT and self.reason != ANSWERS_CANCELLED
+        return self.state is ArrivalState.NEEDS_ATTENTION and (is_result or not self.order_id)
+
     def is_due(self, now: datetime) -> bool:
         """Return True if it is to be retried at `now` (UTC): after a wait that doubles, or because a person wants it.
 

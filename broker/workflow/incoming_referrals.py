@@ -231,12 +231,26 @@ def retry(tx: Tx, item_id: int, actor: Actor) -> bool:
     """
     permit(tx, actor, Permission.RESEND)
     item = inbox.item(tx, item_id)
-    # A change that came too late could be read; reading it again would change nothing.
-    queued = item is not None and not item.order_id and incoming.retry(tx, item_id)
+    queued = item is not None and item.may_be_read_again and incoming.retry(tx, item_id)
     if queued:
         audit.write(tx, actor, AuditAction.INCOMING_AGAIN, item=item_id)
         tx.notify()
     return queued
+
+
+def dismiss_result(tx: Tx, item_id: int, actor: Actor) -> bool:
+    """Record that a result which was set aside is not wanted, as this person says; return False if it is not set aside.
+
+    Raise Forbidden.
+    """
+    permit(tx, actor, Permission.AMEND)
+    item = inbox.item(tx, item_id)
+    if item is None or item.kind is not ArrivalKind.RESULT or item.state is not ArrivalState.NEEDS_ATTENTION:
+        return False
+    incoming.dismiss(tx, item_id)
+    audit.write(tx, actor, AuditAction.ACKNOWLEDGE_LATE, item.order_id, item=item_id)
+    tx.notify()
+    return True
 
 
 # ---- drafts for the desk ----

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import date, tzinfo
 
-from broker.domain.incoming import ArrivalKind
+from broker.domain.incoming import ANSWERS_CANCELLED, ArrivalKind
 from broker.domain.lifecycle import Event, allowed
 from broker.domain.orders import OrderState
 from broker.domain.patients import names
@@ -131,9 +131,20 @@ def _answered_late(each: inbox.LateChange, amend: bool) -> AttentionItem:
     )
 
 
+def _set_aside(each: inbox.LateChange) -> AttentionItem:
+    return AttentionItem(
+        key=("late", each.kind, each.item_id),
+        title="Результат другой клиники отложен",
+        why=f"{each.patient}, {each.accession_number}: {bus.incoming_reason(each.reason)}."
+        " Свяжитесь с той клиникой; поправив карту, прочитайте его снова.",
+        act="Посмотреть",
+        path=f"/exchange/in/{each.item_id}",
+    )
+
+
 def _late(each: inbox.LateChange, amend: bool) -> AttentionItem:
     if each.kind is ArrivalKind.RESULT:
-        return _answered_late(each, amend)
+        return _answered_late(each, amend) if each.reason == ANSWERS_CANCELLED else _set_aside(each)
     how = {
         OrderState.IN_PROGRESS: "исследование уже идёт",
         OrderState.COMPLETED: "исследование уже выполнено",

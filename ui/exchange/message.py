@@ -11,7 +11,7 @@ from datetime import datetime
 from nicegui import ui
 
 from broker.domain.actors import Actor
-from broker.domain.incoming import ArrivalRecord, ArrivalState
+from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState
 from broker.domain.messages import IMAGES_NOT_SEEN, OutboxState
 from broker.security import permissions
 from broker.security.permissions import Permission
@@ -54,6 +54,7 @@ class MessageView:
     attempts: tuple[tuple[datetime, str, str], ...]  # instant, outcome, answer
     content: str  # the exact JSON
     resend: bool  # may be sent, or tried, again
+    dismissable: bool = False  # a result that was set aside
     seq: int = 0  # of a sent message
     item_id: int = 0  # of a received one
 
@@ -99,7 +100,8 @@ def _received(reader: Reader, id: int) -> MessageView | None:
         ),
         attempts=((item.at, bus.arrival(item.state, item.reason), ""),) if item.reason else (),
         content=inbox.item_json(reader, id),
-        resend=item.state is ArrivalState.NEEDS_ATTENTION and not item.order_id,
+        resend=item.may_be_read_again,
+        dismissable=item.kind is ArrivalKind.RESULT and item.state is ArrivalState.NEEDS_ATTENTION,
         item_id=item.id,
     )
 
@@ -125,6 +127,7 @@ class MessagePage:
     def __init__(self, services: Services, actor: Actor) -> None:
         self._services = services
         self._resends = permissions.may(actor, Permission.RESEND)
+        self._amends = permissions.may(actor, Permission.AMEND)
         self._shown: MessageView | None = None
         self._box = Memo(ui.element("div"))
 
@@ -146,6 +149,8 @@ class MessagePage:
                 theme.button(
                     "Отправить снова" if not found.item_id else "Попробовать ещё раз", self._again, icon="sync"
                 )
+            if found.dismissable and self._amends:
+                theme.button("Не наше, убрать", self._dismiss)
         with ui.element("div").classes(f"verdict tone-{tone}").props("role=status"):
             ui.icon(icon).props("aria-hidden=true")
             text("p", answer)
@@ -168,6 +173,14 @@ class MessagePage:
 
     def _when(self, at: datetime) -> str:
         return words.moment(at, self._services.clinic.zone, self._services.today())
+
+    async def _dismiss(self) -> None:
+        services, found = self._services, self._shown
+        if found is None:
+            return
+        actor = current_actor(services)
+        if await attempt(lambda: services.store.write(incoming_referrals.dismiss_result, found.item_id, actor)):
+            theme.show_message("Убрано: результат к направлению не отнесён")
 
     async def _again(self) -> None:
         services, found = self._services, self._shown

@@ -243,4 +243,9 @@ _INCOMING_REASONS = {
 
 def incoming_reason(reason: str) -> str:
     """Return why a received message was not accepted; an unknown reason is returned as it is."""
-    return next((meaning for beginning, meaning in _INCOMING_REASONS.items() if reason.startswith(beginning)), reason)
+    for beginning, meaning in _INCOMING_REASONS.items():
+        if reason.startswith(beginning):
+            fields = reason.removeprefix(beginning).strip(" :").split(", ")
+            different = referral_fields.listed([field for field in fields if field in referral_fields.LABELS])
+            return f"{meaning}: {different}" if different else meaning
+    return reason

@@ -47,18 +47,20 @@ class PatientLookup:
         self._store, self._session = store, session
         self._search = BusSearch(session, dialect)
         self._queue: deque[tuple[RegionQuestion, Actor]] = deque(maxlen=MAX_WAITING)
-        self._asking: RegionQuestion | None = None
-        self._answers: OrderedDict[RegionQuestion, tuple[float, RegionAnswer]] = OrderedDict()
+        self._asking: tuple[RegionQuestion, str] | None = None
+        # By question and login: who reads an answer has asked for it, and the trail says so.
+        self._answers: OrderedDict[tuple[RegionQuestion, str], tuple[float, RegionAnswer]] = OrderedDict()
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def ask(self, question: RegionQuestion, actor: Actor) -> RegionAnswer | None:
         """Return the answer to a question; None if there is none yet: it is asked, and pages are notified of it."""
         with self._condition:
-            if (known := self._answers.get(question)) and self._is_fresh(*known):
+            key = question, actor.name
+            if (known := self._answers.get(key)) and self._is_fresh(*known):
                 return known[1]
-            waiting = {self._asking, *(each for each, _ in self._queue)}
-            if not self._session.stopping.is_set() and question not in waiting:
+            waiting = {self._asking, *((each, by.name) for each, by in self._queue)}
+            if not self._session.stopping.is_set() and key not in waiting:
                 self._queue.append((question, actor))
                 self._condition.notify()
                 if self._thread is None:
@@ -104,8 +106,9 @@ class PatientLookup:
                 log.exception("the bus could not be asked about a person")
                 answer = RegionAnswer(failed=True)
             with self._condition:
-                self._answers[question[0]] = self._session.limiter.monotonic(), answer
-                self._answers.move_to_end(question[0])
+                key = question[0], question[1].name
+                self._answers[key] = self._session.limiter.monotonic(), answer
+                self._answers.move_to_end(key)
                 while len(self._answers) > MAX_KEPT:
                     self._answers.popitem(last=False)
                 self._asking = None
@@ -118,8 +121,9 @@ class PatientLookup:
             self._condition.wait_for(lambda: self._queue or self._session.stopping.is_set())
             if self._session.stopping.is_set():
                 return None
-            self._asking = self._queue[0][0]
-            return self._queue.popleft()
+            question, actor = self._queue.popleft()
+            self._asking = question, actor.name
+            return question, actor
 
     def _is_fresh(self, at: float, answer: RegionAnswer) -> bool:
         return self._session.limiter.monotonic() - at < (RETRY_AFTER if answer.failed else FRESH)

@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from broker.domain.incoming import ANSWERS_CANCELLED, ArrivalKind, ArrivalRecord, IncomingReferral
+from broker.domain.incoming import ArrivalKind, ArrivalRecord, IncomingReferral
 from broker.domain.orders import OrderState, Priority
 from broker.domain.patients import names
 from broker.domain.patients.people import PersonName
@@ -30,6 +30,7 @@ class LateChange:
     state: OrderState
     reason: str
     at: datetime
+    item_id: int = 0  # in the ledger
     replaced_by: str = ""  # accession number of the referral that was placed instead
 
 
@@ -72,27 +73,26 @@ def too_late(reader: Reader) -> list[LateChange]:
 
     These are cancellations of orders that have started, before or after; changes of accepted referrals; and our orders
     that the other clinic has cancelled: the patient still needs the study; and results on referrals that were cancelled
-    here.
+    here, or that were set aside.
     """
     rows = reader.rows(
-        "SELECT i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle,"
-        " NULL AS replaced_by"
+        "SELECT i.id AS item_id, i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state,"
+        " p.family, p.given, p.middle, NULL AS replaced_by"
         " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
         " WHERE i.kind = 'cancel' AND i.acknowledged = 0 AND i.order_id IS NOT NULL"
         " AND (o.state IN ('in_progress', 'completed', 'discontinued')"
         "  OR (o.state = 'cancelled' AND o.bus_role = 'placer' AND i.source = 'bus'))"
         " UNION ALL"
-        " SELECT i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle,"
+        " SELECT i.id, i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle,"
         " NULL FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
         " WHERE i.state <> 'taken' AND i.kind = 'referral' AND i.order_id IS NOT NULL AND o.state <> 'cancelled'"
         " UNION ALL"
-        " SELECT i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle,"
+        " SELECT i.id, i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle,"
         " (SELECT json_extract(a.details, '$.replaced_by') FROM audit a WHERE a.order_id = o.id AND a.action = 'cancel'"
         "  ORDER BY a.seq DESC LIMIT 1)"
         " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
-        " WHERE i.state <> 'taken' AND i.kind = 'result' AND i.reason = ?"
-        " ORDER BY 4 DESC",
-        [ANSWERS_CANCELLED],
+        " WHERE i.state = 'needs_attention' AND i.state <> 'taken' AND i.kind = 'result' AND i.order_id IS NOT NULL"
+        " ORDER BY 5 DESC",
     )
     return [
         LateChange(
@@ -103,6 +103,7 @@ def too_late(reader: Reader) -> list[LateChange]:
             state=OrderState(row["state"]),
             reason=row["reason"],
             at=datetime.fromisoformat(row["at"]),
+            item_id=row["item_id"],
             replaced_by=row["replaced_by"] or "",
         )
         for row in rows

@@ -180,6 +180,11 @@ def retry(tx: Tx, id: int) -> bool:
     return tx.change(again, [id]) > 0
 
 
+def dismiss(tx: Tx, id: int) -> None:
+    """Record that a person wants nothing of a row that needs attention."""
+    tx.run("UPDATE incoming_item SET state = 'taken', acknowledged = 1, reason = '' WHERE id = ?", [id])
+
+
 def forget_contents(tx: Tx, before: datetime) -> int:
     """Delete the JSON of rows before an instant, except those that are retried; return their number."""
     return tx.change(

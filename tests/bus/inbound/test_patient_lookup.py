@@ -124,6 +124,10 @@ def test_a_page_asks_and_goes_on_and_reads_the_answer_when_it_is_there(desk: Des
     desk.now += FRESH - 1
     assert desk.lookup.ask(BY_NUMBER, REGISTRAR) is not None
     assert desk.searches() == 1
+    colleague = replace(REGISTRAR, name="belova")  # whoever reads an answer has asked for it, and the trail says so
+    assert desk.lookup.ask(BY_NUMBER, colleague) is None
+    assert wait_until(lambda: desk.lookup.ask(BY_NUMBER, colleague))
+    assert [each["actor"] for each in desk.audited()] == ["orlova", "belova"]
 
 
 def test_a_bus_that_does_not_answer_is_left_alone_for_a_while(desk: Desk) -> None:

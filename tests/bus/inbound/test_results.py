@@ -229,6 +229,37 @@ def test_a_result_that_crosses_a_referral_placed_anew_is_an_alarm_and_is_not_joi
     assert clinic.poll() == COMPLETED
 
 
+def test_a_result_that_was_set_aside_is_on_the_board_and_read_again_after_the_card_is_corrected(
+    clinic: Clinic,
+) -> None:
+    order = clinic.refer(patient=replace(KUZNETSOVA, birth_date=date(1961, 12, 3), policy=""))
+    clinic.answer(order, patient=strangers.person(replace(KUZNETSOVA, snils="", policy="")))
+    assert clinic.poll() == ResultPollSummary(needs_attention=1)
+    with clinic.store.read() as reader:
+        [waiting] = inbox.too_late(reader)
+    assert (waiting.kind, waiting.reason) == (ArrivalKind.RESULT, "it is about another patient: birth_date")
+    assert not clinic.store.write(incoming_referrals.acknowledge, order.id, REGISTRAR)
+    clinic.store.write(lambda tx: tx.run("UPDATE patient SET birth_date = '1961-03-12'"))
+    assert clinic.store.write(incoming_referrals.retry, waiting.item_id, REGISTRAR)
+    assert clinic.poll() == COMPLETED
+    with clinic.store.read() as reader:
+        assert inbox.too_late(reader) == []
+
+
+def test_a_result_that_is_not_ours_is_dismissed_by_a_person_and_joined_to_nothing(clinic: Clinic) -> None:
+    order = clinic.refer()
+    clinic.answer(order, patient=strangers.person(replace(KUZNETSOVA, snils="08765430300", policy="")))
+    clinic.poll()
+    with clinic.store.read() as reader:
+        [waiting] = inbox.too_late(reader)
+    assert clinic.store.write(incoming_referrals.dismiss_result, waiting.item_id, REGISTRAR)
+    assert not clinic.store.write(incoming_referrals.dismiss_result, waiting.item_id, REGISTRAR)
+    assert clinic.poll() == NOTHING
+    assert (clinic.results(order), clinic.now(order).state) == ([], OrderState.REFERRED)
+    with clinic.store.read() as reader:
+        assert inbox.too_late(reader) == []
+
+
 def test_our_own_results_and_those_for_others_are_none_of_this(clinic: Clinic) -> None:
     order = clinic.refer(owner=None, station_ae_titles=("XRAY_14",))
     clinic.answer(order, owner=PROFILE.organisation)

@@ -261,6 +261,12 @@ def test_a_pause_shows_what_the_administrator_must_do(reason: str, stated: str) 
     assert stated in todo
 
 
+def test_what_contradicts_in_a_result_is_named() -> None:
+    assert bus_words.incoming_reason("it is about another patient: snils, birth_date") == (
+        "оно о другом пациенте: СНИЛС, дата рождения"
+    )
+
+
 def test_every_kind_of_message_has_its_words() -> None:
     assert set(bus_words.MESSAGES) == set(bus_words.MESSAGES_TAKEN) == set(OutboxKind)
     assert set(bus_words.ARRIVALS) == set(ArrivalKind)

@@ -421,6 +421,7 @@ class ReferralForm:
             self.filling = before
 
     def _forget_replaced(self) -> None:
+        self.editing = ""
         for key in self._replaced | self._from_region:
             self.fields[key].show_hint("")
         self._replaced.clear()

@@ -20,6 +20,7 @@ from broker.domain.patients.people import Patient
 
 # A time zone and a wrong clock account for this much between a referral and a study that was made for it.
 CLOCKS_DIFFER = timedelta(days=2)
+ZONES_DIFFER = timedelta(days=1)  # where nothing else is forgiven
 
 
 class StudyKey(NamedTuple):
@@ -232,6 +233,7 @@ def _is_certain(
         evidence.is_number_enough
         and objections[study.key] is None
         and study.start is not None
+        and study.start >= order.authored_on.replace(tzinfo=None) - ZONES_DIFFER
         and any(identity.is_certain(card, *person) for card in cards_of(order, evidence))
     )
 

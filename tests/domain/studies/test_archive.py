@@ -199,6 +199,7 @@ def test_a_number_is_enough_for_a_device_with_uids_of_its_own_where_everything_e
         {"birth_date": "19610313"},
         {"patient_sex": "M"},
         {"start": None},
+        {"start": soon() - timedelta(hours=30)},
         {"start": datetime(2019, 1, 1)},
         {"accession_number": "2611-00071"},
         {"accession_number": ""},

@@ -245,6 +245,31 @@ class Identity(RuleBasedStateMachine):
             self.truth.confirmed.add((step["id"], order.id))
         # Without a contradiction the registrar chose by what the screen says; both say the same.
 
+    @rule(pick=PICK, who=WHO, sure=st.booleans())
+    def register_walk_in(self, pick: int, who: str, sure: bool) -> None:
+        """Register a study that was made without an order as that of `who`."""
+        free = self._rows(
+            "SELECT id, sop_instance_uid FROM performed_step p WHERE source = 'modality' AND NOT EXISTS"
+            " (SELECT 1 FROM performed_step_link l WHERE l.performed_step_id = p.id)"
+        )
+        if not free:
+            return
+        step, given = free[pick % len(free)], draft(patient=PEOPLE[who])
+        uid = step["sop_instance_uid"]
+        seen = None
+        for _ in range(2):
+            try:
+                order = self.store.write(referrals.register_walk_in, uid, given, REGISTRAR, CLINIC, seen)
+            except Invalid as caught:
+                if not sure or set(caught.problems.values()) != {"contradicts"}:
+                    return
+                seen = Confirmation(given.patient, tuple(caught.problems))
+            else:
+                self.truth.of_order[order.id] = who
+                if seen:
+                    self.truth.confirmed.add((step["id"], order.id))
+                return
+
     @rule(pick=PICK, confirm=st.booleans())
     def look(self, pick: int, confirm: bool) -> None:
         """Confirm a link or undo it."""

@@ -23,6 +23,9 @@ _NUMBER = re.compile(r"\w*\d[\w.()+]*")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _INDEXED = 8  # letters of a beginning that the index of words knows; see 0004_search.sql
 _SHORTEST_PHONE = 5  # digits; fewer are the beginning of everybody's
+_SHORTEST_BESIDE_WORDS = 3  # digits of a number's beginning; fewer are a card's whole number, or a date's beginning
+_HALF_TYPED = re.compile(r"(?:^|[\s,])\d{1,2}(?:[.,/\- ]\d{0,2}(?:[.,/\- ](?:19|20)?\d?)?)?$")  # a date on its way
+_NO_LIMIT = -1
 # As in 0004_search.sql, letter by letter: else the indexes are not used.
 _CARD = "replace(replace(upper(patient_id), '-', ''), ' ', '')"
 _PHONE = (
@@ -62,6 +65,7 @@ class _Query(NamedTuple):
     dates: tuple[date, ...]  # one of them is the birth date; empty: none was typed
     year: str  # of birth, beside words
     numbers: tuple[str, ...]  # in capital letters, without dashes and blanks
+    half_typed: bool = False  # what stands at the end may be the beginning of a date
 
 
 def search(reader: Reader, typed: str, limit: int = 8) -> FoundPatients:
@@ -72,6 +76,9 @@ def search(reader: Reader, typed: str, limit: int = 8) -> FoundPatients:
         found.update({row["id"]: row for row in rows if row["id"] not in found})
         if len(found) > limit:
             break
+    if not found and query.words and query.half_typed:
+        words = _Query("", query.words, (), "", ())
+        found = {row["id"]: row for row in _by_words(reader, words, limit + 1)}
     return FoundPatients([patients.from_row(row) for row in list(found.values())[:limit]], len(found) > limit)
 
 
@@ -103,13 +110,14 @@ def _parse(typed: str) -> _Query:
         dates,
         years[0] if years else "",
         tuple(number for number in numbers if number and number not in years[:1]),
+        bool(_HALF_TYPED.search(folded.rstrip())),
     )
 
 
 def _searches(reader: Reader, query: _Query, limit: int) -> Iterator[list[Row]]:
     """Yield what each way to look finds, the surest first."""
     if query.numbers:
-        yield from (_fitting(rows, query) for rows in _by_numbers(reader, query.numbers, limit))
+        yield from (_fitting(rows, query) for rows in _by_numbers(reader, query, limit))
         if not query.words:
             yield from ([_by_dates(reader, query, limit)] if query.dates else [])
         elif all(number.isalnum() for number in query.numbers):  # «Неизвестный №3», «Иванова девочка 2»
@@ -135,14 +143,11 @@ def _by_beginning(reader: Reader, phrase: str, limit: int) -> list[Row]:
 def _by_words(reader: Reader, query: _Query, limit: int) -> list[Row]:
     beginnings = [f'"{word[:_INDEXED]}"*' for word in query.words]
     params: dict[str, Any] = {"match": " AND ".join([*beginnings, *([f'"{query.year}"'] if query.year else [])])}
-    conditions = ""
-    for number, word in enumerate(each for each in query.words if len(each) > _INDEXED):
-        params[f"word{number}"] = f" {word}"
-        conditions += f" AND instr(replace(replace(' ' || name_key, '-', ' '), '''', ' '), :word{number})"
+    conditions, words = _named(each for each in query.words if len(each) > _INDEXED)
     rows = reader.rows(
         "SELECT p.* FROM patient_search s JOIN patient p ON p.id = s.rowid"
         f" WHERE s.patient_search MATCH :match AND p.merged_into IS NULL{conditions} LIMIT :limit",
-        {**params, "limit": limit},
+        {**params, **words, "limit": limit},
     )
     return sorted(rows, key=_name)
 
@@ -157,13 +162,26 @@ def _by_dates(reader: Reader, query: _Query, limit: int) -> list[Row]:
     return sorted(_fitting(rows, query), key=_name)[:limit]
 
 
-def _by_numbers(reader: Reader, numbers: Sequence[str], limit: int) -> Iterator[list[Row]]:
-    for number in numbers:
-        for sql, beginning in _number_lookups(number):
-            ids = [row["id"] for row in reader.rows(f"{sql} LIMIT :limit", {**_range(beginning), "limit": limit})]
-            yield _cards(reader, ids)
-        former = patient_merges.by_former_number(reader, number, limit)
+def _by_numbers(reader: Reader, query: _Query, limit: int) -> Iterator[list[Row]]:
+    """Yield what the numbers find; beside words all of those whose names have them, whoever else has such a number."""
+    conditions, words = _named(query.words)
+    most = _NO_LIMIT if query.words else limit
+    for number in query.numbers:
+        for lookup, beginning in _number_lookups(number, beside_words=bool(query.words)):
+            # A merged card leads to another one, which may have another name.
+            named = f"JOIN patient p ON p.id = x.id WHERE p.merged_into IS NOT NULL OR (1{conditions})"
+            sql = f"SELECT x.id FROM ({lookup}) x {named}" if query.words else lookup
+            found = reader.rows(f"{sql} LIMIT :limit", {**words, **_range(beginning), "limit": most})
+            yield _cards(reader, [row["id"] for row in found])
+        former = patient_merges.by_former_number(reader, number, most)
         yield _cards(reader, [patient.stored_id for patient in former])
+
+
+def _named(words: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """Return the SQL conditions that a name has all the words, each as the beginning of one; and their values."""
+    values = {f"word{number}": f" {word}" for number, word in enumerate(words)}
+    name = "replace(replace(' ' || name_key, '-', ' '), '''', ' ')"
+    return "".join(f" AND instr({name}, :{key})" for key in values), values
 
 
 def _cards(reader: Reader, ids: Iterable[int]) -> list[Row]:
@@ -172,8 +190,11 @@ def _cards(reader: Reader, ids: Iterable[int]) -> list[Row]:
     return [row for id in surviving for row in reader.rows("SELECT * FROM patient WHERE id = ?", [id])]
 
 
-def _number_lookups(number: str) -> Iterator[tuple[str, str]]:
+def _number_lookups(number: str, *, beside_words: bool) -> Iterator[tuple[str, str]]:
     """Yield the queries that a number is looked up by, each with the beginning that it looks for."""
+    if beside_words and number.isdecimal() and len(number) < _SHORTEST_BESIDE_WORDS:
+        yield _BY_TEXT[0], f"{number:0>6}"
+        return
     if not number.isdecimal():
         yield from ((sql, spelling) for spelling in _spellings(number) for sql in _BY_TEXT)
         return

@@ -58,6 +58,16 @@ def crowd(store: Store, count: int, family: str = "Иванов", given: str = "
     store.write(add)
 
 
+def add_numbered(store: Store, beginning: str, count: int = 30) -> None:
+    """Add people whose card numbers begin so."""
+
+    def add(tx: Tx) -> None:
+        for number in range(count):
+            patients.add(tx, Patient(PersonName("Иванов", "Иван", f"Ч{number}"), *OLD), f"{beginning}{number:03d}")
+
+    store.write(add)
+
+
 @pytest.mark.parametrize(
     ("typed", "family"),
     [
@@ -142,6 +152,18 @@ def test_a_year_that_is_found_out_to_be_a_date_is_found_by_the_date(people: Stor
     id = people.write(patients.add, known, "8")
     people.write(patients.update, id, replace(known, birth_date=date(1962, 3, 12), birth_year=None))
     assert [found(people, typed) for typed in ("сухарто 1961", "сухарто 1962")] == [[], ["Сухарто"]]
+
+
+def test_a_number_beside_words_finds_its_bearer_whatever_others_have_such_numbers(people: Store) -> None:
+    crowd(people, 30)
+    add_numbered(people, "112")
+    people.write(patients.add, Patient(PersonName("Яковлев", "Ян"), *OLD), "112999")
+    assert found(people, "яковлев 112") == found(people, "112 ян яковлев") == ["Яковлев"]
+
+
+@pytest.mark.parametrize("typed", ["1", "12", "12.", "12.0", "12.03", "12.03.", "12.03.1", "12.03.19", "12.03.196"])
+def test_a_date_that_is_being_typed_beside_a_name_hides_nobody(people: Store, typed: str) -> None:
+    assert found(people, f"кузнецова {typed}") == ["Кузнецова"]
 
 
 def test_where_more_are_found_than_shown_it_is_said(people: Store) -> None:

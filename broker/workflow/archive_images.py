@@ -41,7 +41,7 @@ def record_answer(
 
     What fits the order counts once the archive has stopped growing (`settled`). What does not fit waits for a person;
     where it may be what was made for the order, nothing of it is sent to the region until then. It is no news if a
-    device reports the study itself, or a person has unlinked it.
+    device reports the study itself; what a person has unlinked is not put back.
     """
     permit(tx, actor, Permission.PERFORM)
     order = orders.get(tx, order_id)
@@ -55,7 +55,7 @@ def record_answer(
         tx.notify()
     if not settled:
         return False
-    made = comparison.images != 0 and _is_news(tx, order)
+    made = comparison.images != 0 and archive_evidence.is_awaited(tx, order)
     if made:
         step = _step(tx, order, comparison, clinic)
         _link(tx, order, step, actor)
@@ -231,14 +231,6 @@ def _audit(tx: Tx, actor: Actor, action: AuditAction, each: Discrepancy, **more:
         patient_name=study.patient_name, patient_id=study.patient_id, **more,
     )  # fmt: skip
     tx.notify()
-
-
-def _is_news(tx: Tx, order: Order) -> bool:
-    if not lifecycle.allowed(order.state, Event.CLOSE):
-        return False
-    if audit.newest(tx, order.id, (AuditAction.UNLINK, AuditAction.IMAGES_SEEN)) is AuditAction.UNLINK:
-        return False
-    return PerformedState.IN_PROGRESS not in performed.states_of_order(tx, order.id)
 
 
 def _count(tx: Tx, order: Order, comparison: Comparison, actor: Actor) -> bool:

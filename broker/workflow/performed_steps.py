@@ -240,11 +240,12 @@ def _link_references(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list
     affected: dict[int, tuple[Order, list[str]]] = {}  # each order is read once: nothing here changes one
     for reference in step.references:
         found, conflicts = orders.find_steps(tx, reference, shared_uid=uids[reference.study_instance_uid] > 1)
-        performed.remove_archived(tx, [step_id for _, step_id in found])
         for order_id, step_id in found:
             order, known = affected[order_id] if order_id in affected else (orders.require(tx, order_id), [])
             affected[order_id] = order, known
             wrong = [*conflicts, *patient_index.contradictions_of(tx, order.patient, step)]
+            if not wrong:  # otherwise what the archive has may be this order's, and the step another's
+                performed.remove_archived(tx, [step_id])
             performed_links.link(tx, id, step_id, actor.name, ", ".join(wrong))
             known += [name for name in wrong if name not in known]
     for order, conflicts in affected.values():

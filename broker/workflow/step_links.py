@@ -99,7 +99,9 @@ def confirm_patient(
     step, order = performed.require(tx, sop_instance_uid), orders.require(tx, order_id)
     noted = performed_links.conflicts(tx, order_id).get(sop_instance_uid, "")
     confirmation.check(order.patient, noted.split(", ") if noted else (), confirmed)
-    performed_links.resolve_conflict(tx, step.stored_id, [scheduled.id for scheduled in order.steps])
+    scheduled_ids = [scheduled.id for scheduled in order.steps]
+    performed_links.resolve_conflict(tx, step.stored_id, scheduled_ids)
+    performed.remove_archived(tx, scheduled_ids)
     order_status.recompute_status(tx, order, clinic)
     seen = {"confirmed": noted} if noted else {}
     audit.write(tx, actor, AuditAction.CONFIRM_PATIENT, order.id, sop_instance_uid=sop_instance_uid, **seen)
@@ -120,6 +122,8 @@ def clear_conflicts(tx: Tx, order_ids: Sequence[int], clinic: Clinic) -> tuple[t
         if len(left) < len(link.conflict):
             after = ", ".join(left)
             performed_links.set_conflict(tx, link.step.stored_id, link.scheduled_step_id, after)
+            if not after:
+                performed.remove_archived(tx, [link.scheduled_step_id])
             changed.append((link.step.stored_id, link.scheduled_step_id, ", ".join(link.conflict), after))
             touched.append(link.order_id)
     for order_id in dict.fromkeys(touched):

@@ -17,7 +17,14 @@ from broker.domain.orders import Order, OrderState
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName
 from broker.domain.studies.archive import ArchiveStudy, Discrepancy, DiscrepancyKind, DiscrepancyState
-from broker.domain.studies.performed import PerformedChange, PerformedSeries, PerformedState, StepReference, StepSource
+from broker.domain.studies.performed import (
+    WRONG_ENTRY,
+    PerformedChange,
+    PerformedSeries,
+    PerformedState,
+    StepReference,
+    StepSource,
+)
 from broker.store.database import Store
 from broker.store.queries import archive_gaps, order_card
 from broker.store.tables import archive, orders, outbox
@@ -522,3 +529,112 @@ def test_images_with_the_number_and_the_name_of_a_merged_card_are_not_asked_abou
     assert now(store, order).state is OrderState.COMPLETED
     second = store.write(referrals.register, draft(comment="третье"), REGISTRAR, CLINIC)
     assert answer(store, second, replace(theirs, study_instance_uid=second.study_instance_uid, accession_number=""))
+
+
+def of_another(store: Store, order: Order, uid: str = "1.2.9") -> None:
+    """Let the X-ray report another patient's study under the order's entry of the worklist."""
+    reference = StepReference(order.study_instance_uid, order.accession_number)
+    person = {"patient_name": "Попов^Олег", "patient_id": "ZZ", "patient_birth_date": "19500101"}
+    store.write(performed_steps.start, performed(uid, reference, **person), message("a"), XRAY, CLINIC)
+    done = PerformedChange(PerformedState.COMPLETED)
+    store.write(performed_steps.change, performed_steps.ChangeRequest(uid, done, message("b")), XRAY, CLINIC)
+
+
+def test_another_patients_step_does_not_take_the_place_of_what_the_archive_has_of_the_orders_own(
+    store: Store, order: Order
+) -> None:
+    assert answer(store, order, fitting(order))
+    of_another(store, order)
+    store.write(step_links.unlink, "1.2.9", order.id, REGISTRAR, CLINIC)
+    assert now(store, order).state is OrderState.COMPLETED
+    assert not answer(store, order, fitting(order))
+    assert waiting(store) == []
+
+
+def test_a_step_whose_patient_was_confirmed_takes_the_place_of_what_the_archive_has(store: Store, order: Order) -> None:
+    assert answer(store, order, fitting(order))
+    of_another(store, order)
+    seen = Confirmation(order.patient, ("patient_id", "patient_name", "patient_birth_date"))
+    store.write(step_links.confirm_patient, "1.2.9", order.id, REGISTRAR, CLINIC, seen)
+    with store.read() as reader:
+        [step] = performed_table.completed_of_order(reader, order.id)
+    assert step.source is StepSource.MODALITY
+
+
+def test_images_that_fit_an_order_from_which_others_were_unlinked_wait_for_a_person(store: Store, order: Order) -> None:
+    of_another(store, order)
+    store.write(step_links.unlink, "1.2.9", order.id, REGISTRAR, CLINIC)
+    assert not answer(store, order, fitting(order))  # it may be what was unlinked, made under this entry
+    assert now(store, order).state is OrderState.SCHEDULED
+    [each] = waiting(store)
+    assert each.kind is DiscrepancyKind.UNLINKED
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC)
+    assert now(store, order).state is OrderState.COMPLETED
+    assert told(store, order)
+    answer(store, order, fitting(order))
+    assert waiting(store) == []
+
+
+def test_images_that_fit_and_are_not_the_orders_after_an_unlinking_are_asked_about_once(
+    store: Store, order: Order
+) -> None:
+    of_another(store, order)
+    store.write(step_links.unlink, "1.2.9", order.id, REGISTRAR, CLINIC)
+    answer(store, order, fitting(order))
+    [each] = waiting(store)
+    store.write(archive_images.dismiss, each.id, REGISTRAR, CLINIC)
+    assert not answer(store, order, fitting(order))
+    assert waiting(store) == []
+    assert now(store, order).state is OrderState.SCHEDULED
+    own = replace(fitting(order), study_instance_uid="1.2.3")
+    answer(store, order, fitting(order), own)
+    assert [each.study for each in waiting(store)] == [own]
+
+
+def test_images_that_fit_wait_for_a_person_after_a_device_has_reported_the_wrong_entry(
+    store: Store, order: Order
+) -> None:
+    perform(store, order, CLINIC, state=PerformedState.DISCONTINUED, discontinuation_code=WRONG_ENTRY)
+    assert not answer(store, order, fitting(order))
+    assert [each.kind for each in waiting(store)] == [DiscrepancyKind.UNLINKED]
+
+
+def test_a_device_that_reports_the_order_anew_after_an_unlinking_settles_whose_its_images_are(
+    store: Store, order: Order
+) -> None:
+    of_another(store, order)
+    store.write(step_links.unlink, "1.2.9", order.id, REGISTRAR, CLINIC)
+    answer(store, order, fitting(order))
+    perform(store, order, CLINIC)
+    answer(store, order, fitting(order))
+    assert waiting(store) == []
+    assert now(store, order).state is OrderState.COMPLETED
+
+
+def test_what_a_person_took_off_is_not_put_back_where_the_archive_has_it_without_a_number(
+    store: Store, order: Order
+) -> None:
+    theirs = replace(fitting(order), accession_number="")
+    assert answer(store, order, theirs)
+    with store.read() as reader:
+        [step] = performed_table.completed_of_order(reader, order.id)
+    store.write(step_links.unlink, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
+    assert not answer(store, order, theirs)
+    assert now(store, order).state is OrderState.SCHEDULED
+    assert waiting(store) == []
+    theirs = replace(theirs, patient_name="Кузнецова^М", images=1)  # but another one is another matter
+    assert answer(store, order, theirs)
+
+
+def test_a_study_on_which_nobody_has_decided_closes_an_order_from_which_the_archives_was_unlinked(
+    store: Store, order: Order
+) -> None:
+    theirs = replace(fitting(order), patient_name="Попов^Олег")
+    answer(store, order, theirs)
+    [each] = waiting(store)
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, Confirmation(order.patient, ("patient_name",)))
+    with store.read() as reader:
+        [step] = performed_table.completed_of_order(reader, order.id)
+    store.write(step_links.unlink, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
+    assert answer(store, order, fitting(order))
+    assert now(store, order).state is OrderState.COMPLETED

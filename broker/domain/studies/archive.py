@@ -63,6 +63,7 @@ class DiscrepancyKind(StrEnum):
     SEVERAL_STUDIES = "several_studies"  # the order's number belongs to several studies, none with its UID
     OTHER_NUMBER = "other_number"  # the order's UID, another accession number
     OTHER_UID = "other_uid"  # the order's number, another UID: another order's, or beside a study with the order's own
+    UNLINKED = "unlinked"  # it fits, but what was made under this order was found to be somebody else's before
     OWN_UID = "own_uid"  # all fits but the UID, which is no order's: a device's own, perhaps
     UNREFERRED = "unreferred"  # neither UID nor number of the order: a person had chosen the order for it
     OLDER = "older"  # made before its referral
@@ -124,6 +125,7 @@ class OrderEvidence:
     reported_uids: frozenset[str] = frozenset()  # Study Instance UIDs of what it was performed with: reported, believed
     group_numbers: frozenset[str] = frozenset()  # accession numbers of the orders whose images lie under the same UIDs
     decided: Mapping[StudyKey, DiscrepancyState] = field(default_factory=dict)  # what people said of answers before
+    is_unlinked: bool = False  # it waits since what a device had reported for it turned out not to be this order's
     is_number_enough: bool = False  # its device has UIDs of its own, reports none, and an administrator knows it
 
     @property
@@ -161,12 +163,14 @@ def compare(order: Order, found: Iterable[ArchiveStudy], evidence: OrderEvidence
 
     Of several patients under one UID of the order the one that fits is believed. A number alone is believed only where
     the device is known to make UIDs of its own, and the one study that bears it has everything that tells people apart.
+    Where a study was taken off an order that waits, a person says whose any other is: both were made under one entry of
+    the worklist, so the wrong one may fit as well.
     """
     decided, found = evidence.decided, list(found)
     objections = {each.key: _objection(order, each, evidence) for each in found}
     studies = _distinct(each for each in found if concerns(order, each, evidence))
     accepted = [each for each in studies if decided.get(each.key) is DiscrepancyState.ACCEPTED]
-    rest = [each for each in studies if each.key not in decided]
+    rest = [each for each in studies if not _is_decided(order, each, evidence)]
     own = [each for each in rest if _is_own(order, each, evidence)]
     others = [each for each in rest if not _is_own(order, each, evidence)]
     by_uid: dict[str, list[ArchiveStudy]] = {}
@@ -184,16 +188,32 @@ def compare(order: Order, found: Iterable[ArchiveStudy], evidence: OrderEvidence
         usual = DiscrepancyKind.SEVERAL_STUDIES if len(plausible) > 1 else DiscrepancyKind.OWN_UID
         if len(studies) == len(others) == 1 and _is_certain(order, others[0], objections, evidence):
             believed = others
+    unlinked = [each for each in believed if each not in accepted and evidence.is_unlinked]
+    believed = [each for each in believed if each not in unlinked]
     for each in others:
         objection = objections[each.key]
         is_plain = objection is None or (usual is not DiscrepancyKind.OWN_UID and objection not in _IMPLAUSIBLE)
         doubts.append((each, usual if is_plain or objection is None else objection))
+    doubts = [(each, DiscrepancyKind.UNLINKED if each in unlinked else kind) for each, kind in doubts]
     return Comparison(tuple(believed), tuple(Doubt(kind, each) for each, kind in doubts if each not in believed))
 
 
 def cards_of(order: Order, evidence: OrderEvidence) -> tuple[Patient, ...]:
     """Return the cards that the order's patient has, and has had, in this clinic."""
     return (order.patient, *evidence.cards)
+
+
+def _is_decided(order: Order, study: ArchiveStudy, evidence: OrderEvidence) -> bool:
+    """Return True if a person has decided about a study.
+
+    Of a study that was unlinked it is not known under which number of the order, or without one, the archive has it.
+    """
+    own = ("", *numbers(order), *evidence.group_numbers)
+    dismissed = (key for key, state in evidence.decided.items() if state is DiscrepancyState.DISMISSED)
+    unnumbered = (key._replace(accession_number="") for key in dismissed if key.accession_number in own)
+    return study.key in evidence.decided or (
+        study.accession_number in own and study.key._replace(accession_number="") in unnumbered
+    )
 
 
 def _is_own(order: Order, study: ArchiveStudy, evidence: OrderEvidence) -> bool:

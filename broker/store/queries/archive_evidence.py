@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
+from broker.domain import lifecycle
+from broker.domain.lifecycle import Event
 from broker.domain.orders import Order
 from broker.domain.studies.archive import ArchiveStudy, OrderEvidence
+from broker.domain.studies.performed import PerformedState
 from broker.store.database import Reader
 from broker.store.queries.patients import patient_index
-from broker.store.tables import archive, devices, orders, patients, performed
+from broker.store.tables import archive, devices, orders, patients, performed, performed_links
 
 
 def evidence_of(reader: Reader, order: Order) -> OrderEvidence:
@@ -23,7 +26,15 @@ def evidence_of(reader: Reader, order: Order) -> OrderEvidence:
         reported_uids=uids,
         group_numbers=numbers,
         decided=archive.decided(reader, order.id),
+        is_unlinked=is_awaited(reader, order) and performed_links.was_unlinked(reader, order.id),
         is_number_enough=bool(known) and all(each is not None and each.own_study_uids for each in known),
+    )
+
+
+def is_awaited(reader: Reader, order: Order) -> bool:
+    """Return True if an order may be closed by a study of the archive: no device has done that, or is at it."""
+    return lifecycle.allowed(order.state, Event.CLOSE) and PerformedState.IN_PROGRESS not in performed.states_of_order(
+        reader, order.id
     )
 
 

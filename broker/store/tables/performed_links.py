@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from broker.domain.audit import AuditAction
 from broker.domain.studies.performed import PerformedStep
 from broker.store.database import Reader, Tx
 from broker.store.tables import performed
@@ -92,6 +93,22 @@ def unlink(tx: Tx, performed_step_id: int, scheduled_step_ids: Iterable[int]) ->
             "DELETE FROM performed_step_link WHERE performed_step_id = ? AND scheduled_step_id = ?",
             [performed_step_id, scheduled_step_id],
         )
+
+
+def was_unlinked(reader: Reader, order_id: int) -> bool:
+    """Return True if a device has reported a step for an order that turned out not to be this order's.
+
+    A person has unlinked it, or the device has said that the wrong worklist entry was selected.
+    """
+    return bool(
+        reader.value(
+            "SELECT 1 FROM audit a JOIN performed_step p ON p.sop_instance_uid = a.details ->> '$.sop_instance_uid'"
+            " WHERE a.order_id = ?1 AND a.action IN (?2, ?3) AND p.source = 'modality' AND NOT EXISTS"
+            " (SELECT 1 FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+            " WHERE l.performed_step_id = p.id AND s.order_id = ?1) LIMIT 1",
+            [order_id, AuditAction.UNLINK, AuditAction.WRONG_ENTRY],
+        )
+    )
 
 
 def linked_steps(reader: Reader, performed_step_id: int) -> list[tuple[int, int]]:

@@ -172,8 +172,8 @@ CREATE TABLE "archive_discrepancy" (  -- a study there that bears an order's UID
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     order_id INTEGER NOT NULL REFERENCES orders (id),
     kind TEXT NOT NULL CHECK (
-        kind IN ('other_patient', 'several_patients', 'several_studies', 'other_number', 'other_uid', 'own_uid',
-                 'unreferred', 'older', 'unreadable')),
+        kind IN ('other_patient', 'several_patients', 'several_studies', 'other_number', 'other_uid', 'unlinked',
+                 'own_uid', 'unreferred', 'older', 'unreadable')),
     state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'accepted', 'dismissed')),
     study_instance_uid TEXT NOT NULL CHECK (study_instance_uid <> ''),
     accession_number TEXT NOT NULL,

@@ -245,7 +245,7 @@ def dismiss_result(tx: Tx, item_id: int, actor: Actor) -> bool:
     """
     permit(tx, actor, Permission.AMEND)
     item = inbox.item(tx, item_id)
-    if item is None or item.kind is not ArrivalKind.RESULT or item.state is not ArrivalState.NEEDS_ATTENTION:
+    if item is None or item.kind is not ArrivalKind.RESULT or not item.may_be_read_again:
         return False
     incoming.dismiss(tx, item_id)
     audit.write(tx, actor, AuditAction.ACKNOWLEDGE_LATE, item.order_id, item=item_id)

@@ -11,7 +11,7 @@ from datetime import datetime
 from nicegui import ui
 
 from broker.domain.actors import Actor
-from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState
+from broker.domain.incoming import ArrivalKind, ArrivalRecord
 from broker.domain.messages import IMAGES_NOT_SEEN, OutboxState
 from broker.security import permissions
 from broker.security.permissions import Permission
@@ -101,7 +101,7 @@ def _received(reader: Reader, id: int) -> MessageView | None:
         attempts=((item.at, bus.arrival(item.state, item.reason), ""),) if item.reason else (),
         content=inbox.item_json(reader, id),
         resend=item.may_be_read_again,
-        dismissable=item.kind is ArrivalKind.RESULT and item.state is ArrivalState.NEEDS_ATTENTION,
+        dismissable=item.kind is ArrivalKind.RESULT and item.may_be_read_again,
         item_id=item.id,
     )
 

@@ -234,6 +234,8 @@ _INCOMING_REASONS = {
     "it asks for something not to be done": "в направлении сказано этого не делать",
     "it has an extension that changes its meaning": "в направлении есть пометка, которой мы не понимаем",
     "it is about another patient": "оно о другом пациенте",
+    "it does not say about whom it is": "в нём не сказано, о ком оно",
+    "a reference leads to nothing that it contains": "в нём не хватает данных пациента",
     "changed after it was accepted": "изменено, когда уже было записано",
     "it answers a referral that was cancelled here": "направление мы уже отменили: прочитайте результат и решите с той"
     " клиникой, нужно ли ещё исследование",

@@ -141,6 +141,41 @@ def contradictions(person: Resource, patient: Patient, today: date) -> list[str]
     return found
 
 
+def is_comparable(person: Resource, patient: Patient, today: date) -> bool:
+    """Return True if a Patient of the bus says enough to be one of ours.
+
+    That is a valid number of a kind that ours has, too, or a given name and a date of birth; `contradictions` says
+    whether they are ours.
+    """
+    if any(
+        ours and theirs and not problem(theirs)
+        for ours, theirs, problem in (
+            (patient.snils, number(person, SNILS, today), snils_problem),
+            (patient.policy, number(person, POLICY, today), policy_problem),
+        )
+    ):
+        return True
+    named = patient.name.given and names.identifies(patient.name) and any(_given_names(person))
+    return bool(named and patient.born and birth_date(person))
+
+
+def held_in(reference: object, container: Resource) -> Resource | None:
+    """Return the Patient that a Reference needs no bus for: a contained one, or one with the Reference's identifier.
+
+    None for a Reference to a resource of the bus. Raise Unusable if a contained Patient is missing (FHIR R4 references,
+    "Contained Resources").
+    """
+    text = member(reference, "reference")
+    if text is None:
+        return {"resourceType": "Patient", "identifier": [member(reference, "identifier")]}
+    if not isinstance(text, str) or not text.startswith("#"):
+        return None
+    for each in items(container, "contained"):
+        if member(each, "resourceType") == "Patient" and member(each, "id") == text[1:]:
+            return dict(each)
+    raise Unusable("a reference leads to nothing that it contains")
+
+
 def _given_names(person: Resource) -> Iterator[str]:
     """Yield the given names of all names of a person, of one that is only a text, too."""
     for each in items(person, "name"):

@@ -253,15 +253,30 @@ class ResultPoll:
         resolver = self._search.resolver
         resolver.begin()
         report = resolver.resource(member(task, "focus"), "DiagnosticReport")
-        for person in (member(report, "subject"), member(task, "for")):
-            reference = reference_to("Patient", person)
-            if reference in ("", f"Patient/{known_patient}"):
-                continue
-            found = resolver.resource(reference, "Patient")
-            if differ := parse_patient.contradictions(found, order.patient, self._store.clock().date()):
-                raise Unusable(f"it is about another patient: {', '.join(differ)}")
+        self._check_patient(report, task, order, known_patient)
         study = external_study(self._search.report_graph(report, task), self._profile)
         return StoredStudy(study, version_of(report) or _version(report), bus_time(report)), resolver.seen
+
+    def _check_patient(self, report: Resource, task: Resource, order: Order, known_patient: str) -> None:
+        """Raise Unusable unless a result says that it is about the order's patient; BusUnavailable."""
+        resolver, today = self._search.resolver, self._store.clock().date()
+        is_told = False
+        for container, reference in ((report, member(report, "subject")), (task, member(task, "for"))):
+            if not reference:
+                continue
+            described = [{"identifier": [member(reference, "identifier")]}]
+            person = parse_patient.held_in(reference, container)
+            if person is None and str(resolver.target(reference)) == f"Patient/{known_patient}":
+                is_told = True
+            else:
+                person = person or resolver.resource(reference, "Patient")
+                described.append(person)
+                is_told = is_told or parse_patient.is_comparable(person, order.patient, today)
+            for each in described:
+                if differ := parse_patient.contradictions(each, order.patient, today):
+                    raise Unusable(f"it is about another patient: {', '.join(differ)}")
+        if not is_told:
+            raise Unusable("it does not say about whom it is")
 
 
 def _summary(outcomes: Iterable[ExternalResultOutcome | None], stopped: str) -> ResultPollSummary:

@@ -291,6 +291,88 @@ def test_a_result_about_another_person_is_marked_for_attention_and_the_others_ar
     assert clinic.poll() == NOTHING  # not again and again
 
 
+OLGA = strangers.person(Patient(PersonName("Совсемдругая", "Ольга"), date(1990, 1, 1), Sex.FEMALE, snils="08765430300"))
+ANOTHER_PATIENT = "it is about another patient"
+NOT_TOLD = "it does not say about whom it is"
+
+
+def by_snils(number: str) -> Resource:
+    return {"identifier": {"system": strangers.bundles.SNILS, "value": number}, "display": "Кузнецова М. В."}
+
+
+def say_about(clinic: Clinic, order: Order, about: Resource | None, *contained: Resource) -> None:
+    """Let a result say about whom it is, in the report and in the Task."""
+    task = clinic.answer(order)
+    held = clinic.bus._service._records._resources
+    for name, place in ((task["focus"]["reference"], "subject"), (f"Task/{task['id']}", "for")):
+        del held[name][place]  # in place: the searches hold the same object
+        if about is not None:
+            held[name][place] = about
+        if contained:
+            held[name]["contained"] = list(contained)
+
+
+@pytest.mark.parametrize(
+    ("about", "contained", "reason"),
+    [
+        ({"reference": "#p"}, [OLGA | {"id": "p"}], ANOTHER_PATIENT),
+        ({"reference": "#p"}, [], "a reference leads to nothing that it contains"),
+        ({"reference": "#p"}, [{"resourceType": "Patient", "id": "p"}], NOT_TOLD),
+        ({"reference": "#p"}, [{"resourceType": "Group", "id": "p"}], "a reference leads to nothing"),
+        (by_snils("08765430300"), [], ANOTHER_PATIENT),
+        (by_snils("00000000000"), [], NOT_TOLD),
+        ({"display": "Кузнецова Мария"}, [], NOT_TOLD),
+        (None, [], NOT_TOLD),
+        ({"reference": "urn:uuid:00000000-0000-4000-8000-000000000001"}, [], "a reference leads away from the bus"),
+    ],
+    ids=str,
+)
+def test_a_result_that_does_not_say_that_it_is_about_our_patient_waits_for_a_person(
+    clinic: Clinic, about: Resource | None, contained: list[Resource], reason: str
+) -> None:
+    order = clinic.refer()
+    say_about(clinic, order, about, *contained)
+    assert clinic.poll() == ResultPollSummary(needs_attention=1)
+    assert clinic.now(order).state is OrderState.REFERRED
+    assert clinic.results(order) == []
+    [item] = clinic.ledger()
+    assert (item.order_id, item.reason.startswith(reason), item.kept) == (order.id, True, True)
+
+
+@pytest.mark.parametrize(
+    ("about", "contained"),
+    [
+        ({"reference": "#p"}, [strangers.person(KUZNETSOVA) | {"id": "p"}]),
+        (by_snils(KUZNETSOVA.snils), []),
+    ],
+    ids=str,
+)
+def test_a_result_that_describes_our_patient_without_our_reference_is_taken(
+    clinic: Clinic, about: Resource, contained: list[Resource]
+) -> None:
+    order = clinic.refer()
+    say_about(clinic, order, about, *contained)
+    assert clinic.poll() == COMPLETED
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_patient_of_another_host_is_not_ours_although_the_id_is(clinic: Clinic, ours: bool) -> None:
+    order = clinic.refer()
+    with clinic.store.read() as reader:
+        patient = outbox.references(reader, order.id).patient
+    host = clinic.client.url if ours else "https://elsewhere.example/fhir"
+    say_about(clinic, order, {"reference": f"{host}/Patient/{patient}"})
+    assert clinic.poll() == (COMPLETED if ours else ResultPollSummary(needs_attention=1))
+
+
+def test_an_identifier_beside_our_reference_is_compared_too(clinic: Clinic) -> None:
+    order = clinic.refer()
+    with clinic.store.read() as reader:
+        patient = outbox.references(reader, order.id).patient
+    say_about(clinic, order, {"reference": f"Patient/{patient}", **by_snils("08765430300")})
+    assert clinic.poll() == ResultPollSummary(needs_attention=1)
+
+
 def test_what_cannot_be_read_is_marked_for_attention_until_a_person_wants_it_tried_again(clinic: Clinic) -> None:
     order = clinic.refer()
     report = clinic.answer(order)["focus"]["reference"]

@@ -123,10 +123,13 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
     check_modifiers(request)
     _check_ordered(request)
     subject = find(task.get("for") or request.get("subject"), "Patient")
+    is_one = not task.get("for") or _is_same_patient(request, subject, find, today)
     requester = organisation_guid(task.get("requester"))
     if not requester:
         raise Unusable("it does not say which clinic refers")
     person, wrong = _patient(subject, today)
+    if not is_one:
+        wrong["patient"] = "two_patients"
     code, system, name = _procedure(request, profile)
     if not code and not name:
         wrong["procedure"] = "required"
@@ -200,6 +203,26 @@ def _patient(subject: Resource, today: date) -> tuple[Patient, dict[str, str]]:
     if standing := parse_patient.standing(subject):
         wrong["patient"] = standing
     return patient, wrong
+
+
+def _is_same_patient(request: Resource, subject: Resource, find: Find, today: date) -> bool:
+    """Return False if a ServiceRequest is about somebody else than its Task, or cannot be told to be about the same.
+
+    Raise Unusable if the Task's Patient is; BusUnavailable.
+    """
+    reference = request.get("subject")
+    if not reference:
+        return True
+    patient, _ = _patient(subject, today)
+    numbered = {"identifier": [member(reference, "identifier")]}
+    try:
+        other = parse_patient.held_in(reference, request) or find(reference, "Patient")
+    except Unusable:
+        return False
+    if any(parse_patient.contradictions(each, patient, today) for each in (numbered, other) if each is not subject):
+        return False
+    told = other is subject or member(reference, "reference") is None
+    return told or parse_patient.is_comparable(other, patient, today)
 
 
 def _check_ordered(request: Resource) -> None:

@@ -16,8 +16,9 @@ from broker.bus.inbound.resolver import Unusable
 from broker.domain.incoming import IncomingReferral
 from broker.domain.orders import Priority
 from broker.domain.patients.people import NO_NAME, PersonName, Sex
+from tests.bus.bundles import SNILS
 from tests.bus.inbound.rubbish import holds, places, rubbish
-from tests.bus.referrals import PROFILE, THEM, US, graph, resolver
+from tests.bus.referrals import BASE, PROFILE, THEM, US, graph, resolver
 
 TODAY = date(2026, 11, 24)
 
@@ -135,6 +136,59 @@ def test_an_extension_that_may_change_the_meaning_stops_the_reading(resource: st
 
 def test_a_record_that_is_closed_needs_a_person_before_anybody_is_examined() -> None:
     assert changed("Patient/p1", deceasedBoolean=True).problems == {"patient": "deceased"}
+
+
+OLGA = {
+    "resourceType": "Patient",
+    "id": "p2",
+    "identifier": [{"system": SNILS, "value": "08765430300"}],
+    "name": [{"family": "Попова", "given": ["Ольга"]}],
+    "gender": "female",
+    "birthDate": "1990-01-01",
+}
+
+
+@pytest.mark.parametrize(
+    ("subject", "contained"),
+    [
+        ({"reference": "Patient/p2"}, []),
+        ({"reference": "Patient/p9"}, []),
+        ({"reference": "https://elsewhere.example/fhir/Patient/p1"}, []),
+        ({"reference": "#p"}, [OLGA | {"id": "p"}]),
+        ({"reference": "#p"}, [{"resourceType": "Patient", "id": "p"}]),
+        ({"reference": "#p"}, []),
+        ({"identifier": {"system": SNILS, "value": "087-654-303 00"}}, []),
+        ({"reference": "Patient/p1", "identifier": {"system": SNILS, "value": "087-654-303 00"}}, []),
+    ],
+    ids=str,
+)
+def test_a_referral_whose_task_and_order_name_different_people_waits_for_a_person(
+    subject: Resource, contained: list[Resource]
+) -> None:
+    resources = graph() | {"Patient/p2": OLGA}
+    resources["ServiceRequest/s1"] |= {"subject": subject, "contained": contained}
+    got = read(resources)
+    assert got.problems == {"patient": "two_patients"}
+    assert got.patient.name == PersonName("Ёлкина", "Анна", "Сергеевна")
+
+
+def test_a_task_and_an_order_that_name_one_person_in_two_ways_are_a_referral() -> None:
+    again = graph()["Patient/p1"] | {"id": "p2"}
+    subjects: list[Any] = [
+        None,
+        {"reference": f"{BASE}/Patient/p1"},
+        {"reference": "Patient/p2"},
+        {"reference": "#p"},
+        {"identifier": {"system": SNILS, "value": "11223344595"}},
+        {"display": "Ёлкина А. С."},
+    ]
+    for subject in subjects:
+        resources = graph() | {"Patient/p2": again}
+        resources["ServiceRequest/s1"] |= {"subject": subject, "contained": [again | {"id": "p"}]}
+        assert read(resources).problems == {}, subject
+    resources = graph()
+    del resources["Task/t1"]["for"]
+    assert read(resources).problems == {}
 
 
 @pytest.mark.parametrize("number", ["000-000-000 00", "00000000000", "111-111-111 45"])

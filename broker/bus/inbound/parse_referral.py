@@ -206,7 +206,7 @@ def _patient(subject: Resource, today: date) -> tuple[Patient, dict[str, str]]:
 
 
 def _is_same_patient(request: Resource, subject: Resource, find: Find, today: date) -> bool:
-    """Return False if a ServiceRequest is about somebody else than its Task, or cannot be told to be about the same.
+    """Return False if a ServiceRequest is about somebody else than its Task, or does not let us know.
 
     Raise Unusable if the Task's Patient is; BusUnavailable.
     """
@@ -221,8 +221,8 @@ def _is_same_patient(request: Resource, subject: Resource, find: Find, today: da
         return False
     if any(parse_patient.contradictions(each, patient, today) for each in (numbered, other) if each is not subject):
         return False
-    told = other is subject or member(reference, "reference") is None
-    return told or parse_patient.is_comparable(other, patient, today)
+    agrees = other is subject or member(reference, "reference") is None
+    return agrees or parse_patient.is_comparable(other, patient, today)
 
 
 def _check_ordered(request: Resource) -> None:

@@ -260,22 +260,22 @@ class ResultPoll:
     def _check_patient(self, report: Resource, task: Resource, order: Order, known_patient: str) -> None:
         """Raise Unusable unless a result says that it is about the order's patient; BusUnavailable."""
         resolver, today = self._search.resolver, self._store.clock().date()
-        is_told = False
+        is_stated = False
         for container, reference in ((report, member(report, "subject")), (task, member(task, "for"))):
             if not reference:
                 continue
             described = [{"identifier": [member(reference, "identifier")]}]
             person = parse_patient.held_in(reference, container)
             if person is None and str(resolver.target(reference)) == f"Patient/{known_patient}":
-                is_told = True
+                is_stated = True
             else:
                 person = person or resolver.resource(reference, "Patient")
                 described.append(person)
-                is_told = is_told or parse_patient.is_comparable(person, order.patient, today)
+                is_stated = is_stated or parse_patient.is_comparable(person, order.patient, today)
             for each in described:
                 if differ := parse_patient.contradictions(each, order.patient, today):
                     raise Unusable(f"it is about another patient: {', '.join(differ)}")
-        if not is_told:
+        if not is_stated:
             raise Unusable("it does not say about whom it is")
 
 

@@ -31,6 +31,7 @@ from broker.store.queries import inbox
 from broker.store.tables import external_studies, incoming, orders, outbox
 from broker.workflow import incoming_referrals, referrals
 from tests.bus import strangers
+from tests.bus.bundles import SNILS
 from tests.bus.samples import PROFILE
 from tests.bus.strangers import STRANGER, tells
 from tests.support import factory
@@ -293,11 +294,11 @@ def test_a_result_about_another_person_is_marked_for_attention_and_the_others_ar
 
 OLGA = strangers.person(Patient(PersonName("Совсемдругая", "Ольга"), date(1990, 1, 1), Sex.FEMALE, snils="08765430300"))
 ANOTHER_PATIENT = "it is about another patient"
-NOT_TOLD = "it does not say about whom it is"
+NOBODY = "it does not say about whom it is"
 
 
 def by_snils(number: str) -> Resource:
-    return {"identifier": {"system": strangers.bundles.SNILS, "value": number}, "display": "Кузнецова М. В."}
+    return {"identifier": {"system": SNILS, "value": number}, "display": "Кузнецова М. В."}
 
 
 def say_about(clinic: Clinic, order: Order, about: Resource | None, *contained: Resource) -> None:
@@ -317,12 +318,12 @@ def say_about(clinic: Clinic, order: Order, about: Resource | None, *contained: 
     [
         ({"reference": "#p"}, [OLGA | {"id": "p"}], ANOTHER_PATIENT),
         ({"reference": "#p"}, [], "a reference leads to nothing that it contains"),
-        ({"reference": "#p"}, [{"resourceType": "Patient", "id": "p"}], NOT_TOLD),
+        ({"reference": "#p"}, [{"resourceType": "Patient", "id": "p"}], NOBODY),
         ({"reference": "#p"}, [{"resourceType": "Group", "id": "p"}], "a reference leads to nothing"),
         (by_snils("08765430300"), [], ANOTHER_PATIENT),
-        (by_snils("00000000000"), [], NOT_TOLD),
-        ({"display": "Кузнецова Мария"}, [], NOT_TOLD),
-        (None, [], NOT_TOLD),
+        (by_snils("00000000000"), [], NOBODY),
+        ({"display": "Кузнецова Мария"}, [], NOBODY),
+        (None, [], NOBODY),
         ({"reference": "urn:uuid:00000000-0000-4000-8000-000000000001"}, [], "a reference leads away from the bus"),
     ],
     ids=str,

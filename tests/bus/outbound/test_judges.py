@@ -215,6 +215,14 @@ def test_an_order_goes_its_whole_way_and_a_resend_of_everything_doubles_nothing(
     assert signed["presentedForm"][0]["data"]
 
 
+def test_a_referral_is_declined_with_its_reason(server: FhirServer) -> None:
+    asked = made.numbered(order(), next(numbers))
+    known = bundle_references(server.made(r4.transaction(order_bundle(asked, PROFILE))))
+    for _ in range(2):  # an answer may be lost
+        task = server.made(r4.set_status(known.task, "rejected", "нет такого аппарата"))
+        assert (task["status"], task["statusReason"]) == ("rejected", {"text": "нет такого аппарата"})
+
+
 def test_images_that_were_added_replace_the_report_and_its_study_under_a_task_of_their_own(server: FhirServer) -> None:
     asked = made.numbered(order(bus_role=BusRole.PLACER), next(numbers))
     known = bundle_references(server.made(r4.transaction(order_bundle(asked, PROFILE))))

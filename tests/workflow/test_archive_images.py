@@ -109,6 +109,16 @@ def test_a_person_who_knows_better_makes_a_study_the_orders(store: Store, order:
     assert waiting(store) == []
 
 
+def test_a_study_in_latin_of_another_name_closes_no_order_though_its_numbers_are_the_patients(
+    store: Store, order: Order
+) -> None:
+    answer(store, order, replace(fitting(order), patient_name="SIDOROV^OLEG"))
+    assert now(store, order).state is not OrderState.COMPLETED
+    assert len(waiting(store)) == 1
+    answer(store, order, replace(fitting(order), patient_name="KUZNECOVA^MARINA^PETROVNA"))
+    assert now(store, order).state is OrderState.COMPLETED
+
+
 def test_a_study_that_a_person_calls_anothers_is_not_asked_about_again(store: Store, order: Order) -> None:
     theirs = replace(fitting(order), patient_name="Попов^Олег")
     answer(store, order, theirs)

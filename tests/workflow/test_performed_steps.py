@@ -265,6 +265,14 @@ def test_another_patient_under_an_orders_number_is_noted(store: Store, order: Or
 WRONG = PerformedChange(PerformedState.DISCONTINUED, discontinuation_code=WRONG_ENTRY, images=2)
 
 
+def test_another_patients_name_in_latin_under_an_orders_number_is_noted(store: Store, order: Order) -> None:
+    step = performed("1.2", StepReference(accession_number=order.accession_number), patient_name="SIDOROV^OLEG")
+    store.write(performed_steps.start, step, message("c"), XRAY, CLINIC)
+    assert actions(store, order)[-1] == "reference_conflict"
+    finish(store, "1.2")
+    assert not [each for each in states(store) if each.startswith("images")], states(store)
+
+
 def test_a_wrong_worklist_entry_is_reopened_and_its_images_wait_for_a_person(store: Store, order: Order) -> None:
     meant = store.write(referrals.register, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
     start(store, "1.2", StepReference(order.study_instance_uid))

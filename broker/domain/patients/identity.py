@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from broker.domain.patients import names
-from broker.domain.patients.people import Patient, Sex
+from broker.domain.patients import names, transliteration
+from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.patients.transliteration import Fit
 
+_LATIN = re.compile(r"[A-Za-z]")
 _CHANGING = ("phone", "weight", "height", "allergies", "pregnancy")  # what is asked for every study
 _OPTIONAL = ("snils", "policy", *_CHANGING, "mother")
 _NO_BIRTH_DATE = "19000101"  # what devices report of somebody of whom they were not given one
 
 MIN_TRUNCATED = 8  # characters of a family name that a device has cut; a shorter one is another name: Иванов, Иванова
 MIN_CUT = 16  # characters of the shortest name that a device may have cut within its given name or patronymic
+MIN_LATIN = 4  # letters of a name in another alphabet that can tell people apart; not X^Y
 
 
 def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str, sex: str = "") -> list[str]:
     """Return the fields in which the patient that a modality reports contradicts this one; empty if none does.
 
-    `name` is a PN, `birth_date` a DA and `sex` a CS as the device sent them, or empty. A name in another alphabet
-    (Latin, question marks) cannot be compared. A different patient id counts unless the name is the same: devices have
-    their own ids; but what stands in the place of a name («Неизвестный», «Иванова новорождённая») may be anybody's.
+    `name` is a PN, `birth_date` a DA and `sex` a CS as the device sent them, or empty. A name of question marks cannot
+    be compared. One in Latin contradicts if it is this one in no usual way of writing it (also cut, or with initials);
+    if it can be this one it contradicts nothing, but proves nothing either: Shishkin may be Шишкин or Щишкин.
+
+    People from abroad bear names that the card has by ear: John, Джон; Hussain, Хусейн. Most have no patronymic. Where
+    they have none and the Patient ID is theirs, only a name that does not even resemble theirs contradicts. Others are
+    in Latin as some scheme writes them, and a relative with nearly the same name (Мария, Марина) is another person.
+
+    A different patient id counts unless the name is the same: devices have their own ids; but what stands in the place
+    of a name («Неизвестный», «Иванова новорождённая») may be anybody's.
     """
     found = []
-    same = _same_name(patient, name)
+    is_theirs = bool(patient_id) and _same_id(patient.patient_id, patient_id)
+    same = _same_name(patient, name, is_lenient=is_theirs and not patient.name.middle)
     if same is False:
         found.append("patient_name")
     if birth_date and not _fits_birth(patient, birth_date):
         found.append("patient_birth_date")
     trusted = same and names.identifies(patient.name)
-    if patient_id and not _same_id(patient.patient_id, patient_id) and not trusted:
+    if patient_id and not is_theirs and not trusted:
         found.append("patient_id")
     if sex in (Sex.MALE, Sex.FEMALE) and patient.sex is not Sex.OTHER and sex != patient.sex:
         found.append("patient_sex")
@@ -166,10 +178,11 @@ def together(known: str, imported: str) -> str:
     return f"{known}; {imported}" if known else imported
 
 
-def _same_name(patient: Patient, name: str) -> bool | None:
+def _same_name(patient: Patient, name: str, is_lenient: bool = False) -> bool | None:
     """Compare the components that a device sent; None if family and given name are not both there to be compared.
 
-    None also for what stands in the place of a name: its images were made before the name was known.
+    None also for what stands in the place of a name: its images were made before the name was known; and for a name in
+    another alphabet that can be this one, or (`is_lenient`) resembles it.
     """
     reported, known = names.from_dicom(name), patient.name
     if not names.identifies(reported) and names.fold(str(reported)) != names.fold(str(known)):
@@ -179,16 +192,21 @@ def _same_name(patient: Patient, name: str) -> bool | None:
         if names.fold(str(known)).startswith(whole) and len(whole) >= min(len(family), MIN_TRUNCATED):
             # The family name alone fits all of a family; one who has no other name bears it alone.
             return True if len(whole) > len(family) + 1 or not known.given else None
+        if _is_spelled(name, known):
+            return None
     is_cut = len(name) >= MIN_CUT  # a device that shows so few characters may have torn the last component
+    # «Неизв.» is cut, too.
+    family_cut = MIN_TRUNCATED if names.identifies(known) else 2
     compared = [
-        _same_component(reported.family, known.family, cut=MIN_TRUNCATED),
-        _same_component(reported.given, known.given, cut=2 if is_cut and not reported.middle else None),
-        _same_component(reported.middle, known.middle, cut=2 if is_cut else None),
+        _same_component(reported.family, known.family, family_cut, is_lenient),
+        _same_component(reported.given, known.given, 2 if is_cut and not reported.middle else None, is_lenient),
+        _same_component(reported.middle, known.middle, 2 if is_cut else None, is_lenient),
     ]
     if "^" not in name and compared[0] is None:
         return None  # where its family name ends is not known
     if False in compared:
-        return False
+        is_foreign = names.is_cyrillic(name) != names.is_cyrillic(str(known))
+        return None if is_foreign and _letters(name.split("=")[0]) < MIN_LATIN else False
     return True if compared[0] and (compared[1] or not known.given) else None
 
 
@@ -209,13 +227,46 @@ def _fits_birth(patient: Patient, reported: str) -> bool:
     return patient.birth_year is None or reported == _NO_BIRTH_DATE or reported.startswith(str(patient.birth_year))
 
 
-def _same_component(reported: str, known: str, cut: int | None) -> bool | None:
+def _is_spelled(whole: str, known: PersonName) -> bool:
+    """Return True if a name without carets is this one in another alphabet, in either order; it may be cut.
+
+    The family name alone may be meant, and where it ends is not known: «De la Cruz Maria».
+    """
+    if names.is_cyrillic(whole) == names.is_cyrillic(known.family):
+        return False
+    full = " ".join(filter(None, (known.family, known.given, known.middle)))
+    orders = full, f"{known.given} {known.family}", f"{known.given} {known.middle} {known.family}"
+    return any(
+        _spelled(whole, order, MIN_TRUNCATED) for order in (known.family, f"{known.family} {known.given}", *orders)
+    )
+
+
+def _spelled(reported: str, known: str, cut: int | None) -> bool:
+    """Return True if one of two names in different alphabets can be the other: whole, an initial, or cut."""
+    to_cyrillic = names.is_cyrillic(reported)
+    fit = transliteration.fit(reported, known) if to_cyrillic else transliteration.fit(known, reported)
+    shown = _letters(reported)
+    is_short = fit is (Fit.LATIN_GOES_ON if to_cyrillic else Fit.LATIN_IS_CUT)
+    return fit is Fit.WHOLE or (is_short and (shown == 1 or (cut is not None and shown >= cut)))
+
+
+def _letters(text: str) -> int:
+    return sum(char.isalnum() for char in text)
+
+
+def _same_component(reported: str, known: str, cut: int | None, is_lenient: bool) -> bool | None:
     """Compare a component of a name: equal, an initial, or cut after at least `cut` characters (None: not cut).
 
-    None if one is missing, or in another alphabet (Latin, question marks).
+    None if one is missing or has question marks, or is in another alphabet and can be the other one.
     """
-    if not reported.strip(" ?") or not known or names.is_cyrillic(reported) != names.is_cyrillic(known):
+    if not reported.strip(" ?") or not known:
         return None
+    if names.is_cyrillic(reported) != names.is_cyrillic(known):
+        is_mixed = any(names.is_cyrillic(each) and _LATIN.search(each) for each in (reported, known))
+        if "?" in reported or not _letters(reported) or is_mixed or _spelled(reported, known, cut):
+            return None  # in both alphabets at once a letter may stand for its look-alike
+        in_order = (reported, known) if names.is_cyrillic(reported) else (known, reported)
+        return None if is_lenient and transliteration.resembles(*in_order) else False
     folded = (names.fold(each).replace("№", "no").rstrip(". ") for each in (reported, known))  # as in Latin
     one, other = sorted(folded, key=len)
     initials = {names.fold(reported[:1]), names.fold(known[:1])}  # of Љ it is «ль»

@@ -25,12 +25,13 @@ from ui.services import Services
 from ui.text import words
 from ui.text.referral_fields import LABELS, SEXES
 from ui.widgets.memo import Memo
-from ui.widgets.theme import text
+from ui.widgets.theme import show_message, text
 
 SHOWN = 3  # people, with the keys after those of the similar patients
 FIRST_KEY = 4
 _NAMES = {"snils": "СНИЛС", "policy": "полис ОМС"}
 NO_BREAK_HYPHEN, NO_BREAK_SPACE = "\u2011", "\u00a0"
+CHANGED = "Поля изменились, из региона ничего не вписано: посмотрите ещё раз, тот ли это человек"
 FROM_REGION = "Из региона"  # the hint of a field that was filled from there
 _STANDING = {
     "deceased": "по данным региона умер",
@@ -58,6 +59,7 @@ class RegionOffer:
         self._element = ui.element("div").classes("region").props('role=group aria-label="Данные региона"')
         self._element.set_visibility(False)
         self._box = Memo(self._element)
+        self._about: dict[str, object] = {}  # what was typed of the person whom the box is about
 
     def ask(self, typed: Patient, *, is_known: bool) -> None:
         """Show what the region knows of the person who is typed, and ask it where that is new.
@@ -71,6 +73,7 @@ class RegionOffer:
             answer = lookup.ask(question, self._actor) if question else None
         found = lines(typed, self._form.fields["sex"].value is not None, answer) if answer else []
         self._element.set_visibility(bool(found))
+        self._about = region_people.patient_fields(typed)
         if found:
             self._box.show(tuple(found), lambda: self._draw(found))
 
@@ -82,14 +85,25 @@ class RegionOffer:
         return field in ("family", "given", "middle")
 
     async def _take(self, line: OfferLine) -> None:
-        """Fill the fields that are still empty; what was typed stays."""
-        form, store, actor = self._form, self._services.store, self._actor
+        """Fill the fields that are still empty, unless the form is for somebody else by now; what was typed stays."""
+        form, store, actor, about = self._form, self._services.store, self._actor, self._about
+        if not self._is_about(about):
+            show_message(CHANGED, bad=True)
+            return
         taken = [key for key in line.fields if not form.fields[key].value]
         reference = line.person.reference
         if await attempt(lambda: store.write(region.note_taken, reference, taken, actor)) is None:
             return
+        if not self._is_about(about):  # typed on while that was written
+            show_message(CHANGED, bad=True)
+            return
         form.fill_from_region(values(line.person.patient, taken), FROM_REGION)
         await self._taken()
+
+    def _is_about(self, asked: dict[str, object]) -> bool:
+        """Return True if the form still holds the person who was asked about, as they were typed then."""
+        typed = self._form.parser(self._services.now()).patient()
+        return typed.id is None and region_people.patient_fields(typed) == asked
 
     def _draw(self, found: Sequence[OfferLine]) -> None:
         with ui.element("p").classes("label"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from nicegui.elements.mixins.text_element import TextElement
@@ -12,7 +14,8 @@ from nicegui.testing import User
 from broker.domain.actors import Actor
 from broker.domain.patients.people import Patient, PersonName
 from broker.domain.patients.region_people import RegionAnswer, RegionPerson, RegionQuestion
-from broker.workflow import referrals
+from broker.store.database import Tx
+from broker.workflow import referrals, region_people
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
 from tests.support.waiting import assert_stays, wait_until_async
@@ -168,6 +171,54 @@ async def test_somebody_else_and_a_closed_record_are_shown_and_cannot_be_taken(
             hands.type(name, value)
         assert any(each.startswith(says) for each in await shown(user))
         assert "Взять" not in offered(user)
+
+
+def become_somebody_else(user: User, hands: Hands) -> None:
+    with user.client or pytest.fail("no page"):
+        for name, value in {"last": "Петрова", "first": "Ольга", "born": "01.02.1990"}.items():
+            hands.control(name).value = value
+
+
+async def test_an_offer_is_not_taken_into_a_form_that_became_somebody_elses_before_the_key_was_pressed(
+    services: Services, region: Region
+) -> None:
+    async with person(services) as user:
+        await user.open("/desk")
+        hands = Hands(user)
+        for name, value in TYPED.items():
+            hands.type(name, value)
+        await shown(user)
+        region.people = ()
+        become_somebody_else(user, hands)  # and the key is pressed before the pause of the keyboard has ended
+        press(user, "Alt+4")
+        await user.should_see("посмотрите ещё раз, тот ли это человек")
+        assert hands.values("last", "middle", "snils", "policy") == ["Петрова", "", "", ""]
+        assert trail(services, "region_take") == []
+
+
+async def test_an_offer_is_not_taken_into_a_form_that_became_somebody_elses_while_that_was_written(
+    services: Services, region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes, may_go_on, original = threading.Event(), threading.Event(), region_people.note_taken
+
+    def slow(tx: Tx, *args: Any) -> None:
+        writes.set()
+        assert may_go_on.wait(60)
+        original(tx, *args)
+
+    monkeypatch.setattr(region_people, "note_taken", slow)
+    async with person(services) as user:
+        await user.open("/desk")
+        hands = Hands(user)
+        for name, value in TYPED.items():
+            hands.type(name, value)
+        await shown(user)
+        press(user, "Alt+4")
+        await wait_until_async(writes.is_set)
+        become_somebody_else(user, hands)
+        may_go_on.set()
+        await user.should_see("посмотрите ещё раз, тот ли это человек")
+        assert hands.values("last", "middle", "snils", "policy") == ["Петрова", "", "", ""]
 
 
 async def test_about_one_of_ours_the_region_is_not_asked(services: Services, region: Region) -> None:

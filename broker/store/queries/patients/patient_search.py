@@ -163,7 +163,7 @@ def _by_dates(reader: Reader, query: _Query, limit: int) -> list[Row]:
 
 
 def _by_numbers(reader: Reader, query: _Query, limit: int) -> Iterator[list[Row]]:
-    """Yield what the numbers find; beside words all of those whose names have them, whoever else has such a number."""
+    """Yield what the numbers find; beside words all of those whose names have them, who else has such a number."""
     conditions, words = _named(query.words)
     most = _NO_LIMIT if query.words else limit
     for number in query.numbers:

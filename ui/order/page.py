@@ -287,7 +287,7 @@ class OrderPage:
             with theme.section(archive.IN_ARCHIVE, archive.held(card.holding.exists, card.holding.images)):
                 if card.holding.waived and not card.holding.exists:
                     text("p", "Отмечено: снимков не будет.", "muted")
-                if differ:
+                if differ and card.holding.difference_seen != card.holding.images:  # no person has found it right
                     text("p", differ, "attention-reason")
 
     def _about(self, order: Order) -> list[tuple[str, str]]:

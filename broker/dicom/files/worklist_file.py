@@ -347,6 +347,8 @@ def _has_value(content: JsonAttributes, keyword: str, *written: str) -> bool:
     value = values[0] if values else ""
     if isinstance(value, dict):
         value = value.get("Alphabetic", "") if set(value) <= {"Alphabetic"} else None
+    if value is not None and content.get(_tag(keyword), {}).get("vr") == "PN":
+        value = str(value).rstrip("^")  # trailing empty components may be written or not (PS3.5 6.2)
     return value is not None and str(value) in written
 
 

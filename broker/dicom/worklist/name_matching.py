@@ -78,6 +78,7 @@ def _groups(key: str) -> tuple[_Group, ...]:
 
 
 def _group_matches(group: _Group, name: str) -> bool:
+    name = name.rstrip("^ ")  # trailing empty components may be written or not
     if _matches(group.folded, [part.strip() for part in names.fold(name).split("^")]):
         return True
     return bool(group.plain) and _matches_latin(

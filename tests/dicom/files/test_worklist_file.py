@@ -165,6 +165,7 @@ def test_an_item_has_one_scheduled_step() -> None:
     ("written", "family", "alone"),
     [
         ("Иванов^Иван^Иванович", "Иванов", True),
+        ("Иванов^Иван^Иванович^^", "Иванов", True),
         ("Иванов Иван Иванович", "Иванов", False),
         ("Иванов^Иван^^д-р^мл.", "Иванов", False),
         ("Wang^XiaoDong=王^小東", "Wang", False),

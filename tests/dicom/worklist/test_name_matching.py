@@ -115,6 +115,12 @@ def test_pairs_that_are_one_name(key: str, stored: str) -> None:
     assert name_matching.matches(key, stored)
 
 
+@pytest.mark.parametrize("key", ["*а^Марина^Петровна", "*^Марина^Петровна", "*а^Петровна", "*Marina^Petrovna"])
+@pytest.mark.parametrize("end", ["", "^", "^^", " ^ ^"])
+def test_trailing_empty_components_do_not_matter(key: str, end: str) -> None:
+    assert name_matching.matches(key, f"Иванова^Марина^Петровна{end}")
+
+
 LETTERS = st.text("абвгдеёжзийклмнопрстуфхцчшщыэюя", min_size=1, max_size=10).map(str.capitalize)
 
 

@@ -21,7 +21,7 @@ from broker.domain.errors import Duplicate, Invalid, NotFound, Stale, WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, ReferralDraft, ScheduledStep, StepState
-from broker.domain.patients import confirmation, identifiers, names, patient_match
+from broker.domain.patients import confirmation, identifiers, names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient, PersonName
 from broker.domain.studies import passthrough
@@ -142,10 +142,7 @@ def create_order(
         raise Invalid({"owner": "no_bus"})  # no message would take the referral there
     if draft.owner and draft.owner.casefold() == clinic.organisation.casefold():
         raise Invalid({"owner": "ours"})  # it would be on no worklist, and no other clinic would take it
-    others = orders.of_patient(tx, draft.patient.id) if draft.patient.id is not None else []
     patient = patients.save(tx, draft.patient, other_than=draft.other_than)
-    if others and patient_match.contradictions(others[0].patient, patient):  # corrected, not only completed
-        corrections.queue_for_orders(tx, [each for each in others if each.state is OrderState.REFERRED])
     if role in (BusRole.PLACER, BusRole.WALK_IN) and patient_details.get(tx, patient.stored_id).is_consent_withdrawn:
         if draft.owner:
             raise Invalid({"owner": "no_consent"})
@@ -200,7 +197,7 @@ def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Act
         raise Invalid({"patient": "other_patient"})
     before = order
     others = [each for each in orders.of_patient(tx, order.patient.stored_id) if each.id != order.id]
-    patient = patients.save(tx, replace(changes.patient, id=order.patient.id))
+    patient = patients.save(tx, replace(changes.patient, id=order.patient.id), tells=False)
     changed = replace(
         order,
         **changes.referral_fields(),

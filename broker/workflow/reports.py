@@ -111,9 +111,11 @@ def uphold(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
     if doubt is None:
         raise WrongState(f"no report is in doubt on {order.accession_number}")
     _check_images(tx, order)
+    # Others may have been unlinked since images were added, which withdrew the message about them.
+    has_more = doubt is ReportDoubt.IMAGES_ADDED or reports.has_more_images(tx, order_id)
     audit.write(tx, actor, AuditAction.REPORT_UPHOLD, order_id)
     _queue_report(tx, order, clinic)
-    if not outbox.release(tx, order_id, OutboxKind.APPENDED) and doubt is ReportDoubt.IMAGES_ADDED:
+    if not outbox.release(tx, order_id, OutboxKind.APPENDED) and has_more:
         _queue_added_images(tx, order, clinic)
     tx.notify()
 

@@ -110,6 +110,20 @@ def test_nothing_is_referred_to_ourselves(store: Store) -> None:
     assert raised.value.problems == {"owner": "ours"}
 
 
+def test_what_a_new_referral_completes_of_the_patient_amends_the_earlier_ones_here(store: Store) -> None:
+    first = register(store, patient=replace(KUZNETSOVA, name=replace(KUZNETSOVA.name, middle=""), snils=""))
+    deliver(store, first)
+    known = stands(store, first).patient
+    register(store, patient=replace(known, weight=71.0))
+    assert queue(store, first) == [("order", "delivered")]
+    known = stands(store, first).patient
+    register(store, patient=replace(known, name=replace(known.name, middle="Петровна")))
+    assert queue(store, first) == [("order", "delivered"), ("amend", "pending")]
+    deliver(store, first)
+    register(store, patient=replace(KUZNETSOVA, weight=None))  # found by the policy, and the СНИЛС is completed
+    assert queue(store, first)[2:] == [("amend", "pending")]
+
+
 def corrected(store: Store) -> Order:
     """Refer a right knee to another clinic, and correct it to the left on a bus that takes no corrections."""
     order = register(store, owner=OTHER_CLINIC, station_ae_titles=(), laterality="R")

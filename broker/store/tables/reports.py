@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, datetime
 
 from broker.domain.audit import AuditAction
@@ -57,6 +58,26 @@ def doubt(reader: Reader, order_id: int) -> ReportDoubt | None:
     if audit.newest(reader, order_id, (*_SEEN, *_REMOVED)) in _REMOVED:
         return ReportDoubt.IMAGES_REMOVED
     return ReportDoubt.IMAGES_ADDED if audit.newest(reader, order_id, (*_SEEN, *_ADDED)) in _ADDED else None
+
+
+def has_more_images(reader: Reader, order_id: int) -> bool:
+    """Return True if an order has images that were added after a doctor had looked at those which the region knows of.
+
+    Images that were added and taken away again do not count.
+    """
+    return bool(
+        reader.value(
+            "SELECT 1 FROM audit a WHERE a.order_id = :order AND a.action IN (SELECT value FROM json_each(:added))"
+            " AND a.seq > coalesce((SELECT max(d.seq) FROM audit d WHERE d.order_id = :order"
+            "  AND d.action IN (SELECT value FROM json_each(:seen)) AND d.at <= (SELECT max(coalesce(b.delivered_at,"
+            "  b.created_at)) FROM outbox b WHERE b.order_id = :order AND b.kind IN ('report', 'appended')"
+            "  AND (b.state = 'delivered' OR b.uncertain = 1))), 0)"
+            " AND EXISTS (SELECT 1 FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+            "  JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = :order AND p.state = 'COMPLETED'"
+            "  AND p.sop_instance_uid = coalesce(json_extract(a.details, '$.sop_instance_uid'), p.sop_instance_uid))",
+            {"order": order_id, "added": json.dumps(_ADDED), "seen": json.dumps(_SEEN)},
+        )
+    )
 
 
 def put(tx: Tx, report: Report) -> Report:

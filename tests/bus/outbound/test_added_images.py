@@ -123,6 +123,16 @@ def test_images_that_are_taken_away_again_are_told_to_nobody(clinic: Clinic) -> 
     assert clinic.deliver() == DeliverySummary()
 
 
+def test_images_that_stay_while_others_are_taken_away_are_told(clinic: Clinic) -> None:
+    order = reported(clinic)
+    clinic.perform(order, "1.2.3.5")
+    clinic.store.write(step_links.unlink, "1.2.3.4", order.id, REGISTRAR, CLINIC)
+    assert queue(clinic) == [("appended", "dropped")]
+    uphold(clinic, order)
+    assert queue(clinic)[1:] == [("appended", "pending")]
+    assert clinic.deliver() == DeliverySummary(delivered=1)
+
+
 def test_a_bus_that_takes_corrections_replaces_the_report_and_the_study() -> None:
     known = BusReferences("t-1", "s-1", "p-1", extra={f"study/{samples.STUDY_UID}": "i-1"})
     bundle = appended_bundle(

@@ -58,6 +58,8 @@ class IncomingReferral(Referral):
 
 # Why a result waits for a person: another clinic has performed what this one had cancelled.
 ANSWERS_CANCELLED = "it answers a referral that was cancelled here"
+# The other clinic has performed what was corrected here since, and does not know of it.
+ANSWERS_FORMER_DATA = "it was made by the former data of the referral"
 
 
 class ArrivalKind(StrEnum):
@@ -98,9 +100,9 @@ class ArrivalRecord:
     def may_be_read_again(self) -> bool:
         """Return True if reading it again may change something: a card was corrected, a program updated.
 
-        A change that came too late could be read, and so could the answer to a cancelled referral.
+        A change that came too late could be read, and so could the answer to a cancelled or corrected referral.
         """
-        is_result = self.kind is ArrivalKind.RESULT and self.reason != ANSWERS_CANCELLED
+        is_result = self.kind is ArrivalKind.RESULT and self.reason not in (ANSWERS_CANCELLED, ANSWERS_FORMER_DATA)
         return self.state is ArrivalState.NEEDS_ATTENTION and (is_result or not self.order_id)
 
     def is_due(self, now: datetime) -> bool:

@@ -2,7 +2,8 @@
 
 A result is stored whatever state its order is in; only an order that was referred to another clinic is completed by
 one, and only by a final report. What answers a cancelled referral stays with that one and is an alarm: if the referral
-was placed again, a person decides whether the new one is still needed.
+was placed again, a person decides whether the new one is still needed. So is what answers a referral that was corrected
+here without the other clinic's knowing: it may be of the wrong side.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from broker.domain import lifecycle
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.audit import AuditAction
 from broker.domain.errors import Forbidden, NotFound, Stale
-from broker.domain.incoming import ANSWERS_CANCELLED, ArrivalKind, ArrivalState
+from broker.domain.incoming import ANSWERS_CANCELLED, ANSWERS_FORMER_DATA, ArrivalKind, ArrivalState
 from broker.domain.lifecycle import Event
-from broker.domain.orders import OrderState, StepState
+from broker.domain.orders import Order, OrderState, StepState
 from broker.domain.patients.patient_match import NUMBERS
 from broker.domain.patients.people import Patient
 from broker.domain.studies import prior_studies
 from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Reader, Tx
-from broker.store.tables import audit, devices, external_studies, incoming, orders, patients
+from broker.store.tables import audit, devices, external_studies, incoming, orders, outbox, patients
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
 
@@ -51,11 +52,11 @@ def store_result(
     order = orders.require(tx, order_id)
     study = fill_from_directory(tx, stored.study)
     news = external_studies.put(tx, order.patient.stored_id, replace(stored, study=study), order.id)
-    late = order.state is OrderState.CANCELLED
-    before = incoming.named(tx, arrival.source, arrival.reference, ArrivalKind.RESULT) if late and not news else None
+    unread = _reason_to_read(tx, order)
+    before = incoming.named(tx, arrival.source, arrival.reference, ArrivalKind.RESULT) if unread and not news else None
     state, reason = (before.state, before.reason) if before else (ArrivalState.TAKEN, "")
-    if late and news:
-        state, reason = ArrivalState.NEEDS_ATTENTION, ANSWERS_CANCELLED
+    if unread and news:
+        state, reason = ArrivalState.NEEDS_ATTENTION, unread
     incoming.put(tx, ArrivalKind.RESULT, arrival, state, reason, order.id)
     done = prior_studies.is_final(study) and lifecycle.allowed(order.state, Event.RESULT)
     if done:
@@ -76,9 +77,16 @@ def store_result(
         completed=done,
     )
     tx.notify()
-    if late:
+    if unread:
         return ExternalResultOutcome.NEEDS_ATTENTION
     return ExternalResultOutcome.COMPLETED if done else ExternalResultOutcome.TAKEN
+
+
+def _reason_to_read(reader: Reader, order: Order) -> str:
+    """Return why a person must read a result on an order; empty if none must."""
+    if order.state is OrderState.CANCELLED:
+        return ANSWERS_CANCELLED
+    return ANSWERS_FORMER_DATA if order.owner and outbox.lacks_correction(reader, order.id) else ""
 
 
 def note_result_failure(

@@ -9,14 +9,19 @@ import pytest
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Invalid, Stale, WrongState
 from broker.domain.orders import BusRole, Order, OrderState, Priority, StepState
+from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
-from broker.store.queries import board, order_card
+from broker.store.queries import board, inbox, order_card
 from broker.store.tables import orders, outbox
+from broker.store.tables.external_studies import StoredStudy
+from broker.store.tables.incoming import Arrival
 from broker.store.tables.worklist import IndexFilter, candidates
-from broker.workflow import referrals, step_links
+from broker.workflow import external_results, incoming_referrals, referrals, step_links
+from tests.support.clock import NOW
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft, soon
 from tests.support.modality import begin, change, create, creation, ending
 
+FORMER_DATA = "it was made by the former data of the referral"
 OTHER_CLINIC = "c84e7f12-0d39-4b6e-9c7a-5f6e7d8c9b02"
 
 
@@ -152,6 +157,51 @@ def test_a_side_that_the_other_clinic_does_not_know_is_an_alarm_until_it_is_plac
     assert queue(store, placed) == [("order", "pending")]
     with store.read() as reader:
         assert board.uncorrected(reader) == []
+
+
+def answered(store: Store, order: Order, reference: str = "DiagnosticReport/1", status: str = "final") -> None:
+    study = ExternalStudy(reference, status, OTHER_CLINIC, NOW.date(), conclusion="Норма")
+    arrival = Arrival("bus", f"Task/{reference[-1]}", "2", b"{}")
+    store.write(external_results.store_result, order.id, StoredStudy(study), arrival)
+
+
+def alarms(store: Store) -> list[tuple[str, str]]:
+    with store.read() as reader:
+        return [(each.accession_number, each.reason) for each in inbox.too_late(reader)]
+
+
+def answers_former_data(store: Store, order: Order) -> bool:
+    with store.read() as reader:
+        card = order_card.card(reader, order.accession_number)
+    assert card is not None
+    return card.answers_former_data
+
+
+def test_a_result_that_was_made_by_the_former_side_is_an_alarm_until_a_person_has_read_it(store: Store) -> None:
+    order = corrected(store)
+    answered(store, order)
+    assert stands(store, order).state is OrderState.COMPLETED
+    for _ in range(2):
+        assert alarms(store) == [(order.accession_number, FORMER_DATA)]
+        assert answers_former_data(store, order)
+        answered(store, order)  # the same again
+    assert store.write(incoming_referrals.acknowledge, order.id, REGISTRAR) == 1
+    answered(store, order)
+    assert alarms(store) == []
+    assert not answers_former_data(store, order)
+
+
+def test_a_result_that_crosses_a_correction_is_an_alarm_and_one_after_it_is_none(store: Store) -> None:
+    order = register(store, owner=OTHER_CLINIC, station_ae_titles=(), laterality="R")
+    deliver(store, order)
+    order = amend(store, order, owner=OTHER_CLINIC, station_ae_titles=(), laterality="L")
+    answered(store, order, status="partial")
+    assert alarms(store) == [(order.accession_number, FORMER_DATA)]
+    store.write(incoming_referrals.acknowledge, order.id, REGISTRAR)
+    deliver(store, order)
+    answered(store, order, "DiagnosticReport/2")
+    assert alarms(store) == []
+    assert stands(store, order).state is OrderState.COMPLETED
 
 
 def test_a_patient_who_is_corrected_at_another_visit_is_an_alarm_for_what_waits_at_other_clinics(store: Store) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import date, tzinfo
 
-from broker.domain.incoming import ANSWERS_CANCELLED, ArrivalKind
+from broker.domain.incoming import ANSWERS_CANCELLED, ANSWERS_FORMER_DATA, ArrivalKind
 from broker.domain.lifecycle import Event, allowed
 from broker.domain.orders import OrderState
 from broker.domain.patients import names
@@ -121,10 +121,22 @@ _LATE = {  # (is cancelled here, was a cancellation): what happened
 def _answered_late(each: inbox.LateChange, amend: bool) -> AttentionItem:
     instead = f", вместо него {each.replaced_by}; к нему результат не присоединён" if each.replaced_by else ""
     return AttentionItem(
-        key=("late", each.kind, each.order_id),
+        key=("late", each.kind, each.item_id),
         title="Другая клиника выполнила отменённое направление",
         why=f"{each.patient}, {each.accession_number} отменено{instead}. Прочитайте результат и решите с той клиникой,"
         " нужно ли ещё исследование.",
+        act="Открыть",
+        path=f"/order/{each.accession_number}",
+        order_id=each.order_id if amend else 0,
+    )
+
+
+def _answered_by_former_data(each: inbox.LateChange, amend: bool) -> AttentionItem:
+    return AttentionItem(
+        key=("late", each.kind, each.item_id),
+        title="Результат по прежним данным",
+        why=f"{each.patient}, {each.accession_number} исправлено у нас, другая клиника об этом не знала. Сверьте"
+        " результат: тот ли пациент, то ли исследование, та ли сторона.",
         act="Открыть",
         path=f"/order/{each.accession_number}",
         order_id=each.order_id if amend else 0,
@@ -144,6 +156,8 @@ def _set_aside(each: inbox.LateChange) -> AttentionItem:
 
 def _late(each: inbox.LateChange, amend: bool) -> AttentionItem:
     if each.kind is ArrivalKind.RESULT:
+        if each.reason == ANSWERS_FORMER_DATA:
+            return _answered_by_former_data(each, amend)
         return _answered_late(each, amend) if each.reason == ANSWERS_CANCELLED else _set_aside(each)
     how = {
         OrderState.IN_PROGRESS: "исследование уже идёт",

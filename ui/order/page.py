@@ -131,6 +131,7 @@ class OrderPage:
             card.seen_at,
             card.bus,
             card.uncorrected,
+            card.answers_former_data,
             card.attention_reason,
             card.performed,
             card.report,
@@ -230,6 +231,13 @@ class OrderPage:
                 text(
                     "p",
                     "Исправлено у нас, а в другой клинике прежние данные: шина исправлений не принимает.",
+                    "attention-reason",
+                )
+            if card.answers_former_data:
+                text(
+                    "p",
+                    "Другая клиника выполнила по прежним данным. Сверьте результат: тот ли пациент, то ли исследование,"
+                    " та ли сторона.",
                     "attention-reason",
                 )
             if card.attention_reason:

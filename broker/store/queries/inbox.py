@@ -73,7 +73,7 @@ def too_late(reader: Reader) -> list[LateChange]:
 
     These are cancellations of orders that have started, before or after; changes of accepted referrals; and our orders
     that the other clinic has cancelled: the patient still needs the study; and results on referrals that were cancelled
-    here, or that were set aside.
+    here, or corrected without the other clinic's knowing, or that were set aside.
     """
     rows = reader.rows(
         "SELECT i.id AS item_id, i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state,"

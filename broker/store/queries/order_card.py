@@ -17,6 +17,7 @@ from broker.store.database import Reader, Row
 from broker.store.queries import archive_gaps, schedule
 from broker.store.tables import (
     archive,
+    incoming,
     orders,
     outbox,
     performed,
@@ -52,6 +53,7 @@ class Card:
     conflicts: dict[str, str] = field(default_factory=dict)  # SOP Instance UID -> fields that contradict the patient
     report: Report | None = None  # draft or signed
     uncorrected: bool = False  # the clinic that performs it does not know what was corrected
+    answers_former_data: bool = False  # that clinic's result was made by the former data, and no person has read it
     report_doubt: ReportDoubt | None = None  # its images have changed since it was signed
     appended: bool = False  # the region got the report again, with images that were added
     disputed: bool = False  # it waits for a person whose the images are that the archive has of it
@@ -93,6 +95,7 @@ def card(reader: Reader, accession_number: str, images_due: datetime | None = No
         conflicts=performed_links.conflicts(reader, order.id),
         report=reports.of_order(reader, order.id),
         uncorrected=order.state is OrderState.REFERRED and outbox.is_uncorrected(reader, order.id),
+        answers_former_data=incoming.answers_former_data(reader, order.id),
         report_doubt=reports.doubt(reader, order.id),
         appended=outbox.may_be_known(reader, order.id, OutboxKind.APPENDED),
         disputed=archive.is_disputed(reader, order.id),

@@ -14,6 +14,7 @@ from typing import Any
 
 from broker.domain.incoming import (
     ANSWERS_CANCELLED,
+    ANSWERS_FORMER_DATA,
     ArrivalKind,
     ArrivalRecord,
     ArrivalState,
@@ -200,10 +201,16 @@ def acknowledge(tx: Tx, order_id: int) -> int:
     """Record that a person has seen what came too late for an order; return the number of rows."""
     return tx.change(
         "UPDATE incoming_item SET state = 'taken', acknowledged = 1, reason = ''"
-        " WHERE order_id = ? AND (kind <> 'result' OR reason = ?)"
+        " WHERE order_id = ? AND (kind <> 'result' OR reason IN (?, ?))"
         " AND (state = 'needs_attention' OR (kind = 'cancel' AND acknowledged = 0))",
-        [order_id, ANSWERS_CANCELLED],
+        [order_id, ANSWERS_CANCELLED, ANSWERS_FORMER_DATA],
     )
+
+
+def answers_former_data(reader: Reader, order_id: int) -> bool:
+    """Return True if a result on an order was made by its former data, and no person has read it."""
+    sql = "SELECT 1 FROM incoming_item WHERE order_id = ? AND kind = 'result' AND state <> 'taken' AND reason = ?"
+    return reader.value(sql, [order_id, ANSWERS_FORMER_DATA]) is not None
 
 
 # ---- cursors ----

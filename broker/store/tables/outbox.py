@@ -204,6 +204,12 @@ def is_uncorrected(reader: Reader, order_id: int) -> bool:
     return bool(reader.value(newest, [order_id]) == OutboxState.UNSUPPORTED)
 
 
+def lacks_correction(reader: Reader, order_id: int) -> bool:
+    """Return True if the bus has older data of an order than we have, for whatever reason."""
+    newest = "SELECT state FROM outbox WHERE order_id = ? AND kind = 'amend' ORDER BY seq DESC LIMIT 1"
+    return reader.value(newest, [order_id]) not in (None, OutboxState.DELIVERED, OutboxState.DROPPED)
+
+
 def retry_later(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool) -> None:
     """Note a failed attempt; `uncertain`: the bus may have the message nevertheless."""
     tx.run(

@@ -17,7 +17,7 @@ from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox, schedule
-from broker.store.tables import incoming
+from broker.store.tables import incoming, outbox
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
 from broker.workflow import external_results, incoming_referrals, performed_steps, referrals
@@ -232,6 +232,29 @@ async def test_a_result_that_crossed_a_cancellation_stands_on_the_board_until_it
         await user.should_see(f"вместо него {placed.accession_number}; к нему результат не присоединён")
         press(user, "Принято")
         await user.should_not_see("Другая клиника выполнила отменённое направление", retries=10)
+
+
+async def test_a_result_by_the_former_data_stands_on_board_and_card_until_it_is_acknowledged(
+    scene: Scene, services: Services
+) -> None:
+    sent = factory.draft(owner=THEM, station_ae_titles=(), start=scene.local("10:00"), laterality="R")
+    order = scene.store.write(referrals.register, sent, factory.REGISTRAR, CLINIC)
+    with scene.store.read() as reader:
+        [seq] = [row["seq"] for row in reader.rows("SELECT seq FROM outbox WHERE order_id = ?", [order.id])]
+    scene.store.write(outbox.deliver, seq, {}, "")
+    changed = replace(sent, laterality="L", patient=order.patient)
+    scene.store.write(referrals.amend, order.id, order.revision, changed, factory.REGISTRAR, CLINIC)
+    report = StoredStudy(ExternalStudy("DiagnosticReport/1", "final", THEM, TODAY, conclusion="Норма"))
+    scene.store.write(external_results.store_result, order.id, report, Arrival("bus", "Task/r1", "2", b"{}"))
+    async with person(services) as user:
+        await user.open(f"/order/{order.accession_number}")
+        await user.should_see("Другая клиника выполнила по прежним данным")
+        await user.open("/board")
+        await user.should_see("Результат по прежним данным")
+        press(user, "Принято")
+        await user.should_not_see("Результат по прежним данным", retries=10)
+        await user.open(f"/order/{order.accession_number}")
+        await user.should_not_see("Другая клиника выполнила по прежним данным", retries=10)
 
 
 async def test_what_the_sender_calls_former_is_shown_and_a_contradictory_side_is_asked(

@@ -25,6 +25,8 @@ def is_same(known: Resource, sent: Resource, today: date, *, by_snils: bool) -> 
     found = set(patient_match.contradictions(one, other))
     if found & set(patient_match.NUMBERS):
         return False
+    if by_snils and not (one.snils and one.snils == other.snils):  # out of force in one of them
+        return False
     if not by_snils:
         return not {"name", "birth_date"} <= found
     married = replace(one, name=replace(one.name, family=other.name.family))

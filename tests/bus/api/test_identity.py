@@ -123,6 +123,16 @@ def test_a_number_that_is_out_of_force_makes_nobody_its_bearer(accepting: ApiCli
     assert [row["family"] for row in bearers] == ["Ёлкина"]
 
 
+def test_a_namesake_with_the_number_out_of_force_does_not_take_the_bearers_place(clinic: ApiClinic) -> None:
+    ended = {"period": {"end": "2020-01-01"}}
+    popova = {"name": [{"family": "Попова", "given": ["Анна", "Сергеевна"]}]}
+    first = patient_of(clinic, described(snils(ONE), number="M-1"))
+    second = patient_of(clinic, described(snils(ONE, **ended), number="M-2", **popova))
+    assert second != first
+    assert stored(clinic, first)["name"][0]["family"] == "Ёлкина"
+    assert patient_of(clinic, described(snils(ONE), number="M-3")) == first
+
+
 def test_a_replaced_closed_or_deceased_patient_waits_for_a_person(accepting: ApiClinic) -> None:
     standings: list[dict[str, Any]] = [
         {"link": [{"other": {"reference": "Patient/1"}, "type": "replaced-by"}]},

@@ -29,7 +29,11 @@ _TITLES = {
 }
 _WHY = {
     Similarity.LETTER: "отличается одна буква, дата та же",
+    Similarity.INITIALS: "имя и отчество инициалами, фамилия и дата те же",
+    Similarity.EXCHANGED: "фамилия и имя переставлены, дата та же",
     Similarity.SWAPPED_DATE: "день и месяц наоборот",
+    Similarity.YEAR: "имя, день и месяц те же, год рождения другой",
+    Similarity.LETTER_AND_DATE: "отличается одна буква, день и месяц наоборот",
     Similarity.SEX: "имя и дата те же, пол другой или не указан",
     Similarity.FAMILY: "другая фамилия, остальное то же",
     Similarity.DATE: "имя то же, день или месяц рождения другие",

@@ -12,6 +12,7 @@ two with the same are two people. Neither is anybody certain whose birth date is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -22,6 +23,7 @@ from broker.domain.patients import identity, names
 from broker.domain.patients.people import Patient, PersonName, Sex
 
 NUMBERS = ("snils", "policy")  # fields that are unique to a patient
+_INITIALS = re.compile(r"[^. ]+")
 _IDENTIFIERS = ("patient_id", *NUMBERS)
 
 
@@ -46,8 +48,12 @@ class Similarity(StrEnum):
 
     MIDDLE = "middle"  # the patronymic is missing on one side
     LETTER = "letter"  # one letter of the name differs
+    INITIALS = "initials"  # the same family name; the others are initials on one side
+    EXCHANGED = "exchanged"  # family and given name are exchanged
     SWAPPED_DATE = "swapped_date"  # day and month of the birth date are exchanged
     DATE = "date"  # the same full name, born in the same year
+    YEAR = "year"  # the same name, born on the same day of another year
+    LETTER_AND_DATE = "letter_and_date"  # one letter differs; day and month of the birth date are exchanged
     SEX = "sex"  # the sex alone differs, or is not known
     PART_OF_DATE = "part_of_date"  # the same full name; of a birth date only the year is known, or nothing
     GIVEN = "given"  # the given name is missing on one side
@@ -171,23 +177,69 @@ def similarity(one: Patient, other: Patient) -> Similarity | None:
     if one.birth_date is None or other.birth_date is None:
         alike = mine == theirs and not identity.born_differently(one, other)
         return Similarity.PART_OF_DATE if alike else None
-    if mine == theirs and one.birth_date == other.birth_date:
-        return Similarity.SEX
-    if mine == theirs:
-        if swapped(one.birth_date) == other.birth_date:
+    if one.birth_date == other.birth_date:
+        return Similarity.SEX if mine == theirs else _similarity_of_names(one, other)
+    exchanged = swapped(one.birth_date) == other.birth_date
+    if _compatible(one.name, other.name):
+        if exchanged:
             return Similarity.SWAPPED_DATE
-        return Similarity.DATE if one.name.middle and one.birth_date.year == other.birth_date.year else None
-    if one.birth_date != other.birth_date:
+        is_full = mine == theirs and bool(one.name.middle)
+        return _similarity_of_dates(one.birth_date, other.birth_date, is_full)
+    return Similarity.LETTER_AND_DATE if exchanged and _one_letter_in_name(one.name, other.name) else None
+
+
+def _similarity_of_dates(one: date, other: date, is_full: bool) -> Similarity | None:
+    """Return why two dates may be one that was mistyped; of a name that is not full, only by a single digit or so.
+
+    Namesakes without a patronymic are too many for less.
+    """
+    if one.year == other.year:
+        return Similarity.DATE if is_full or one_letter_apart(f"{one:%m%d}", f"{other:%m%d}") else None
+    if (one.month, one.day) != (other.month, other.day):
         return None
+    return Similarity.YEAR if is_full or one_letter_apart(str(one.year), str(other.year)) else None
+
+
+def _similarity_of_names(one: Patient, other: Patient) -> Similarity | None:
+    """Return why different names of people of one birth date may be one."""
     if _compatible(one.name, other.name):
         return Similarity.MIDDLE
-    if one_letter_apart(mine, theirs):
+    if _one_letter_in_name(one.name, other.name):
         return Similarity.LETTER
-    if names.fold(one.name.family) == names.fold(other.name.family) and not (one.name.given and other.name.given):
+    same_family = names.fold(one.name.family) == names.fold(other.name.family)
+    if same_family and not (one.name.given and other.name.given):
         return Similarity.GIVEN
+    if same_family and (_are_initials(one.name, other.name) or _are_initials(other.name, one.name)):
+        return Similarity.INITIALS
+    if one.name.given and _compatible(PersonName(one.name.given, one.name.family, one.name.middle), other.name):
+        return Similarity.EXCHANGED
     rest = names.fold(f"{one.name.given} {one.name.middle}")
     married = bool(one.name.middle) and rest == names.fold(f"{other.name.given} {other.name.middle}")
     return Similarity.FAMILY if married and one.sex == other.sex else None
+
+
+def _one_letter_in_name(one: PersonName, other: PersonName) -> bool:
+    """Return True if two names differ in one letter; a patronymic may be missing on one side."""
+    if bool(one.middle) == bool(other.middle):
+        return one_letter_apart(names.fold(str(one)), names.fold(str(other)))
+    pairs = [
+        (names.fold(mine), names.fold(theirs)) for mine, theirs in zip(_parts(one)[:2], _parts(other), strict=False)
+    ]
+    different = [pair for pair in pairs if pair[0] != pair[1]]
+    # One letter of «Ян» is half of it.
+    return len(different) == 1 and all(len(part) > 2 for part in different[0]) and one_letter_apart(*different[0])
+
+
+def _are_initials(short: PersonName, full: PersonName) -> bool:
+    """Return True if one given name and patronymic are the initials of the other's: «М П», «М. П.», «М.П.»."""
+    shown = _INITIALS.findall(names.fold(f"{short.given} {short.middle}"))
+    pairs = list(zip(shown, (names.fold(full.given), names.fold(full.middle)), strict=False))
+    return (
+        0 < len(shown) <= 2
+        and len(full.given) > 1
+        and any(len(part) == 1 for part in shown)
+        and all(part == whole or not whole or (len(part) == 1 and whole.startswith(part)) for part, whole in pairs)
+    )
 
 
 def _may_be_one_newborn(one: Patient, other: Patient) -> bool:

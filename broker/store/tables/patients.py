@@ -83,12 +83,14 @@ def with_current_number(reader: Reader, person: Patient) -> Patient:
 
 
 def candidates(reader: Reader, person: Patient) -> list[Patient]:
-    """Return all who may be this person: who share a number, the full name, or the birth date (day and month swapped,
-    too), also as a card was that has been merged into theirs; see
+    """Return all who may be this person: who share a number, the full name (a patronymic may be missing), or the birth
+    date (day and month swapped, too), also as a card was that has been merged into theirs; see
     `domain.patients.patient_match`.
     """
     born = person.birth_date
     exchanged = patient_match.swapped(born) if born else None
+    # With nothing but a family name, or without a birth date, its bearers are too many.
+    is_named = bool(born and person.name.given and names.identifies(person.name))
     rows = reader.rows(
         "SELECT * FROM patient WHERE id IN ("
         " SELECT id FROM patient WHERE patient_id = :patient_id AND :patient_id <> ''"
@@ -96,7 +98,9 @@ def candidates(reader: Reader, person: Patient) -> list[Patient]:
         " UNION SELECT id FROM patient WHERE policy = :policy AND :policy <> ''"
         " UNION SELECT id FROM patient WHERE birth_date = :born AND :born <> ''"
         " UNION SELECT id FROM patient WHERE birth_date = :swapped AND :swapped <> ''"
-        " UNION SELECT id FROM patient WHERE name_key = :name AND :name <> '') ORDER BY id",
+        " UNION SELECT id FROM patient WHERE name_key IN (:name, :short) AND :name <> ''"
+        " UNION SELECT id FROM patient WHERE name_key > :short || ' ' AND name_key < :short || '!' AND :short <> ''"
+        ") ORDER BY id",
         {
             "patient_id": person.patient_id,
             "snils": person.snils,
@@ -104,6 +108,7 @@ def candidates(reader: Reader, person: Patient) -> list[Patient]:
             "born": born.isoformat() if born else "",
             "swapped": exchanged.isoformat() if exchanged else "",
             "name": names.fold(str(person.name)) if names.identifies(person.name) else "",
+            "short": names.fold(f"{person.name.family} {person.name.given}") if is_named else "",
         },
     )
     found = {row["id"]: row for row in rows if row["merged_into"] is None}

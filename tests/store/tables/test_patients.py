@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
+from broker.domain.patients.patient_match import Likeness
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Store
 from broker.store.queries.patients import patient_index, patient_search
@@ -85,3 +87,24 @@ def test_the_same_person_is_known_by_number_or_by_name_date_and_sex(people: Stor
     assert same(snils="", policy="", sex=Sex.MALE) is None
     # Another СНИЛС is another person, whatever the name.
     assert same(snils="12345678964", policy="") is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "born"),
+    [
+        (PersonName("Кузнецва", "Марина"), date(1961, 3, 12)),
+        (PersonName("Кузнецова", "Марина"), date(1961, 12, 3)),
+        (PersonName("Кузнецва", "Марина", "Петровна"), date(1961, 12, 3)),
+        (PersonName("Марина", "Кузнецова", "Петровна"), date(1961, 3, 12)),
+        (PersonName("Кузнецова", "М", "П"), date(1961, 3, 12)),
+        (PersonName("Кузнецова", "Марина", "Петровна"), date(1951, 3, 12)),
+        (PersonName("Кузнецова", "Марина"), date(1951, 3, 12)),
+        (PersonName("Кузнецова", "Марина"), date(1961, 3, 13)),
+    ],
+)
+def test_who_was_typed_with_two_slips_is_offered_and_never_taken(people: Store, typed: PersonName, born: date) -> None:
+    person = Patient(typed, born, Sex.FEMALE)
+    with people.read() as reader:
+        match = patient_index.match(reader, person)
+    assert match.likeness is Likeness.SIMILAR
+    assert KUZNETSOVA.name in [each.name for each in match.patients]

@@ -51,7 +51,8 @@ def compared_rows(
     `cards` were merged into the patient's since.
     """
     against = contradicting_fields(order, study, cards)
-    agreed = identity.agreements_of_cards((order.patient, *cards), study.patient_name, study.patient_id)
+    each_card = (identity.agreements(card, study.patient_name, study.patient_id) for card in (order.patient, *cards))
+    agreed = max(each_card, key=len)  # a name is shown as the same also where the birth date is another
     patient, planned = order.patient, order.steps[0].start
     older = archive.is_older(order, study)
     rows = [

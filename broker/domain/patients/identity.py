@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from broker.domain.patients import names, transliteration
+from broker.domain.patients import names, placeholders, transliteration
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.patients.transliteration import Fit
 
@@ -37,6 +37,8 @@ def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str
     found = []
     is_theirs = bool(patient_id) and _same_id(patient.patient_id, patient_id)
     same = _same_name(patient, name, is_lenient=is_theirs and not patient.name.middle)
+    if not _fits_placeholder(patient, name, patient_id):
+        same = False
     if same is False:
         found.append("patient_name")
     if birth_date and not _fits_birth(patient, birth_date):
@@ -55,15 +57,29 @@ def contradictions_of_cards(
     """Return what `contradictions` does for a patient with all of their cards, the one in use first.
 
     A device or an archive may have the data of a card that was merged into this one since: whom one of the cards fits
-    is the same patient.
+    is the same patient. A card of which hardly anything was known fits nearly everybody, so a former one counts only
+    where it agrees in its name or its number.
     """
-    found = [contradictions(card, name, patient_id, birth_date, sex) for card in cards]
-    return [] if [] in found else found[0]
+    found = contradictions(cards[0], name, patient_id, birth_date, sex)
+    is_another = not found or any(
+        not _contradictions_of_former(cards[0], card, name, patient_id, birth_date, sex)
+        and (agreements(card, name, patient_id) or _is_same_placeholder(card, name))
+        for card in cards[1:]
+    )
+    return [] if is_another else found
 
 
-def agreements_of_cards(cards: Sequence[Patient], name: str, patient_id: str) -> list[str]:
-    """Return what `agreements` does for a patient with all of their cards: the most that one of them agrees in."""
-    return max((agreements(card, name, patient_id) for card in cards), key=len)
+def agreements_of_cards(
+    cards: Sequence[Patient], name: str, patient_id: str, birth_date: str, sex: str = ""
+) -> list[str]:
+    """Return what `agreements` does for a patient with all of their cards: the most that one of them agrees in.
+
+    A card that the report contradicts agrees in nothing. The values are those of `contradictions_of_cards`.
+    """
+    reported = name, patient_id, birth_date, sex
+    fitting = [card for card in cards[:1] if not contradictions(card, *reported)]
+    fitting += [card for card in cards[1:] if not _contradictions_of_former(cards[0], card, *reported)]
+    return max((agreements(card, name, patient_id) for card in fitting), key=len, default=[])
 
 
 def agreements(patient: Patient, name: str, patient_id: str) -> list[str]:
@@ -185,7 +201,7 @@ def _same_name(patient: Patient, name: str, is_lenient: bool = False) -> bool | 
     another alphabet that can be this one, or (`is_lenient`) resembles it.
     """
     reported, known = names.from_dicom(name), patient.name
-    if not names.identifies(reported) and names.fold(str(reported)) != names.fold(str(known)):
+    if placeholders.is_placeholder(reported) and names.fold(str(reported)) != names.fold(str(known)):
         return None
     if "^" not in name:
         whole, family = names.fold(name), names.fold(known.family)
@@ -207,7 +223,49 @@ def _same_name(patient: Patient, name: str, is_lenient: bool = False) -> bool | 
     if False in compared:
         is_foreign = names.is_cyrillic(name) != names.is_cyrillic(str(known))
         return None if is_foreign and _letters(name.split("=")[0]) < MIN_LATIN else False
-    return True if compared[0] and (compared[1] or not known.given) else None
+    # Who bears one name alone bears no longer one.
+    return True if compared[0] and (compared[1] or not (known.given or reported.given)) else None
+
+
+def _contradictions_of_former(
+    patient: Patient, former: Patient, name: str, patient_id: str, birth_date: str, sex: str
+) -> list[str]:
+    """Return in which fields a report contradicts a card that was merged into a patient's.
+
+    What was not known when that card was written holds as in the card in use.
+    """
+    if former.birth_date is None and birth_date == _NO_BIRTH_DATE:
+        birth_date = ""
+    born = former if former.born else patient
+    whole = replace(
+        former,
+        birth_date=born.birth_date,
+        birth_year=born.birth_year,
+        sex=patient.sex if former.sex is Sex.OTHER else former.sex,
+    )
+    return contradictions(whole, name, patient_id, birth_date, sex)
+
+
+def _fits_placeholder(patient: Patient, name: str, patient_id: str) -> bool:
+    """Return False if what a device reports in the place of a name cannot be this patient's.
+
+    A named patient may have been reported under the own number before the name was known; a mother was not.
+    """
+    reported = names.from_dicom(name)
+    if not placeholders.is_placeholder(reported):
+        return True
+    if names.identifies(patient.name):
+        is_own = bool(patient_id) and _same_id(patient.patient_id, patient_id)
+        return (is_own and not placeholders.is_child_of(reported, patient.name)) or placeholders.fits_card(
+            reported, patient
+        )
+    return placeholders.same(reported, patient.name, len(name) >= MIN_CUT) is not False
+
+
+def _is_same_placeholder(patient: Patient, name: str) -> bool:
+    reported = names.from_dicom(name)
+    is_none = placeholders.is_placeholder(reported) and not names.identifies(patient.name)
+    return is_none and placeholders.same(reported, patient.name, len(name) >= MIN_CUT) is True
 
 
 def _is_transliterated(patient: Patient, name: str) -> bool:

@@ -223,8 +223,8 @@ def _is_own(order: Order, study: ArchiveStudy, evidence: OrderEvidence) -> bool:
 def _objection(order: Order, study: ArchiveStudy, evidence: OrderEvidence) -> DiscrepancyKind | None:
     """Return what speaks against a study that bears the order's UID or number; None if nothing does."""
     cards = cards_of(order, evidence)
-    reported = study.patient_name, study.patient_id
-    contradicts = identity.contradictions_of_cards(cards, *reported, study.birth_date, study.patient_sex)
+    reported = study.patient_name, study.patient_id, study.birth_date, study.patient_sex
+    contradicts = identity.contradictions_of_cards(cards, *reported)
     if contradicts or study.patient_id in evidence.foreign_ids:
         return DiscrepancyKind.OTHER_PATIENT
     if is_older(order, study):
@@ -268,7 +268,8 @@ def _fitting(
     fitting = [each for each in studies if objections[each.key] is None]
     if len(fitting) > 1:
         cards = cards_of(order, evidence)
-        agreed = [len(identity.agreements_of_cards(cards, each.patient_name, each.patient_id)) for each in fitting]
+        people = [(each.patient_name, each.patient_id, each.birth_date, each.patient_sex) for each in fitting]
+        agreed = [len(identity.agreements_of_cards(cards, *person)) for person in people]
         fitting = [each for each, count in zip(fitting, agreed, strict=True) if count == max(agreed)]
     return fitting if len(fitting) == 1 else []
 

@@ -131,7 +131,7 @@ def _fits(reader: Reader, order: Order, study: ArchiveStudy) -> bool:
     if patient_index.contradictions(reader, order.patient, *person):
         return False
     cards = patient_index.cards(reader, order.patient)
-    return bool(identity.agreements_of_cards(cards, study.patient_name, study.patient_id))
+    return bool(identity.agreements_of_cards(cards, *person))
 
 
 def _rank(order: Order, study: ArchiveStudy) -> tuple[bool, bool, timedelta, int]:

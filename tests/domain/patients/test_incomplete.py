@@ -207,7 +207,7 @@ def test_a_number_of_somebody_born_in_another_year_is_for_a_person_to_decide() -
         (patient("Неизвестный №3"), "Neizvestnyi^No3", "000002", "", ["patient_id"]),
         (patient("Неизвестный №3"), "Петров^Иван", "000001", "", ["patient_name"]),
         (patient("Петров Иван"), "Неизвестный^№3", "000001", "", []),  # made before somebody knew him
-        (patient("Петров Иван"), "Неизвестный^№3", "000002", "", ["patient_id"]),
+        (patient("Петров Иван"), "Неизвестный^№3", "000002", "", ["patient_name", "patient_id"]),
         (patient("Иванова Анна"), "Иванова^новорождённая^мать Мария", "000001", "", []),
         (patient("Иванова новорождённая"), "Иванова^новорождённая", "000002", "", ["patient_id"]),  # a twin
         (patient("Сухарто"), "Сухарто", "X9", "", []),

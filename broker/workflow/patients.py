@@ -24,12 +24,12 @@ from broker.workflow import corrections, numbering
 _OTHER = {"date of birth": "other_birth_date", "sex": "other_sex", "name": "other_name"}
 
 
-def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None, tells: bool = True) -> Patient:
+def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None, amends_others: bool = True) -> Patient:
     """Find the patient of a referral, or add a new one, and write what has changed.
 
     `typed.id` is that of a chosen patient, or None if one is to be matched. `other_than`: the ids of the patients whom
-    a person was shown and has said not to be this one; None if no person was asked. Unless the caller does (`tells`),
-    the region is told what the patient's other orders have to be amended in. Raise NotFound, Invalid (another
+    a person was shown and has said not to be this one; None if no person was asked. With `amends_others`,
+    the region gets amendments of the patient's other orders, where they need some. Raise NotFound, Invalid (another
     patient's number, several matching patients, a similar one who was not shown), Stale if a chosen patient has changed
     since, or the card was merged.
     """
@@ -48,11 +48,13 @@ def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None, t
     else:
         merged = identity.merge(known, typed)
     if merged != known:
-        others = orders.of_patient(tx, known.stored_id) if tells and _is_described_anew(known, merged) else []
+        others = (
+            orders.of_patient(tx, known.stored_id) if amends_others and _has_other_description(known, merged) else []
+        )
         patients.update(tx, known.stored_id, merged)
         orders.forget(tx, known.stored_id, passthrough.outdated_by_patient(known, merged))
         outbox.resume_patient(tx, known.stored_id)
-        # Other clinics are told of corrections: for a completion alone nobody has to place a referral anew.
+        # Other clinics get corrections only: a completion alone is no reason to place a referral again.
         is_corrected = bool(patient_match.contradictions(known, merged))
         corrections.queue_for_orders(tx, [each for each in others if is_corrected or not each.owner])
     return merged
@@ -109,7 +111,7 @@ def chosen(tx: Tx, typed: Patient) -> Patient:
     return known
 
 
-def _is_described_anew(known: Patient, now: Patient) -> bool:
+def _has_other_description(known: Patient, now: Patient) -> bool:
     """Return True if what identifies a patient in the region is another now; not for a weight or a phone number."""
     return any(getattr(known, field) != getattr(now, field) for field in ("name", "birth_date", "sex", *NUMBERS))
 

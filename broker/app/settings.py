@@ -110,6 +110,7 @@ def bus_profile(
         system_diagnosis=bus.system_diagnosis,
         texts=bus.texts,
         images_url=bus.images_url,
+        waits_for_images=config.pacs.wait_for_images and bool(config.pacs.address),
         declined_status=bus.declined_status,
     )
 

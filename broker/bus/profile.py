@@ -83,6 +83,7 @@ class Profile:
     system_diagnosis: str = DIAGNOSIS
     texts: str = "plain"  # or base64: how a report's texts are written
     declined_status: str = "cancelled"  # or rejected: of the Task of a referral that is declined
+    waits_for_images: bool = False  # a study is announced only while the archive has images of it
     images_url: str = ""  # where others get images; {study} stands for the Study Instance UID
 
     def coding(self, system: str, code: str) -> Resource:

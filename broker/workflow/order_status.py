@@ -123,9 +123,15 @@ def _queue_messages(
     if before.state is OrderState.CANCELLED:  # it is performed nevertheless
         outbox.withdraw(tx, id, OutboxKind.CANCEL)
         requeue_order(tx, id)
-    if clinic.sends_start and before.bus_role in _ORDERED_ROLES and not outbox.has(tx, id, OutboxKind.STARTED):
-        outbox.add(tx, id, OutboxKind.STARTED)
     is_disputed = archive.is_disputed(tx, id)
+    is_doubtful = is_disputed or bool(performed_links.conflicts(tx, id))  # perhaps another patient's
+    if (
+        clinic.sends_start
+        and before.bus_role in _ORDERED_ROLES
+        and not outbox.has(tx, id, OutboxKind.STARTED)
+        and not is_doubtful
+    ):
+        outbox.add(tx, id, OutboxKind.STARTED)
     if is_disputed or PerformedState.COMPLETED not in performed_states:  # a provisional end was overruled
         outbox.withdraw(tx, id, *_RESULTS)
     if (
@@ -133,7 +139,7 @@ def _queue_messages(
         and clinic.sends_to_bus
         and before.bus_role
         and not outbox.has(tx, id, OutboxKind.IMAGES)
-        and not (is_disputed or performed_links.conflicts(tx, id))  # perhaps another patient's images
+        and not is_doubtful
         and (not clinic.waits_for_images or _are_images_certain(tx, id))
     ):
         outbox.add(tx, id, OutboxKind.IMAGES)

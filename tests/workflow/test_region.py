@@ -9,6 +9,7 @@ import pytest
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Invalid, Stale, WrongState
 from broker.domain.orders import BusRole, Order, OrderState, Priority, StepState
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import board, inbox, order_card
@@ -260,6 +261,15 @@ def test_a_start_is_reported_if_the_region_wants_it(store: Store) -> None:
     assert queue(store, quiet) == [("order", "pending")]
     store.write(step_links.unlink, "1.2.3", order.id, REGISTRAR, reported)
     assert queue(store, order) == [("order", "pending"), ("started", "dropped")]
+
+
+def test_a_start_under_another_patients_name_is_reported_once_a_person_has_confirmed_the_patient(store: Store) -> None:
+    order, reported = register(store), replace(CLINIC, sends_start=True)
+    begin(store, creation(order.study_instance_uid, PatientName="Попов^Олег"), "1.2.3", clinic=reported)
+    assert queue(store, order) == [("order", "pending")]
+    seen = Confirmation(order.patient, ("patient_name",))
+    store.write(step_links.confirm_patient, "1.2.3", order.id, REGISTRAR, reported, seen)
+    assert queue(store, order) == [("order", "pending"), ("started", "pending")]
 
 
 def stands(store: Store, order: Order) -> Order:

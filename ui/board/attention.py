@@ -12,7 +12,7 @@ from broker.domain.orders import OrderState
 from broker.domain.patients import names
 from broker.domain.studies.performed import WRONG_ENTRY
 from broker.store.queries import inbox
-from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages
+from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages, OtherCount
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.refused_imports import RefusedSummary
@@ -48,6 +48,7 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
     found += [_archived(each) for each in day.archive]
     found += [_offered(each) for each in day.offered]
     found += [_missing(each, day.on, zone) for each in day.missing]
+    found += [_counted(each) for each in day.counts]
     if day.refused:
         found.append(_refused(day.refused))
     for message in day.needs_attention:
@@ -246,6 +247,18 @@ def _missing(each: MissingImages, on: date, zone: tzinfo) -> AttentionItem:
         why=f"{names.short(each.order.patient.name)}, {number}: {what}",
         act="Открыть",
         path=f"/order/{number}",
+    )
+
+
+def _counted(each: OtherCount) -> AttentionItem:
+    number = each.order.accession_number
+    return AttentionItem(
+        key=("counted", each.order.id),
+        title=archive.other_count(each.reported, each.archived),
+        why=f"{names.short(each.order.patient.name)}, {number}: "
+        + archive.lowered(archive.difference(each.reported, each.archived)),
+        act="Проверить",
+        path="/archive",
     )
 
 

@@ -22,7 +22,7 @@ from broker.store.queries import (
     schedule,
     unreferred_studies,
 )
-from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages
+from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages, OtherCount
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.refused_imports import RefusedSummary
@@ -74,6 +74,7 @@ class BoardDay:
     doubtful: Sequence[DoubtfulStep] = ()
     archive: Sequence[DoubtfulStudy] = ()
     missing: Sequence[MissingImages] = ()
+    counts: Sequence[OtherCount] = ()
     refused: RefusedSummary | None = None  # from worklist files and tables
     offered: Sequence[OfferedStudy] = ()  # studies in the archive that an order fits
 
@@ -169,6 +170,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: dateti
         archive=archive_gaps.open_studies(reader) if on == today else (),
         offered=unreferred_studies.offered(reader) if on == today else (),
         missing=archive_gaps.missing_images(reader, images_due) if on == today and images_due else (),
+        counts=archive_gaps.other_counts(reader, images_due) if on == today and images_due else (),
         refused=refused_imports.summary(reader) if on == today else None,
     )
 

@@ -216,7 +216,8 @@ class OrderPage:
                 )
                 copy.on("click", js_handler=COPY)
             with ui.element("div").classes("row-line").style("margin-top: 8px"):
-                theme.state_chip(words.visit_state(_visit(card)))
+                visit = _visit(card)
+                theme.state_chip(words.visit_state(visit))
                 if card.report_doubt:
                     theme.state_chip("attention", "Проверьте протокол")
                 if card.bus == "needs_attention":
@@ -225,7 +226,7 @@ class OrderPage:
                     theme.state_chip("attention", bus.IMAGES_NOT_REPORTED if not_seen else chip)
                 elif card.bus == "pending":
                     text("span", "ждёт отправки на шину", "muted small")
-                elif card.bus == "delivered":
+                elif card.bus == "delivered" and not visit.doubtful:
                     text("span", "шина приняла", "muted small")
             if card.uncorrected:
                 text(

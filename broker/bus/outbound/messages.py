@@ -69,6 +69,7 @@ class OrderMessage:
     report: SignedReport | None = None
     version: int = 1  # of the report: 2 and more are sent after images were added
     archived: Mapping[str, int] = field(default_factory=dict)  # Study Instance UID -> images that the archive holds
+    is_archived: bool = False  # the archive has images of the order
     in_doubt: bool = False  # no doctor has looked since the images of the signed report changed
     stamp: tuple[object, ...] | None = None  # version of its content, `outbox.content_stamp`
 
@@ -131,6 +132,7 @@ def read(reader: Reader, seq: int) -> OutboundMessage | None:
     order = orders.get(reader, row.order_id) if row.order_id else None
     if order is None:
         return None
+    holding = archive.holding(reader, order.id)
     return OrderMessage(
         row,
         order,
@@ -138,15 +140,11 @@ def read(reader: Reader, seq: int) -> OutboundMessage | None:
         performed.completed_of_order(reader, order.id) if row.kind in RESULTS else (),
         reports.signed_report(reader, order) if row.kind in REPORTS else None,
         outbox.report_version(reader, row),
-        _archived(reader, order.id),
+        {holding.study_instance_uid: holding.images} if holding and holding.images else {},
+        holding is not None and holding.exists,
         row.kind is OutboxKind.APPENDED and reports.doubt(reader, order.id) is not None,
         outbox.content_stamp(reader, seq),
     )
-
-
-def _archived(reader: Reader, order_id: int) -> dict[str, int]:
-    holding = archive.holding(reader, order_id)
-    return {holding.study_instance_uid: holding.images} if holding and holding.images else {}
 
 
 def render(
@@ -158,6 +156,7 @@ def render(
     if reason := _reason_not_to_send(message, dialect):
         return reason
     kind, order, known = message.row.kind, message.order, message.references
+    has_images = message.is_archived or not profile.waits_for_images
     made_at = message.row.created_at  # the same at every attempt, so that the body is the same
     try:
         match kind:
@@ -168,7 +167,8 @@ def render(
             case OutboxKind.CANCEL | OutboxKind.STARTED:
                 return dialect.set_status(known.task, STATUSES[kind])
             case OutboxKind.IMAGES:
-                return dialect.transaction(images_bundle(order, message.performed, known, profile, made_at))
+                bundle = images_bundle(order, message.performed, known, profile, made_at, has_images=has_images)
+                return dialect.transaction(bundle)
             case OutboxKind.REPORT | OutboxKind.APPENDED:
                 signed = message.report
                 if signed is None:
@@ -178,7 +178,7 @@ def render(
                 if kind is OutboxKind.APPENDED:
                     bundle = appended_bundle(*content, version=message.version, archived=message.archived)
                     return dialect.transaction(bundle)
-                return dialect.transaction(report_bundle(*content))
+                return dialect.transaction(report_bundle(*content, has_images=has_images))
             case OutboxKind.DECLINE:
                 raise AssertionError("an order is not declined")  # the database has it of referrals only
     except ValueError as error:

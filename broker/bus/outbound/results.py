@@ -45,10 +45,19 @@ CONNECTION_TYPES = "http://terminology.hl7.org/CodeSystem/endpoint-connection-ty
 
 
 def images_bundle(
-    order: Order, performed: Sequence[PerformedStep], references: BusReferences, profile: Profile, made_at: datetime
+    order: Order,
+    performed: Sequence[PerformedStep],
+    references: BusReferences,
+    profile: Profile,
+    made_at: datetime,
+    *,
+    has_images: bool = True,
 ) -> Resource:
-    """Return the transaction for images that were taken, without a report yet."""
-    result = _Result(order, performed, references, profile, made_at, OutboxKind.IMAGES)
+    """Return the transaction for images that were taken, without a report yet.
+
+    `has_images` False: there are none to be had, so their number and address are left out.
+    """
+    result = _Result(order, performed, references, profile, made_at, OutboxKind.IMAGES, has_images=has_images)
     return result.bundle({"status": "partial"}, "in-progress")
 
 
@@ -60,12 +69,15 @@ def report_bundle(
     profile: Profile,
     pdf: bytes,
     made_at: datetime,
+    *,
+    has_images: bool = True,
 ) -> Resource:
     """Return the transaction of a signed report: its texts, its dose and the document.
 
     Studies that `references.extra` has under "study/<Study Instance UID>" exist on the bus and are only referenced.
+    `has_images` False: there are none to be had, so no study is named; a bus takes only an available one.
     """
-    result = _Result(order, performed, references, profile, made_at, OutboxKind.REPORT)
+    result = _Result(order, performed, references, profile, made_at, OutboxKind.REPORT, has_images=has_images)
     return result.bundle(_report_members(result, report, profile, pdf, made_at), "completed")
 
 
@@ -116,9 +128,12 @@ class _Result:
         kind: OutboxKind,
         version: int = 1,
         archived: Mapping[str, int] | None = None,
+        *,
+        has_images: bool = True,
     ) -> None:
         self._order, self._performed, self._references = order, performed, references
         self._profile, self._made_at, self._archived = profile, made_at, archived or {}
+        self._kind, self._has_images = kind, has_images
         self._number = task_number(order, kind, version)
         self._report_number = task_number(order, OutboxKind.REPORT) if version > 1 else self._number
         self._is_known = version > 1  # the report and its studies are on the bus, with older content
@@ -147,7 +162,7 @@ class _Result:
                 "effectiveDateTime": instant(min(starts) if starts else self._made_at, profile),
                 "issued": instant(self._made_at, profile),
                 "performer": [organisation(profile)],
-                "imagingStudy": self._studies(),
+                "imagingStudy": self._studies() if self._has_images or self._kind is OutboxKind.IMAGES else [],
             }
             | members,
             profile.number(self._report_number),
@@ -241,11 +256,11 @@ class _Result:
             "status": "available",
             "modality": [profile.coding(DCM, modality) for modality in modalities if modality],
             "subject": self._patient,
-            "endpoint": self._endpoints(uid),
+            "endpoint": self._endpoints(uid) if self._has_images else [],
         }
         if starts:
             study["started"] = instant(min(starts), profile)
-        if images:  # 0: not reported
+        if images and self._has_images:  # 0: not reported
             study["numberOfInstances"] = images
         return self.transaction.add(f"{self._phase}/study/{uid}", study, number, newest=self._is_known)
 

@@ -40,6 +40,7 @@ MATCHED = {"STUDY": ("StudyInstanceUID", "AccessionNumber", "StudyDate"), "SERIE
 
 _PENDING = (0xFF00, 0xFF01)  # PS3.4 C.4.1.1.4
 _SUCCESS = 0x0000
+_WILDCARDS = frozenset("*?\\")
 
 
 def ask(assoc: Association, order: Order, uids: Collection[str] = ()) -> list[ArchiveStudy] | None:
@@ -50,7 +51,9 @@ def ask(assoc: Association, order: Order, uids: Collection[str] = ()) -> list[Ar
     """
     found: list[ArchiveStudy] = []
     questions = [{"StudyInstanceUID": uid} for uid in dict.fromkeys([order.study_instance_uid, *sorted(uids)])]
-    questions += [{"AccessionNumber": number} for number in evidence.numbers(order)]
+    # As a key, one of these would ask for studies of any number (PS3.4 C.2.2.2.4), or of several.
+    numbers = [number for number in evidence.numbers(order) if not _WILDCARDS.intersection(number)]
+    questions += [{"AccessionNumber": number} for number in numbers]
     for keys in questions:
         answers = _find(assoc, "STUDY", STUDY_KEYS, keys)
         if answers is None:

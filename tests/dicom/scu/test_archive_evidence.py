@@ -18,7 +18,7 @@ from broker.domain.orders import Order, OrderState
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.archive import Discrepancy, DiscrepancyKind
 from broker.domain.studies.performed import StepSource
-from broker.store.database import Store
+from broker.store.database import Store, Tx
 from broker.store.queries import schedule, unreferred_studies
 from broker.store.tables import archive as archive_table
 from broker.store.tables import devices, orders, outbox
@@ -635,3 +635,18 @@ def test_images_that_come_after_closing_are_counted(
     assert step.images == 6
     assert holding is not None
     assert holding.images == 6
+
+
+def test_a_number_that_would_ask_for_other_studies_too_is_no_key(
+    store: Store, archive: Archive, peer: Pacs, order: Order
+) -> None:
+    def name(tx: Tx, number: str) -> None:
+        tx.run("UPDATE orders SET bus_accession_number = ?", [number])
+
+    for number in ("K2611*", "K2611?0001", "K2611\\K2612"):
+        store.write(name, number)
+        peer.asked.clear()
+        archive.ask_now()
+        uids = [each.StudyInstanceUID for each in peer.asked if each.get("StudyInstanceUID")]
+        numbers = [each.AccessionNumber for each in peer.asked if each.get("AccessionNumber")]
+        assert (uids, numbers) == ([order.study_instance_uid], [order.accession_number])

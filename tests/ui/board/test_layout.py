@@ -10,12 +10,13 @@ from broker.domain.clinic.devices import Device
 from broker.domain.orders import Priority
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName
+from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import PerformedState
 from broker.store.database import Tx
 from broker.store.tables import devices, worklist
-from broker.workflow import referrals, step_links
+from broker.workflow import archive_images, referrals, step_links
 from tests.support.clock import TODAY, ZONE
-from tests.support.factory import CLINIC, REGISTRAR
+from tests.support.factory import CLINIC, REGISTRAR, SYSTEM
 from tests.ui.scene import Scene
 from ui.board import attention, layout
 from ui.board.layout import BoardDay, ClockRow, DeviceColumn, FoldRow, GapRow, NoteRow, VisitRow
@@ -253,3 +254,17 @@ def test_finished_studies_without_images_and_without_a_report_have_filters_of_th
     assert (counts["Выполнены"], counts["Без снимков"], counts["Без описания"]) == (2, 1, 2)
     bare = [visit for visit in day(scene).visits if layout.FILTERS["Без снимков"](visit)]
     assert [f"{visit.start:%H:%M}" for visit in bare] == ["09:20"]
+
+
+@pytest.mark.parametrize(("archived", "title"), [(1, "Снимков 1 из 2"), (3, "Снимков 3, а не 2")])
+def test_other_images_than_the_device_has_reported_need_attention(scene: Scene, archived: int, title: str) -> None:
+    order = scene.register("09:00")
+    scene.begin(order, "1.2.1")
+    scene.finish("1.2.1", images=2)
+    study = ArchiveStudy(order.study_instance_uid, order.accession_number, archived, "DX", "", order.patient.patient_id)
+    scene.store.write(archive_images.record_answer, order.id, [study], SYSTEM, CLINIC, settled=True)
+    with scene.store.read() as reader:
+        found = layout.read(reader, TODAY, TODAY, ZONE, scene.now + timedelta(hours=1))
+    [item] = attention.attention_items(found, ZONE, amend=True)
+    assert (item.title, item.path) == (title, "/archive")
+    assert item.why == f"Кузнецова М. П., K2611-0001: аппарат сообщил о 2, в архиве {archived}."

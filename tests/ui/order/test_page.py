@@ -225,6 +225,19 @@ async def test_what_changed_between_asking_and_confirming_is_not_cancelled(scene
     assert card.order.state is OrderState.SCHEDULED
 
 
+async def test_the_card_of_a_study_that_may_be_anothers_does_not_say_that_the_bus_has_all_of_it(
+    scene: Scene, user: User
+) -> None:
+    order = scene.register("10:00")
+    scene.deliver(order)
+    await user.open(f"/order/{order.accession_number}")
+    await user.should_see("шина приняла")
+    scene.begin(order, "1.2.1", patient_name="Попов^Олег")
+    scene.finish("1.2.1", images=2)
+    await user.should_see("Требует внимания", retries=10)
+    await user.should_not_see("шина приняла")
+
+
 async def test_a_refused_message_is_sent_again_from_the_card(scene: Scene, user: User) -> None:
     order = scene.register("10:00")
     scene.refuse(order, "Полис <b> не найден")

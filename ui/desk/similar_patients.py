@@ -38,6 +38,7 @@ _WHY = {
     Similarity.FAMILY: "другая фамилия, остальное то же",
     Similarity.DATE: "имя то же, день или месяц рождения другие",
     Similarity.PART_OF_DATE: "имя то же, дата рождения известна не вся",
+    Similarity.ONE_NAME: "одно имя, дата и пол те же",
     Similarity.NEWBORN: "новорождённый той же фамилии, дата та же",
 }
 _NUMBERS = {"snils": "тот же СНИЛС", "policy": "тот же полис", "patient_id": "тот же номер карты"}

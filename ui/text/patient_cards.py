@@ -30,6 +30,7 @@ SIMILAR: dict[Similarity | None, str] = {
     Similarity.SEX: "имя и дата те же, пол другой или не указан",
     Similarity.FAMILY: "другая фамилия, остальное то же",
     Similarity.PART_OF_DATE: "имя то же, дата рождения известна не вся",
+    Similarity.ONE_NAME: "одно имя, дата и пол те же",
     Similarity.GIVEN: "имя есть только в одной, фамилия и дата те же",
     Similarity.NEWBORN: "новорождённый той же фамилии, дата та же",
 }

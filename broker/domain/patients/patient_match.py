@@ -7,7 +7,8 @@ date of birth and sex identify a patient if only one patient has them. Anything 
 What a card was before a merge or a correction leads to it as well, as far as no other card is described so today.
 
 What stands in the place of a name («Неизвестный №3», «Иванова новорождённая») identifies no person: without a number,
-two with the same are two people. Neither is anybody certain whose birth date is unknown.
+two with the same are two people. Neither is anybody certain whose birth date is unknown, or who bears one name alone: with
+birth date and sex, «Ахмад» is many people.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Similarity(StrEnum):
     LETTER_AND_DATE = "letter_and_date"  # one letter differs; day and month of the birth date are exchanged
     SEX = "sex"  # the sex alone differs, or is not known
     PART_OF_DATE = "part_of_date"  # the same full name; of a birth date only the year is known, or nothing
+    ONE_NAME = "one_name"  # the same single name, birth date and sex: too many bear it
     GIVEN = "given"  # the given name is missing on one side
     NEWBORN = "newborn"  # a newborn of this family name, born on the same day
     FAMILY = "family"  # another family name, everything else agrees
@@ -173,6 +175,8 @@ def similarity(one: Patient, other: Patient) -> Similarity | None:
         return None
     if not (names.identifies(one.name) and names.identifies(other.name)):
         return Similarity.NEWBORN if _may_be_one_newborn(one, other) else None
+    if _are_of_one_name(one, other):
+        return Similarity.ONE_NAME
     mine, theirs = names.fold(str(one.name)), names.fold(str(other.name))
     if one.birth_date is None or other.birth_date is None:
         alike = mine == theirs and not identity.born_differently(one, other)
@@ -274,9 +278,21 @@ def _fits(person: Patient, data: Patient) -> bool:
     return _is_described(person, data) and not any(_differs(person, data, field) for field in NUMBERS)
 
 
+def _are_of_one_name(one: Patient, other: Patient) -> bool:
+    """Return True for the same single name, with birth date and sex."""
+    born = one.birth_date is not None and one.birth_date == other.birth_date
+    is_one = not (_is_whole(one.name) or _is_whole(other.name))
+    return is_one and born and one.sex == other.sex and names.fold(str(one.name)) == names.fold(str(other.name))
+
+
+def _is_whole(name: PersonName) -> bool:
+    return bool(names.stated(name.family) and names.stated(name.given))
+
+
 def _is_described(person: Patient, known: Patient) -> bool:
     return (
-        names.fold(str(person.name)) == names.fold(str(known.name))
+        _is_whole(person.name)
+        and names.fold(str(person.name)) == names.fold(str(known.name))
         and person.birth_date is not None  # a name alone does not identify a patient
         and names.identifies(person.name)
         and person.birth_date == known.birth_date

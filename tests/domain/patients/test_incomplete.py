@@ -161,9 +161,19 @@ def test_a_newborn_is_asked_about_once_it_may_have_a_name() -> None:
     assert patient_match.similarity(patient("Петрова Дарья"), known) is None
 
 
-def test_one_name_with_a_birth_date_is_compared_like_any() -> None:
+def test_one_name_with_a_birth_date_and_sex_is_asked_about_and_a_number_decides() -> None:
+    for name in ("Сухарто", "Сухарто —"):
+        known = patient(name)
+        found = patient_match.match(described(known), [known])
+        assert (found.likeness, found.patients) == (Likeness.SIMILAR, (known,))
+        assert patient_match.similarity(described(known), known) is Similarity.ONE_NAME
+        assert patient_match.match(replace(known, id=None), [known]).patient == known
+        insured = replace(known, policy="7800000012345671")
+        assert patient_match.match(described(insured), [insured]).patient == insured
+
+
+def test_one_name_with_another_date_or_more_of_a_name_is_nobody_certain() -> None:
     known = patient("Сухарто")
-    assert patient_match.match(described(known), [known]).patient == known
     assert patient_match.match(described(known, birth_date=date(1962, 3, 12)), [known]).patient is None
     with_given = described(patient("Сухарто Иван"))
     assert patient_match.match(with_given, [known]).patient is None

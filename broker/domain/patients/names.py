@@ -46,22 +46,47 @@ _LATIN_LETTERS = str.maketrans(
 # One sign that is typed, printed and pasted in many forms: an apostrophe, and a dash (Unicode's dashes and minus).
 SIGNS = str.maketrans({**dict.fromkeys("’‘ʼʻ`´ʹ′‛ʽ＇", "'"), **dict.fromkeys("‐‑‒–—―−﹘﹣－", "-"), "\u00ad": None})
 
-# What is written in the place of a name, folded: of an unidentified person, and of a newborn.
+# What is written in the place of a name, folded, by whole words: «Новорождественская» and «Девочкин» are people's names.
+# _UNKNOWN says that somebody is not known, also in two words. Beside it may stand _ANYBODY, and nothing else. _NEWBORN
+# says by itself that a child has no name yet. _CHILD does after the family name, and before the mother's («Дочь
+# Ивановой»); _SON likewise, if no other name follows (Ли Сын Ман). _ORDER tells twins apart.
 _UNKNOWN = frozenset(
     {
         *("неизвестный", "неизвестная", "неизвестное", "неизвестно", "неизвестен", "неизвестна", "неизв", "unknown"),
-        *("неопознанный", "неопознанная", "неопознанное"),
-        *("неустановленный", "неустановленная", "неустановленное"),
+        *("неопознанный", "неопознанная", "неопознанное", "безымянный", "безымянная"),
+        *("неустановленный", "неустановленная", "неустановленное", "неустановлен", "неустановлена", "неустановлено"),
     }
+)
+_UNKNOWN_IN_TWO = re.compile(
+    r"\b(?:не (?:установлен|известен|известн|опознан)\w*|без (?:имени|фамилии|документов|фио|данных))\b"
 )
 _ANYBODY = frozenset(
     {
-        *("мужчина", "женщина", "муж", "жен", "м", "ж", "male", "female"),
-        *("пациент", "пациентка", "подросток", "лицо", "личность", "patient", "no"),
+        *("мужчина", "женщина", "муж", "жен", "м", "ж", "male", "female", "мужской", "женский", "мужского", "женского"),
+        *("пациент", "пациентка", "подросток", "лицо", "личность", "patient", "no", "пол", "пола"),
+        *("гражданин", "гражданка", "гр", "больной", "больная", "человек", "имя", "фамилия", "лет", "около", "года"),
+        *("по", "скорой", "скорая", "дтп"),
     }
 )
-_NEWBORN = "новорожд"
-_CHILD = frozenset({"девочка", "мальчик", "ребенок", "младенец"})
+_NEWBORN = frozenset(
+    {
+        *("новорожденный", "новорожденная", "новорожденное", "новорожденного", "новорожденной", "новорожденные"),
+        *("новорожд", "новорожден", "новорождена", "новор", "н/р", "н/рожд"),
+    }
+)
+_CHILD = frozenset(
+    {
+        *("девочка", "мальчик", "ребенок", "младенец", "плод", "близнец", "двойня", "тройня", "дочь", "дочка"),
+    }
+)
+_SON = "сын"
+_ORDER = frozenset(
+    {
+        *("первый", "первая", "первое", "второй", "вторая", "второе", "третий", "третья", "третье"),
+        *("i", "ii", "iii", "из", "двойни", "тройни", "no", "мать"),
+    }
+)
+_PATRONYMIC = ("вич", "вна", "чна", "шна")
 
 # Latin letters that look like Cyrillic ones, small or capital, after folding: typed with the keyboard in the wrong
 # state, or written by a program that "repaired" a name (pydicom's chrRuss.dcm spells "Люкceмбypг" with four of them).
@@ -211,22 +236,38 @@ def identifies(name: PersonName) -> bool:
 
 
 def is_unidentified(name: PersonName) -> bool:
-    """Return True for «Неизвестный», «Неизвестная женщина», «Неизвестный №3»; False for «Неизвестный Эрнст Иосифович».
+    """Return True for «Неизвестный», «Неизвестная женщина», «Неизвестный №3», «Не установлен», «Без имени».
 
-    Неизвестный is a family name, too: it is one where a given name follows.
+    Неизвестный is a family name, too: it is one where a given name follows («Неизвестный Эрнст Иосифович»).
     """
-    first, *rest = _words(name) or ("",)
-    return first in _UNKNOWN and not any(word.isalpha() and word not in _ANYBODY | _CHILD for word in rest)
+    said = [word for word in _words(name) if _is_word(word)]
+    return any(word in _UNKNOWN for word in said) and all(word in _UNKNOWN | _ANYBODY | _CHILD for word in said)
 
 
 def is_newborn(name: PersonName) -> bool:
-    """Return True for «Иванова новорождённая», «Иванова, девочка 2», «Новорождённый Петровой»."""
+    """Return True for «Иванова новорождённая», «Иванова, девочка 2», «Иванова н/р», «Дочь Ивановой».
+
+    False for «Иванов Младенец Петрович», whose given name is followed by a patronymic.
+    """
     words = _words(name)
-    return any(word.startswith(_NEWBORN) for word in words) or any(word in _CHILD for word in words[1:2])
+    if any(word in _NEWBORN for word in words):
+        return True
+    first, *rest = [word for word in words if _is_word(word) and word not in _ORDER] or [""]
+    if first in _CHILD or first == _SON:
+        return len(rest) == 1 and rest[0].endswith("ой")  # its mother's family name
+    if rest[:1] == [_SON]:
+        return len(rest) == 1 or "мать" in words
+    is_named = len(rest) > 1 and rest[0] == "младенец" and rest[1].endswith(_PATRONYMIC)
+    return rest[:1] != [] and rest[0] in _CHILD and not is_named
+
+
+def _is_word(word: str) -> bool:
+    return any(char.isalpha() for char in word) and not any(char.isdigit() for char in word)
 
 
 def _words(name: PersonName) -> list[str]:
-    return [word for part in fold(str(name)).replace(",", " ").split() if (word := part.strip(".()"))]
+    text = _UNKNOWN_IN_TWO.sub("неизвестный", fold(str(name)).replace(",", " "))
+    return [word for part in text.split() if (word := part.strip(".()"))]
 
 
 def cut(text: str, longest: int) -> str:

@@ -46,7 +46,7 @@ _LATIN_LETTERS = str.maketrans(
 # One sign that is typed, printed and pasted in many forms: an apostrophe, and a dash (Unicode's dashes and minus).
 SIGNS = str.maketrans({**dict.fromkeys("’‘ʼʻ`´ʹ′‛ʽ＇", "'"), **dict.fromkeys("‐‑‒–—―−﹘﹣－", "-"), "\u00ad": None})
 
-# What is written in the place of a name, folded, by whole words: «Новорождественская» and «Девочкин» are people's names.
+# What is written in the place of a name, folded, by whole words: Новорождественская and Девочкин are people's names.
 # _UNKNOWN says that somebody is not known, also in two words. Beside it may stand _ANYBODY, and nothing else. _NEWBORN
 # says by itself that a child has no name yet. _CHILD does after the family name, and before the mother's («Дочь
 # Ивановой»); _SON likewise, if no other name follows (Ли Сын Ман). _ORDER tells twins apart.

@@ -7,8 +7,8 @@ date of birth and sex identify a patient if only one patient has them. Anything 
 What a card was before a merge or a correction leads to it as well, as far as no other card is described so today.
 
 What stands in the place of a name («Неизвестный №3», «Иванова новорождённая») identifies no person: without a number,
-two with the same are two people. Neither is anybody certain whose birth date is unknown, or who bears one name alone: with
-birth date and sex, «Ахмад» is many people.
+two with the same are two people. Neither is anybody certain whose birth date is unknown, or who bears one name alone:
+with birth date and sex, «Ахмад» is many people.
 """
 
 from __future__ import annotations

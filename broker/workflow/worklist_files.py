@@ -220,12 +220,15 @@ def _is_same(tx: Tx, item: ImportedItem, order: Order) -> bool:
     """Return True if a file's new content is the same order as its old content.
 
     By accession number or Study Instance UID. Scripts without accession numbers may make a new UID whenever they
-    write: then patient and requested procedure decide. A script keeps writing what a card was before it was merged.
+    write: then patient and requested procedure decide; two without a name or a Patient ID are two people.
+    A script keeps writing what a card was before it was merged.
     """
     if item.accession_number:
         return item.accession_number == order.accession_number or item.study_instance_uid == order.study_instance_uid
     if item.study_instance_uid == order.study_instance_uid:
         return True
+    if not (names.identifies(item.patient.name) or item.patient.patient_id):
+        return False  # the next unidentified person, or a twin
     same_patient = any(
         not identity.difference(item.patient, card) and item.patient.patient_id in ("", card.patient_id)
         for card in (order.patient, *cards.merged_cards(tx, order.patient.stored_id))

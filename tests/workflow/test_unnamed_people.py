@@ -13,8 +13,9 @@ from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.performed import StepReference
 from broker.store.database import Store
 from broker.store.tables import performed_links
-from broker.workflow import performed_steps, referrals, step_links
-from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, XRAY, draft, message, performed
+from broker.workflow import patients, performed_steps, referrals, step_links
+from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM, XRAY, draft, message, performed
+from tests.workflow.test_worklist_files import item, order_of, take
 
 BORN = date(1986, 1, 1)
 UNKNOWN = Patient(PersonName("Неизвестный", "№1"), None, Sex.MALE)
@@ -57,3 +58,35 @@ def test_images_of_a_longer_name_with_another_number_are_held(store: Store) -> N
     store.write(performed_steps.start, step, message("1"), XRAY, CLINIC)
     with store.read() as reader:
         assert [link.conflict for link in performed_links.links_of_orders(reader, [order.id])] == [("patient_id",)]
+
+
+def test_an_unidentified_person_is_examined_again_by_the_card_number(store: Store) -> None:
+    person = Patient(PersonName("Неизвестный"), None, Sex.MALE, patient_id="777")
+    first = register(store, person).patient
+    assert str(first.name) == "Неизвестный №777"
+    for name in (PersonName("Неизвестный"), PersonName("Неизвестный", "№777")):
+        again = register(store, replace(person, name=name)).patient
+        assert (again.id, str(again.name)) == (first.id, "Неизвестный №777")
+    imported = store.write(patients.save_imported, person, None, SYSTEM)
+    assert (imported.id, str(imported.name)) == (first.id, "Неизвестный №777")
+
+
+@pytest.mark.parametrize("name", [PersonName("Неизвестный", "№2"), PersonName("Иванова", "новорождённая")])
+def test_a_card_number_is_not_taken_for_another_unidentified_person(store: Store, name: PersonName) -> None:
+    person = Patient(PersonName("Неизвестный"), None, Sex.MALE, patient_id="777")
+    register(store, person)
+    with pytest.raises(Invalid):
+        register(store, replace(person, name=name))
+
+
+@pytest.mark.parametrize("name", [PersonName("Неизвестный"), PersonName("Иванова", "новорождённая")])
+def test_a_file_that_is_rewritten_for_the_next_one_without_a_name_is_another_order(
+    store: Store, name: PersonName
+) -> None:
+    patient = Patient(name, None, Sex.MALE)
+    plain = item(patient=patient, accession_number="", requested_procedure_id="", sps_id="")
+    first = take(store, plain)
+    second = take(store, replace(plain, study_instance_uid="1.2.3.2"), digest="2")
+    assert first.order_id != second.order_id
+    assert order_of(store, first).patient.id != order_of(store, second).patient.id
+    assert take(store, replace(plain, study_instance_uid="1.2.3.2"), digest="3").order_id == second.order_id

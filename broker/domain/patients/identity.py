@@ -111,6 +111,8 @@ def merge(known: Patient, typed: Patient) -> Patient:
     name = typed.name
     if typed.id is None and known.name.middle and not typed.name.middle:
         name = replace(name, middle=known.name.middle)
+    if typed.id is None and placeholders.are_compatible(known.name, typed.name):
+        name = known.name  # with the number that tells two of them apart
     born = typed if typed.born or typed.id is not None else known
     if typed.id is None and known.birth_date and typed.birth_year == known.birth_date.year:
         born = known  # the year says less
@@ -153,6 +155,8 @@ def difference(one: Patient, other: Patient) -> str:
         return "sex"
     if names.fold(str(one.name)) == names.fold(str(other.name)):
         return ""
+    if one.patient_id and one.patient_id == other.patient_id and placeholders.are_compatible(one.name, other.name):
+        return ""
     given = names.fold(one.name.given) == names.fold(other.name.given)
     middle = names.fold(one.name.middle) == names.fold(other.name.middle) or not (one.name.middle and other.name.middle)
     family = names.fold(one.name.family) == names.fold(other.name.family)
@@ -166,7 +170,8 @@ def fill_in(known: Patient, imported: Patient) -> Patient:
     A family name and a patronymic that differ are the newer ones: `difference` has let them pass.
     """
     name = known.name
-    if names.fold(str(imported.name)) != names.fold(str(name)):
+    is_other = names.fold(str(imported.name)) != names.fold(str(name))
+    if is_other and not placeholders.are_compatible(name, imported.name):
         name = replace(imported.name, middle=imported.name.middle or name.middle)
     return replace(
         known,

@@ -20,7 +20,7 @@ from datetime import date
 from enum import StrEnum
 from types import MappingProxyType
 
-from broker.domain.patients import identity, names
+from broker.domain.patients import identity, names, placeholders
 from broker.domain.patients.people import Patient, PersonName, Sex
 
 NUMBERS = ("snils", "policy")  # fields that are unique to a patient
@@ -155,7 +155,7 @@ def contradictions(known: Patient, person: Patient, former: Sequence[Patient] = 
 def _described_otherwise(known: Patient, person: Patient) -> tuple[str, ...]:
     """Return which of `name`, `birth_date` and `sex` contradict each other."""
     found = []
-    if not _compatible(known.name, person.name):
+    if not (_compatible(known.name, person.name) or placeholders.are_compatible(known.name, person.name)):
         found.append("name")
     if identity.born_differently(known, person):
         found.append("birth_date")

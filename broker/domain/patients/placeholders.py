@@ -64,6 +64,16 @@ def same(reported: PersonName, known: PersonName, is_cut: bool) -> bool | None:
     return True if mine and mine == theirs else None
 
 
+def are_compatible(one: PersonName, other: PersonName) -> bool:
+    """Return True for two in the place of a name of which neither contradicts the other: «Неизвестный», «… №777».
+
+    They are one person's only under one number.
+    """
+    if names.identifies(one) or names.identifies(other):
+        return False
+    return any(same(mine, theirs, is_cut=False) is not False for mine, theirs in ((one, other), (other, one)))
+
+
 def _same_newborn(reported: PersonName, known: PersonName, is_cut: bool) -> bool | None:
     if not names.is_newborn(reported):
         return False

@@ -73,6 +73,7 @@ class AuditAction(StrEnum):
 
     # ---- the exchange ----
     RESEND = "resend"
+    REGION_PATIENT_CONFIRMED = "region_patient_confirmed"
     EXCHANGE_GO_ON = "exchange_go_on"
 
     # ---- people, devices, programs, directories ----

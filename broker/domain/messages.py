@@ -33,6 +33,9 @@ class OutboxState(StrEnum):
 # Why a report with added images waits: the region gets it once a doctor has looked at them.
 IMAGES_NOT_SEEN = "images were added after the report was signed: a doctor has to look at them"
 
+# The beginning of why a result waits: the region would take it for another person's. Who that is follows the colon.
+OTHER_PATIENT = "the region has the order under other data of the patient"
+
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
-from broker.domain.errors import NotFound
+from broker.domain.errors import NotFound, Stale, WrongState
+from broker.domain.messages import OTHER_PATIENT
+from broker.domain.patients.incomplete import missing
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.tables import audit, outbox
+from broker.store.tables import audit, orders, outbox, region_patients
 
 
 def resend(tx: Tx, order_id: int, actor: Actor) -> int:
@@ -34,6 +36,26 @@ def resend_message(tx: Tx, seq: int, actor: Actor) -> int:
     audit.write(tx, actor, AuditAction.RESEND, messages=count, incoming=row.incoming_id)
     tx.notify()
     return count
+
+
+def send_under_patient_in_region(tx: Tx, order_id: int, patient_revision: int, actor: Actor) -> None:
+    """Send results that wait because the region has the order under other data: a person answers for them.
+
+    `patient_revision` is that of the card which the person saw. Raise Stale if it has changed since, WrongState if the
+    patient is not fully known or nothing waits for this, NotFound, Forbidden.
+    """
+    permit(tx, actor, Permission.RESEND)
+    order = orders.require(tx, order_id)
+    if order.patient.revision != patient_revision:
+        raise Stale(f"patient {order.patient.patient_id}")
+    if missing(order.patient) or not outbox.is_held(tx, order_id, OTHER_PATIENT):
+        raise WrongState(f"no result of {order.accession_number} waits for the region's data of the patient")
+    before = region_patients.get(tx, order_id)
+    region_patients.confirm(tx, order_id, order.patient)
+    outbox.resume(tx, order_id)
+    sent = str(before.name) if before else ""
+    audit.write(tx, actor, AuditAction.REGION_PATIENT_CONFIRMED, order_id, sent=sent, now=str(order.patient.name))
+    tx.notify()
 
 
 def resume_exchange(tx: Tx, actor: Actor) -> None:

@@ -12,7 +12,7 @@ from nicegui import ui
 
 from broker.domain.actors import Actor
 from broker.domain.incoming import ArrivalKind, ArrivalRecord
-from broker.domain.messages import IMAGES_NOT_SEEN, OutboxState
+from broker.domain.messages import OutboxState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
@@ -78,7 +78,7 @@ def _sent(reader: Reader, seq: int) -> MessageView | None:
             for at, outcome, reason, answer in exchange_state.attempts(reader, seq)
         ),
         content=exchange_state.sent_json(reader, seq),
-        resend=row.state is OutboxState.NEEDS_ATTENTION and row.reason != IMAGES_NOT_SEEN,
+        resend=row.state is OutboxState.NEEDS_ATTENTION and not bus.waits_on_card(row.reason),
         seq=row.seq,
     )
 

@@ -11,7 +11,6 @@ from nicegui import ui
 from broker.domain.actors import Actor
 from broker.domain.incoming import ArrivalRecord, ArrivalState
 from broker.domain.lifecycle import Event, allowed
-from broker.domain.messages import IMAGES_NOT_SEEN
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
@@ -201,7 +200,7 @@ class ExchangePage:
         return AttentionRow(
             path=f"/exchange/out/{message.row.seq}",
             number=message.accession_number,
-            seq=0 if message.row.reason == IMAGES_NOT_SEEN else message.row.seq,
+            seq=0 if bus.waits_on_card(message.row.reason) else message.row.seq,
             what=f"{bus.MESSAGES[message.row.kind]}: {message.patient}, записано {written}",
             why=bus.bus_reason(message.row.reason),
             amendable=(

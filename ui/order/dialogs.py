@@ -11,7 +11,7 @@ from broker.domain.orders import Order
 from broker.domain.patients import names
 from broker.security import permissions
 from broker.security.permissions import Permission
-from broker.workflow import referrals, step_links
+from broker.workflow import outbox, referrals, step_links
 from ui.live import attempt, current_actor
 from ui.services import Services
 from ui.widgets import theme
@@ -26,10 +26,13 @@ class OrderDialogs:
         self._services = services
         self._order = order
         self._seen = order().revision  # what the person saw when asking
+        self._seen_patient = order().patient.revision
         self._step = ""  # SOP Instance UID of the performed step that the person wants to unlink
         if permissions.may(actor, Permission.CANCEL):
             self._ask_cancelling()
             self._ask_reissuing()
+        if permissions.may(actor, Permission.RESEND):
+            self._ask_sending()
         if permissions.may(actor, Permission.CLOSE):
             self._ask_closing()
         if permissions.may(actor, Permission.LINK):
@@ -38,6 +41,7 @@ class OrderDialogs:
     def note_revision(self) -> None:
         """Note what the person sees now, who is about to be asked."""
         self._seen = self._order().revision
+        self._seen_patient = self._order().patient.revision
 
     def note_step(self, uid: str) -> None:
         """Note the performed step (SOP Instance UID) that the person is about to be asked about."""
@@ -71,6 +75,23 @@ class OrderDialogs:
             lambda: placed.append(services.store.write(referrals.reissue, order.id, seen, actor, services.clinic))
         ):
             ui.navigate.to(f"/order/{placed[0].accession_number}")
+
+    def _ask_sending(self) -> None:
+        order = self._order()
+        title = f"Отправить результаты: {names.short(order.patient.name)}?"
+        with theme.dialog("send-results", title, danger="Отправить", on_danger=self._send, leave="Подождать"):
+            text(
+                "p",
+                f"Они уйдут под тем пациентом, на которого регион записал {order.accession_number}. Отправляйте, когда"
+                " узнали в регионе, что там тот же человек и его данные верны.",
+                "muted",
+            )
+
+    async def _send(self) -> None:
+        services, order, seen = self._services, self._order(), self._seen_patient
+        actor = current_actor(services)
+        if await attempt(lambda: services.store.write(outbox.send_under_patient_in_region, order.id, seen, actor)):
+            theme.show_message(f"Снова в очереди на отправку: {order.accession_number}")
 
     async def _cancel(self) -> None:
         services, order, seen = self._services, self._order(), self._seen

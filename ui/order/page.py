@@ -162,6 +162,8 @@ class OrderPage:
         held = card.attention_reason == IMAGES_NOT_SEEN  # a doctor ends it
         if incomplete and self._may(Permission.AMEND):
             ui.link("Дополнить карту", patient_cards.correction_address(card.order.patient.patient_id)).classes("btn")
+        elif bus.is_other_patient(card.attention_reason) and self._may(Permission.RESEND):
+            theme.button("Данные верны, отправить", self._dialogs.note_revision).props("data-opens=send-results")
         elif card.bus == "needs_attention" and not (incomplete or held) and self._may(Permission.RESEND):
             theme.button("Отправить снова", self._resend, icon="sync")
         if self._may(Permission.REPORT) and card.performed:
@@ -223,6 +225,7 @@ class OrderPage:
                 if card.bus == "needs_attention":
                     chip = bus.INCOMPLETE if bus.is_incomplete(card.attention_reason) else "Шина не приняла"
                     not_seen = card.attention_reason == IMAGES_NOT_SEEN
+                    chip = bus.OTHER_PATIENT_IN_REGION if bus.is_other_patient(card.attention_reason) else chip
                     theme.state_chip("attention", bus.IMAGES_NOT_REPORTED if not_seen else chip)
                 elif card.bus == "pending":
                     text("span", "ждёт отправки на шину", "muted small")

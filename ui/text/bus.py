@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from broker.domain.incoming import ArrivalKind, IncomingReferral, IncomingState
-from broker.domain.messages import IMAGES_NOT_SEEN, OutboxKind, OutboxRow
+from broker.domain.messages import IMAGES_NOT_SEEN, OTHER_PATIENT, OutboxKind, OutboxRow
 from broker.domain.patients.identifiers import show_policy, show_snils
 from broker.domain.patients.incomplete import Missing
 from ui.text import referral_fields, words
@@ -88,6 +88,12 @@ def bus_reason(reason: str) -> str:
     """Return why the bus did not accept a message; a reason about the message itself is returned as it is."""
     if is_incomplete(reason):
         return lacking([_INCOMPLETE[part] for part in _parts(reason)])
+    if is_other_patient(reason):
+        who = reason.removeprefix(OTHER_PATIENT).strip(": ")
+        return (
+            f"регион записал это исследование на другие данные ({who}), и исправление до него не дошло. Позвоните в"
+            " регион: когда данные там верны, нажмите в карточке исследования «Данные верны, отправить»"
+        )
     for beginning, meaning in _BUS_REASONS.items():
         if reason.startswith(beginning):
             rest = reason.removeprefix(beginning).strip(" :,.()")
@@ -101,14 +107,27 @@ def held_title(row: OutboxRow) -> str:
     """Return what is wrong with a message that needs attention, as a heading."""
     if row.reason == IMAGES_NOT_SEEN:
         return IMAGES_NOT_REPORTED
+    if is_other_patient(row.reason):
+        return OTHER_PATIENT_IN_REGION
     return f"Шина не приняла {MESSAGES_TAKEN[row.kind]}"
 
 
+OTHER_PATIENT_IN_REGION = "В регионе другие данные пациента"
 IMAGES_NOT_REPORTED = "Регион не знает о новых снимках"
 CALL_ABOUT_IMAGES = (
     "Регион получил протокол ещё раз: снимков стало больше. Клиника, которая направила, могла прочитать его раньше:"
     " позвоните ей."
 )
+
+
+def waits_on_card(reason: str) -> bool:
+    """Return True if a message is sent by a decision about its order: trying again by itself would change nothing."""
+    return reason == IMAGES_NOT_SEEN or is_other_patient(reason)
+
+
+def is_other_patient(reason: str) -> bool:
+    """Return True if a result waits because the region has its order under other data of the patient."""
+    return reason.startswith(OTHER_PATIENT)
 
 
 def is_incomplete(reason: str) -> bool:
@@ -144,7 +163,8 @@ def bus_remedy(reason: str) -> str:
 
 def attempt(outcome: str, reason: str) -> str:
     """Return the outcome of an attempt to send, in words."""
-    word = "Ждёт данных пациента" if is_incomplete(reason) else _OUTCOMES.get(outcome, outcome)
+    waits = is_incomplete(reason) or is_other_patient(reason)
+    word = "Ждёт данных пациента" if waits else _OUTCOMES.get(outcome, outcome)
     return f"{word}: {bus_reason(reason)}" if reason else word
 
 

@@ -78,6 +78,7 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.REPORT_SIGN: "Протокол подписан",
     AuditAction.REPORT_UPHOLD: "Подтверждено: протокол об этих снимках",
     AuditAction.RESEND: "Отправлено на шину ещё раз",
+    AuditAction.REGION_PATIENT_CONFIRMED: "Подтверждено: регион знает, чьи это результаты",
     AuditAction.EXCHANGE_GO_ON: "Обмен с шиной продолжен",
     AuditAction.SIGN_IN: "Вход",
     AuditAction.SIGN_IN_FAILED: "Вход не удался",

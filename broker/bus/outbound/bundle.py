@@ -6,11 +6,12 @@ Pure. Strict R4, with everything that any dialect may want; what only one deploy
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 import uuid
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from broker.bus.fhir import Resource
@@ -118,6 +119,25 @@ def add_patient(bundle: Transaction, patient: Patient, profile: Profile) -> Reso
     plain = re.fullmatch(r"[\w.\- ]+", patient.patient_id)
     number = patient.patient_id if plain else str(uuid.uuid5(NAMESPACE, patient.patient_id))
     return bundle.add("patient", resource, profile.number(number), newest=True)
+
+
+def sent_patient(body: str) -> Patient | None:
+    """Return the patient of a Bundle that was sent, as far as it identifies them; None if it bears no Patient."""
+    resources = [entry.get("resource", {}) for entry in json.loads(body).get("entry", [])] if body else []
+    for resource in resources:
+        if resource.get("resourceType") == "Patient":
+            name = resource["name"][0]
+            given = [*name.get("given", []), "", ""]
+            numbers = {each["system"]: each["value"] for each in resource["identifier"]}
+            born = resource.get("birthDate")
+            return Patient(
+                PersonName(name.get("family", ""), given[0], given[1]),
+                date.fromisoformat(born) if born else None,
+                next(sex for sex, gender in _GENDERS.items() if gender == resource["gender"]),
+                snils=numbers.get(oid(SNILS), ""),
+                policy=numbers.get(oid(POLICY), ""),
+            )
+    return None
 
 
 def add_doctor(bundle: Transaction, name: PersonName, snils: str, position: str, profile: Profile) -> Resource | None:

@@ -9,21 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from broker.bus.outbound.bundle import task_number, task_search
+from broker.bus.outbound.bundle import sent_patient, task_number, task_search
 from broker.bus.outbound.orders import amendment_bundle, order_bundle
 from broker.bus.outbound.results import appended_bundle, images_bundle, report_bundle
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Rejected
 from broker.bus.transport.dialect import STUDY, Call, Dialect
 from broker.domain.incoming import IncomingReferral, IncomingState
-from broker.domain.messages import IMAGES_NOT_SEEN, BusReferences, OutboxKind, OutboxRow, OutboxState
+from broker.domain.messages import (
+    IMAGES_NOT_SEEN,
+    OTHER_PATIENT,
+    BusReferences,
+    OutboxKind,
+    OutboxRow,
+    OutboxState,
+)
 from broker.domain.orders import BusRole, Order, OrderState
+from broker.domain.patients import patient_match
 from broker.domain.patients.incomplete import Missing, missing
+from broker.domain.patients.patient_match import NUMBERS
+from broker.domain.patients.people import Patient
 from broker.domain.studies.performed import PerformedStep
 from broker.domain.studies.reports import SignedReport
 from broker.store.database import Reader
-from broker.store.queries import inbox
-from broker.store.tables import archive, orders, outbox, performed, reports
+from broker.store.queries import exchange_state, inbox
+from broker.store.tables import archive, orders, outbox, patient_merges, performed, region_patients, reports
 
 NO_BIRTH_DATE = "date of birth unknown"
 # Why the region's patient index does not take a patient yet.
@@ -71,6 +81,8 @@ class OrderMessage:
     archived: Mapping[str, int] = field(default_factory=dict)  # Study Instance UID -> images that the archive holds
     is_archived: bool = False  # the archive has images of the order
     in_doubt: bool = False  # no doctor has looked since the images of the signed report changed
+    in_region: Patient | None = None  # as the region has the order's patient; None if that is not known
+    contradicted: bool = False  # the order's patient is another one now than the region has
     stamp: tuple[object, ...] | None = None  # version of its content, `outbox.content_stamp`
 
     @property
@@ -133,6 +145,7 @@ def read(reader: Reader, seq: int) -> OutboundMessage | None:
     if order is None:
         return None
     holding = archive.holding(reader, order.id)
+    in_region = _in_region(reader, order) if row.kind in RESULTS else None
     return OrderMessage(
         row,
         order,
@@ -143,7 +156,31 @@ def read(reader: Reader, seq: int) -> OutboundMessage | None:
         {holding.study_instance_uid: holding.images} if holding and holding.images else {},
         holding is not None and holding.exists,
         row.kind is OutboxKind.APPENDED and reports.doubt(reader, order.id) is not None,
+        in_region,
+        in_region is not None and _is_another(reader, order, in_region),
         outbox.content_stamp(reader, seq),
+    )
+
+
+def _in_region(reader: Reader, order: Order) -> Patient | None:
+    known = region_patients.get(reader, order.id)
+    # Of orders that an earlier version has sent, the messages tell it as long as they are kept.
+    return known or sent_patient(exchange_state.sent_json(reader, outbox.newest_with_patient(reader, order.id)))
+
+
+def _is_another(reader: Reader, order: Order, sent: Patient) -> bool:
+    """Return True if the region would take an order's results for another person's.
+
+    What was completed since is no contradiction, nor is what the card was before people merged or corrected it knowing.
+    """
+    patient = order.patient
+    former = patient_merges.former_data(reader, [patient.stored_id]).get(patient.stored_id, [])
+    if patient_match.contradictions(patient, sent, former):
+        return True
+    known = (patient, *former)
+    return any(
+        getattr(sent, field) and all(getattr(each, field) != getattr(sent, field) for each in known)
+        for field in NUMBERS  # one that is the patient's no more leads to somebody else there
     )
 
 
@@ -202,6 +239,12 @@ def _reason_not_to_send(message: OrderMessage, dialect: Dialect) -> Rejected | U
         return Rejected("; ".join(INCOMPLETE[each] for each in lacks))
     if not known.task and not (kind is OutboxKind.ORDER or (kind in RESULTS and order.bus_role is BusRole.WALK_IN)):
         return Rejected("the bus has given no id to this order")
+    if kind in RESULTS and message.in_region and message.contradicted:
+        if lacks := missing(order.patient):  # whose they are has to be found out first
+            return Rejected("; ".join(INCOMPLETE[each] for each in lacks))
+        born = message.in_region.birth_date
+        who = f"{message.in_region.name}, {born:%d.%m.%Y}" if born else str(message.in_region.name)
+        return Rejected(f"{OTHER_PATIENT}: {who}")
     if message.in_doubt:
         return Rejected(IMAGES_NOT_SEEN)
     if kind is OutboxKind.CANCEL and order.state is not OrderState.CANCELLED:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
+from broker.bus.outbound.bundle import sent_patient
 from broker.bus.outbound.messages import OrderMessage, OutboundMessage, Unsupported
 from broker.bus.transport.answers import Paused, Rejected, Retry
 from broker.bus.transport.session import BusSession
@@ -18,7 +19,8 @@ from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.patients.identifiers import ACCESSION_NUMBER_LENGTH
 from broker.store.database import Store, Tx
-from broker.store.tables import audit, orders, outbox
+from broker.store.queries import exchange_state
+from broker.store.tables import audit, orders, outbox, region_patients
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +70,22 @@ def record(store: Store, session: BusSession, message: OutboundMessage, outcome:
 
 def _delivered(tx: Tx, message: OutboundMessage, outcome: Accepted) -> None:
     outbox.deliver(tx, message.row.seq, outcome.ids, outcome.evidence)
+    _note_patient(tx, message, outcome)
     if isinstance(message, OrderMessage) and message.row.kind is OutboxKind.ORDER:
         _store_number(tx, message.order, outcome.ids.get("acsn", ""))
         if outcome.revision is not None:
             # The order was rendered from present data, so it contains the amendment.
             outbox.withdraw_amendment(tx, message.order.id, outcome.revision)
     tx.notify()
+
+
+def _note_patient(tx: Tx, message: OutboundMessage, outcome: Accepted) -> None:
+    """Note whose data the region has for an order now, if this message bore them."""
+    if isinstance(message, OrderMessage):
+        bus_id = outcome.ids.get("patient") or message.references.patient
+        sent = sent_patient(exchange_state.sent_json(tx, message.row.seq))
+        if bus_id and sent:
+            region_patients.put(tx, message.order.id, bus_id, sent)
 
 
 def _store_number(tx: Tx, order: Order, number: str) -> None:

@@ -1,8 +1,8 @@
 """The outbox: messages to the region, in order, and the attempts to deliver them.
 
 A row is added in the transaction of the change that it reports. Delivery reads `heads`: the oldest undelivered row of
-every order or incoming referral, so that a later message never overtakes an earlier one. The bytes of the last attempt
-are stored for some time, for people to read.
+every order or incoming referral, so that no message overtakes an earlier one, except that corrections go before
+results. The bytes of the last attempt are stored for some time, for people to read.
 """
 
 from __future__ import annotations
@@ -56,19 +56,34 @@ def withdraw_amendment(tx: Tx, order_id: int, order_revision: int) -> None:
 
 
 def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
-    """Return the oldest undelivered row of each order or incoming referral, if it is pending, oldest first.
+    """Return the first undelivered row of each order or incoming referral, if it is pending, oldest first.
 
-    At most `limit`.
+    At most `limit`. Results come last: whose they are is corrected before they are sent.
     """
     rows = reader.rows(
         # Written so that only the index of open rows is read, however many rows were delivered.
         "SELECT * FROM outbox WHERE state = 'pending' AND seq IN"
-        " (SELECT min(seq) FROM outbox WHERE state IN ('pending', 'needs_attention')"
+        " (SELECT coalesce(min(seq) FILTER (WHERE kind NOT IN ('images', 'report', 'appended')), min(seq))"
+        " FROM outbox WHERE state IN ('pending', 'needs_attention')"
         " GROUP BY order_id, incoming_id)"
         " ORDER BY seq LIMIT ?",
         [limit],
     )
     return [from_row(row) for row in rows]
+
+
+def newest_with_patient(reader: Reader, order_id: int) -> int:
+    """Return the `seq` of the newest delivered message that bears an order's patient, as far as it is kept; 0 if none.
+
+    Of a walk-in that is the first of its results.
+    """
+    found = reader.value(
+        "SELECT seq FROM outbox WHERE order_id = ? AND state = 'delivered' AND sent IS NOT NULL"
+        " AND kind NOT IN ('cancel', 'started') ORDER BY kind IN ('order', 'amend') DESC,"
+        " CASE WHEN kind IN ('order', 'amend') THEN -seq ELSE seq END LIMIT 1",
+        [order_id],
+    )
+    return int(found or 0)
 
 
 def has(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
@@ -126,7 +141,9 @@ def content_stamp(reader: Reader, seq: int) -> tuple[object, ...] | None:
         "  FROM performed_step s WHERE s.id IN (SELECT l.performed_step_id FROM performed_step_link l"
         "  JOIN scheduled_step c ON c.id = l.scheduled_step_id WHERE c.order_id = o.id)) AS performed,"
         " (SELECT json_group_array(t.id || ' ' || t.state || ' ' || t.revision) FROM report t"
-        "  WHERE t.order_id = o.id) AS reports"
+        "  WHERE t.order_id = o.id) AS reports,"
+        " (SELECT json_array(r.bus_id, r.family, r.given, r.middle, r.birth_date, r.sex, r.snils, r.policy)"
+        "  FROM region_patient r WHERE r.order_id = o.id) AS in_region"
         " FROM outbox b JOIN orders o ON o.id = b.order_id JOIN patient p ON p.id = o.patient_id WHERE b.seq = ?",
         [seq],
     )
@@ -136,6 +153,16 @@ def content_stamp(reader: Reader, seq: int) -> tuple[object, ...] | None:
 def hold(tx: Tx, seq: int, reason: str) -> None:
     """Have a row that was not sent yet wait for a person, with the reason."""
     tx.run("UPDATE outbox SET state = 'needs_attention', reason = ? WHERE seq = ?", [reason, seq])
+
+
+def is_held(reader: Reader, order_id: int, reason: str) -> bool:
+    """Return True if a message of an order waits for a person for a reason that begins so."""
+    return bool(
+        reader.value(
+            "SELECT 1 FROM outbox WHERE order_id = ? AND state = 'needs_attention' AND substr(reason, 1, ?) = ?",
+            [order_id, len(reason), reason],
+        )
+    )
 
 
 def release(tx: Tx, order_id: int, kind: OutboxKind) -> bool:

@@ -647,6 +647,18 @@ CREATE TABLE procedure_type (
     hidden INTEGER NOT NULL DEFAULT 0 CHECK (hidden IN (0, 1))  -- 1: kept for the orders that have it
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE region_patient (
+    order_id INTEGER PRIMARY KEY REFERENCES orders (id),
+    bus_id TEXT NOT NULL,  -- of the Patient there; '' where a person has confirmed the data of this order alone
+    family TEXT NOT NULL,
+    given TEXT NOT NULL,
+    middle TEXT NOT NULL,
+    birth_date TEXT NOT NULL,  -- ISO date, or ''
+    sex TEXT NOT NULL CHECK (sex IN ('M', 'F', 'O')),
+    snils TEXT NOT NULL,
+    policy TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE report (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     order_id INTEGER NOT NULL REFERENCES orders (id),
@@ -806,6 +818,8 @@ CREATE INDEX performed_step_reference_study ON performed_step_reference (study_i
     WHERE study_instance_uid <> '';
 
 CREATE INDEX performed_step_running ON performed_step (id) WHERE state = 'IN PROGRESS';
+
+CREATE INDEX region_patient_bus ON region_patient (bus_id) WHERE bus_id <> '';
 
 CREATE INDEX scheduled_step_closed ON scheduled_step (state_since) WHERE state = 'COMPLETED';
 

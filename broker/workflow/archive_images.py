@@ -26,7 +26,7 @@ from broker.domain.studies.archive import (
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepReference, StepSource
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.queries import archive_evidence
+from broker.store.queries import archive_evidence, unreferred_studies
 from broker.store.queries.patients import patient_index
 from broker.store.tables import archive, archive_unreferred, audit, orders, performed, performed_links
 from broker.workflow import order_status
@@ -126,10 +126,16 @@ def link_unreferred(
 ) -> Order:
     """Take a study of the archive that bears no order's number for this order's, as this person says; return the order.
 
-    `confirmed` is that of `accept`. Raise what `accept` raises.
+    `confirmed` is that of `accept`. Raise what `accept` raises; WrongState also if somebody has left the study without
+    an order, or it was reported for an order, since it was shown.
     """
     permit(tx, actor, Permission.LINK)
-    study, order = archive_unreferred.require(tx, id).study, orders.require(tx, order_id)
+    unreferred, order = archive_unreferred.require(tx, id), orders.require(tx, order_id)
+    study = unreferred.study
+    if unreferred.state is not DiscrepancyState.OPEN:
+        raise WrongState(f"study without an order {id} is {unreferred.state}")
+    if unreferred_studies.is_known(tx, study):
+        raise WrongState(f"study {study.study_instance_uid} is an order's, is compared with one, or was reported")
     wrong = _check(tx, order, study, confirmed)
     accepted = archive.require(tx, archive.add_accepted(tx, order.id, study, actor.name))
     archive_unreferred.remove(tx, id)

@@ -17,12 +17,12 @@ from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName, Sex
-from broker.domain.studies.archive import ArchiveStudy, DiscrepancyState
+from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind, DiscrepancyState
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
 from broker.store.queries import archive_gaps, unreferred_studies
 from broker.store.queries.unreferred_studies import OfferedStudy
-from broker.store.tables import archive, orders, outbox
+from broker.store.tables import archive, devices, orders, outbox
 from broker.workflow import archive_images, patient_merge, performed_steps, referrals, step_links
 from broker.workflow import unreferred_studies as workflow
 from tests.support import factory
@@ -331,6 +331,63 @@ def test_another_patients_study_is_linked_only_by_who_has_seen_what_contradicts(
         store.write(archive_images.link_unreferred, found.unreferred.id, order.id, REGISTRAR, CLINIC, seen)
     link(store, found, order, "patient_name", "patient_sex")
     assert now(store, order).state is OrderState.COMPLETED
+
+
+def test_a_study_that_somebody_has_left_without_an_order_is_not_linked_from_a_page_that_is_older(store: Store) -> None:
+    order = register(store)
+    record(store, LATE)
+    [found] = shown(store)
+    store.write(workflow.dismiss, found.unreferred.id, REGISTRAR)
+    with pytest.raises(WrongState, match="is dismissed"):
+        link(store, found, order)
+    assert now(store, order).state is OrderState.SCHEDULED
+    store.write(workflow.reconsider, found.unreferred.id, REGISTRAR)
+    link(store, found, order)
+    assert now(store, order).state is OrderState.COMPLETED
+
+
+def test_a_study_that_a_device_has_reported_meanwhile_is_not_linked_to_another_order(store: Store) -> None:
+    record(store, LATE)
+    order, other = register(store), register(store, comment="другое")
+    [found] = shown(store)
+    reference = StepReference(LATE.study_instance_uid, order.accession_number)
+    step = performed("1.2", reference, patient_name=LATE.patient_name)
+    store.write(performed_steps.start, step, message("1"), XRAY, CLINIC)
+    done = PerformedChange(PerformedState.COMPLETED, images=2)
+    store.write(performed_steps.change, performed_steps.ChangeRequest("1.2", done, message("2")), XRAY, CLINIC)
+    with pytest.raises(WrongState, match="was reported"):
+        link(store, found, other)
+    assert (now(store, order).state, now(store, other).state) == (OrderState.COMPLETED, OrderState.SCHEDULED)
+
+
+@pytest.mark.parametrize("reported", [False, True])
+def test_a_study_that_a_person_has_accepted_closes_no_second_order_by_its_number(store: Store, reported: bool) -> None:
+    store.write(devices.put, replace(factory.DEVICES[0], own_study_uids=True))
+    order, other = register(store), register(store, comment="другое")
+    if reported:  # it needs no step that is made of the study
+        store.write(
+            performed_steps.start, performed("1.2", StepReference(order.study_instance_uid)), message("1"), XRAY, CLINIC
+        )
+        done = PerformedChange(PerformedState.COMPLETED, images=2)
+        store.write(performed_steps.change, performed_steps.ChangeRequest("1.2", done, message("2")), XRAY, CLINIC)
+    made = replace(LATE, patient_id=order.patient.patient_id)
+    record(store, made)
+    link(store, shown(store)[0], order)
+    answer(store, other, replace(made, accession_number=other.accession_number))
+    assert now(store, other).state is OrderState.SCHEDULED
+    with store.read() as reader:
+        [doubt] = archive.of_order(reader, other.id)
+    assert doubt.kind is DiscrepancyKind.OTHER_UID
+
+
+def test_a_study_that_has_closed_an_order_by_its_number_closes_no_second_one(store: Store) -> None:
+    store.write(devices.put, replace(factory.DEVICES[0], own_study_uids=True))
+    order, other = register(store), register(store, comment="другое")
+    made = replace(LATE, patient_id=order.patient.patient_id, accession_number=order.accession_number)
+    answer(store, order, made)
+    assert now(store, order).state is OrderState.COMPLETED
+    answer(store, other, replace(made, accession_number=other.accession_number))
+    assert now(store, other).state is OrderState.SCHEDULED
 
 
 def test_only_who_may_link_decides_and_a_cancelled_order_gets_no_images(store: Store) -> None:

@@ -87,7 +87,11 @@ def _certain_steps(reader: Reader, order_id: int) -> Iterable[int]:
 
 
 def _is_foreign(reader: Reader, order: Order, uid: str) -> bool:
-    """Return True if another order has this Study Instance UID, or a device has reported its images under it."""
+    """Return True if another order has this Study Instance UID, or its images are known under it.
+
+    They are if a device has reported them, the archive was believed, or a person has accepted them for that order; not
+    if a person has accepted them for this one, too.
+    """
     return bool(uid) and (
         orders.is_taken(reader, "study_instance_uid", uid, by_another_than=order.id)
         or bool(
@@ -95,7 +99,15 @@ def _is_foreign(reader: Reader, order: Order, uid: str) -> bool:
                 "SELECT 1 FROM performed_step_reference r JOIN performed_step p ON p.id = r.performed_step_id"
                 " JOIN performed_step_link l ON l.performed_step_id = p.id"
                 " JOIN scheduled_step s ON s.id = l.scheduled_step_id"
-                " WHERE r.study_instance_uid = ? AND s.order_id <> ? AND p.source = 'modality' LIMIT 1",
+                " WHERE r.study_instance_uid = ? AND s.order_id <> ? AND p.source <> 'manual' LIMIT 1",
+                [uid, order.id],
+            )
+        )
+        or bool(
+            reader.value(
+                "SELECT 1 FROM archive_discrepancy WHERE study_instance_uid = ?1 AND state = 'accepted'"
+                " AND order_id <> ?2 AND NOT EXISTS (SELECT 1 FROM archive_discrepancy"
+                " WHERE study_instance_uid = ?1 AND state = 'accepted' AND order_id = ?2) LIMIT 1",
                 [uid, order.id],
             )
         )

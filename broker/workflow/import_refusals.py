@@ -30,13 +30,14 @@ def forget(tx: Tx, source: ImportSource, path: str, actor: Actor, *, but: Collec
         tx.notify()
 
 
-def dismiss(tx: Tx, ids: Collection[int], actor: Actor) -> int:
-    """Record that these need not be imported, as this person says; return how many were waiting.
+def dismiss(tx: Tx, seen: Collection[ImportRefusal], actor: Actor) -> int:
+    """Record that these need not be imported, as this person says; return how many were waiting as they were `seen`.
 
-    They wait again if their content changes, or they are refused for another reason. Raise Forbidden.
+    One whose content or reason is another by now waits on: it may be about another patient. So do those that change
+    afterwards. Raise Forbidden.
     """
     permit(tx, actor, Permission.REGISTER)
-    dismissed = import_refusals.dismiss(tx, ids, actor.title or actor.name)
+    dismissed = import_refusals.dismiss(tx, seen, actor.title or actor.name)
     for each in dismissed:
         audit.write(
             tx,

@@ -191,11 +191,14 @@ def accept(
     return order
 
 
-def decline(tx: Tx, incoming_id: int, reason: str, actor: Actor, clinic: Clinic) -> None:
+def decline(
+    tx: Tx, incoming_id: int, reason: str, actor: Actor, clinic: Clinic, *, seen: IncomingReferral | None = None
+) -> None:
     """Decline a waiting referral, and tell its sender.
 
     A local client asks for it itself, the region gets a message. If the sender changes the referral afterwards, it
-    waits again. Raise NotFound, WrongState, Forbidden, SessionEnded.
+    waits again. `seen` is the referral that the person saw. Raise NotFound, Stale if the sender has changed it since,
+    WrongState, Forbidden, SessionEnded.
     """
     permit(tx, actor, Permission.CANCEL)
     known = _require(tx, incoming_id)
@@ -203,6 +206,8 @@ def decline(tx: Tx, incoming_id: int, reason: str, actor: Actor, clinic: Clinic)
         return
     if known.state not in (IncomingState.WAITING, IncomingState.NEEDS_ATTENTION):
         raise WrongState(f"decline while {known.state}")
+    if seen is not None and _content(seen) != _content(known):
+        raise Stale(f"incoming referral {incoming_id}")
     reason = names.tidy(reason)
     incoming.update(tx, replace(known, state=IncomingState.DECLINED, decline_reason=reason))
     if clinic.sends_to_bus and known.source == BUS:
@@ -211,17 +216,18 @@ def decline(tx: Tx, incoming_id: int, reason: str, actor: Actor, clinic: Clinic)
     tx.notify()
 
 
-def acknowledge(tx: Tx, order_id: int, actor: Actor) -> int:
-    """Note that a person has seen the arrivals that came too late for an order; return their number.
+def acknowledge(tx: Tx, item_id: int, version: str, actor: Actor) -> bool:
+    """Note that a person has seen this version of an arrival that came too late for an order.
 
-    Raise Forbidden.
+    Return False if there is nothing of it to see (any more), or a newer version has come. Raise Forbidden.
     """
     permit(tx, actor, Permission.AMEND)
-    count = incoming.acknowledge(tx, order_id)
-    if count:
-        audit.write(tx, actor, AuditAction.ACKNOWLEDGE_LATE, order_id)
-        tx.notify()
-    return count
+    item = inbox.item(tx, item_id)
+    if item is None or not incoming.acknowledge(tx, item_id, version):
+        return False
+    audit.write(tx, actor, AuditAction.ACKNOWLEDGE_LATE, item.order_id, item=item_id)
+    tx.notify()
+    return True
 
 
 def retry(tx: Tx, item_id: int, actor: Actor) -> bool:

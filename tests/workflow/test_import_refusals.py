@@ -146,15 +146,26 @@ def test_what_a_person_dismisses_is_audited_and_waits_again_only_if_its_content_
     take(store, other, "/wl/2.wl")
     [each] = waiting(store)
     with pytest.raises(Forbidden):
-        store.write(import_refusals.dismiss, [each.refusal.id], DOCTOR)
-    assert store.write(import_refusals.dismiss, [each.refusal.id], REGISTRAR) == 1
-    assert store.write(import_refusals.dismiss, [each.refusal.id], REGISTRAR) == 0
+        store.write(import_refusals.dismiss, [each.refusal], DOCTOR)
+    assert store.write(import_refusals.dismiss, [each.refusal], REGISTRAR) == 1
+    assert store.write(import_refusals.dismiss, [each.refusal], REGISTRAR) == 0
     [noted] = audits(store, "import_dismiss")
     assert (noted["source"], noted["path"]) == ("worklist_file", "/wl/2.wl")
     take(store, other, "/wl/2.wl")
     assert waiting(store) == []
     take(store, other, "/wl/2.wl", digest="2")
     assert len(waiting(store)) == 1
+
+
+def test_what_is_dismissed_is_what_was_seen_and_not_what_the_file_says_of_somebody_else_by_now(store: Store) -> None:
+    take(store, item(), "/wl/1.wl")
+    take(store, item(replace(HERS, sex=Sex.MALE), 2), "/wl/2.wl")
+    [seen] = waiting(store)
+    take(store, item(replace(HERS, name=PersonName("Попова", "Анна")), 2), "/wl/2.wl", digest="2")
+    assert store.write(import_refusals.dismiss, [seen.refusal], REGISTRAR) == 0
+    [each] = waiting(store)
+    assert each.refusal.patient_name == "Попова Анна"
+    assert audits(store, "import_dismiss") == []
 
 
 def test_rows_of_a_table_wait_with_their_numbers_and_go_when_the_table_is_mended(store: Store) -> None:

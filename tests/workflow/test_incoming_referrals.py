@@ -341,6 +341,19 @@ def test_a_declined_referral_waits_no_more_until_its_content_changes(store: Stor
     assert rows(store, "SELECT kind, state FROM outbox") == [{"kind": "decline", "state": "dropped"}]
 
 
+def test_what_is_declined_is_what_was_seen(store: Store) -> None:
+    take(store)
+    [seen] = waiting(store)
+    take(store, replace(KNEE, procedure_code="A06.09.007", procedure_name="Рентгенография лёгких"), "2")
+    [present] = waiting(store)
+    decline = incoming_referrals.decline
+    with pytest.raises(Stale):
+        store.write(lambda tx: decline(tx, seen.stored_id, "не делаем колено", REGISTRAR, CLINIC, seen=seen))
+    assert waiting(store) == [present]
+    store.write(lambda tx: decline(tx, seen.stored_id, "не делаем лёгкие", REGISTRAR, CLINIC, seen=present))
+    assert waiting(store) == []
+
+
 def test_what_is_an_order_cannot_be_declined(store: Store) -> None:
     take(store)
     order = accept(store)
@@ -384,8 +397,8 @@ def test_a_cancellation_of_a_started_order_warns_until_a_person_has_acknowledged
     assert (trouble.order_id, trouble.accession_number) == (order.id, order.accession_number)
     assert trouble.patient == "Кузнецова М. П."
     assert "bus_cancelled_late" in actions(store)
-    assert store.write(incoming_referrals.acknowledge, order.id, REGISTRAR) == 1
-    assert store.write(incoming_referrals.acknowledge, order.id, REGISTRAR) == 0
+    assert store.write(incoming_referrals.acknowledge, trouble.item_id, trouble.version, REGISTRAR)
+    assert not store.write(incoming_referrals.acknowledge, trouble.item_id, trouble.version, REGISTRAR)
     with store.read() as reader:
         assert inbox.too_late(reader) == []
         assert inbox.troubled(reader) == []
@@ -438,7 +451,7 @@ def test_our_own_order_that_the_other_side_cancels_leaves_the_worklist(store: St
     with store.read() as reader:
         [trouble] = inbox.too_late(reader)  # the patient needs it all the same
     assert (trouble.order_id, trouble.state) == (order.id, OrderState.CANCELLED)
-    store.write(incoming_referrals.acknowledge, order.id, REGISTRAR)
+    store.write(incoming_referrals.acknowledge, trouble.item_id, trouble.version, REGISTRAR)
     with store.read() as reader:
         assert inbox.too_late(reader) == []
     assert reread(store, order).state is OrderState.CANCELLED
@@ -473,8 +486,28 @@ def test_a_change_after_acceptance_is_shown_and_the_order_stays(store: Store) ->
     assert rows(store, "SELECT details FROM audit WHERE action = 'bus_changed_late'") == [
         {"details": '{"changed": ["diagnosis_code"]}'}
     ]
-    store.write(incoming_referrals.acknowledge, order.id, REGISTRAR)
+    store.write(incoming_referrals.acknowledge, trouble.item_id, trouble.version, REGISTRAR)
     assert take(store, replace(KNEE, diagnosis_code="M17.2"), "4") is ReceiveOutcome.NOTHING
+
+
+def test_what_is_acknowledged_is_what_was_seen(store: Store) -> None:
+    take(store)
+    order = accept(store)
+    take(store, replace(KNEE, diagnosis_code="M17.2"), "2")
+    with store.read() as reader:
+        [seen] = inbox.too_late(reader)
+    for reference in ("DiagnosticReport/1", "DiagnosticReport/2"):
+        late = arrival(reference=reference)
+        needs = ArrivalState.NEEDS_ATTENTION
+        store.write(incoming.put, ArrivalKind.RESULT, late, needs, incoming.ANSWERS_CANCELLED, order.id)
+    take(store, replace(KNEE, diagnosis_code="M17.3"), "3")
+    assert not store.write(incoming_referrals.acknowledge, seen.item_id, seen.version, REGISTRAR)
+    with store.read() as reader:
+        first, *others = inbox.too_late(reader)
+    assert len(others) == 2
+    assert store.write(incoming_referrals.acknowledge, first.item_id, first.version, REGISTRAR)
+    with store.read() as reader:
+        assert inbox.too_late(reader) == others
 
 
 def test_what_was_marked_for_attention_is_read_again_when_a_person_wants_it(store: Store) -> None:

@@ -19,7 +19,7 @@ from broker.store.queries import board, order_card
 from broker.store.tables import devices, orders, outbox
 from broker.workflow import performed_steps, referrals, step_links
 from tests.support import factory
-from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
+from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, XRAY, draft, message, performed
 
 MAMMO = Actor(ActorKind.DEVICE, "MAMMO_9", "Маммограф")
 DONE = PerformedChange(PerformedState.COMPLETED, images=2)
@@ -178,6 +178,18 @@ def test_a_patient_who_was_corrected_after_the_look_is_not_linked_by_that_look(
         store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC, seen)
     assert now(store, order).state is OrderState.SCHEDULED
     store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC, replace(seen, patient=now(store, order).patient))
+
+
+@pytest.mark.parametrize("change", [{"birth_date": None, "birth_year": 1990}, {"mother": "Орлова Инна"}], ids=str)
+def test_a_year_of_birth_or_a_mother_that_was_corrected_meanwhile_is_another_patient(
+    store: Store, change: dict[str, Any]
+) -> None:
+    known = replace(KUZNETSOVA, birth_date=None, birth_year=1961, snils="", policy="")
+    order = store.write(referrals.register, factory.draft(patient=known), REGISTRAR, CLINIC)
+    store.write(performed_steps.start, performed("1.2", **MARRIED), message("create"), XRAY, CLINIC)
+    seen = replace(order.patient, **change)
+    with pytest.raises(Stale):
+        store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC, Confirmation(seen, ("patient_name",)))
 
 
 def test_a_phone_number_that_was_added_meanwhile_is_no_other_patient(store: Store, order: Order) -> None:

@@ -27,7 +27,7 @@ MAX_NAME = 64  # characters of a name as a device sent it
 class AttentionItem:
     """Something that needs a person's attention: what, why, and the action.
 
-    The action is a page (`path`), linking a study (`uid`), acknowledging a change (`order_id`), or none.
+    The action is a page (`path`), linking a study (`uid`), acknowledging a change (`late`), or none.
     """
 
     key: Hashable
@@ -36,7 +36,7 @@ class AttentionItem:
     act: str = ""
     path: str = ""
     uid: str = ""
-    order_id: int = 0  # of a change to acknowledge
+    late: inbox.LateChange | None = None  # a change to acknowledge
 
 
 def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionItem]:
@@ -128,7 +128,7 @@ def _answered_late(each: inbox.LateChange, amend: bool) -> AttentionItem:
         " нужно ли ещё исследование.",
         act="Открыть",
         path=f"/order/{each.accession_number}",
-        order_id=each.order_id if amend else 0,
+        late=each if amend else None,
     )
 
 
@@ -140,7 +140,7 @@ def _answered_by_former_data(each: inbox.LateChange, amend: bool) -> AttentionIt
         " результат: тот ли пациент, то ли исследование, та ли сторона.",
         act="Открыть",
         path=f"/order/{each.accession_number}",
-        order_id=each.order_id if amend else 0,
+        late=each if amend else None,
     )
 
 
@@ -172,12 +172,12 @@ def _late(each: inbox.LateChange, amend: bool) -> AttentionItem:
     reason = bus.cancelled_because(each.reason) if cancelled and each.state is OrderState.CANCELLED else ""
     how += f" (её слова: {reason})" if reason else ""
     return AttentionItem(
-        key=("late", each.kind, each.order_id),
+        key=("late", each.kind, each.item_id),
         title=_LATE[each.state is OrderState.CANCELLED, cancelled],
         why=f"{each.patient}, {each.accession_number}: {how}. {todo}",
         act="Открыть",
         path=f"/order/{each.accession_number}",
-        order_id=each.order_id if amend else 0,
+        late=each if amend else None,
     )
 
 

@@ -47,10 +47,10 @@ class AttentionColumn:
     def _draw(self, item: AttentionItem) -> None:
         text("p", item.title, "title")
         text("p", item.why, "why")
-        if item.order_id:
+        if late := item.late:
             with ui.element("div").classes("acts"):
                 ui.link(item.act, item.path).classes("btn btn-small")
-                theme.button("Принято", lambda: self._acknowledge(item.order_id), small=True)
+                theme.button("Принято", lambda: self._acknowledge(late), small=True)
         elif item.path:
             ui.link(item.act, item.path).classes("btn btn-small")
         elif self._open_link_dialog and item.uid:

@@ -14,6 +14,7 @@ from nicegui.elements.mixins.text_element import TextElement
 from broker.domain.actors import Actor
 from broker.security import permissions
 from broker.security.permissions import Permission
+from broker.store.queries import inbox
 from broker.workflow import incoming_referrals
 from ui.board import layout
 from ui.board.attention_column import AttentionColumn
@@ -147,10 +148,11 @@ class BoardPage:
         if day and found:
             self._link_dialog.ask(found, layout.candidates(day, found))
 
-    async def _acknowledge(self, order_id: int) -> None:
+    async def _acknowledge(self, late: inbox.LateChange) -> None:
         """Acknowledge a change that came too late."""
         services, actor = self._services, current_actor(self._services)
-        await attempt(lambda: services.store.write(incoming_referrals.acknowledge, order_id, actor))
+        use_case, id, version = incoming_referrals.acknowledge, late.item_id, late.version
+        await attempt(lambda: services.store.write(use_case, id, version, actor))
 
     # ---- columns and their rows ----
 

@@ -25,9 +25,9 @@ class DeclineDialog:
             self._reason = labelled_field("Причина", name="decline-reason", hint="Например: такого аппарата у нас нет")
 
     async def _decline(self) -> None:
-        services, id, reason = self._services, self._came.stored_id, str(self._reason.value or "")
-        actor = current_actor(services)
-        if await attempt(lambda: services.store.write(incoming_referrals.decline, id, reason, actor, services.clinic)):
+        services, seen, reason = self._services, self._came, str(self._reason.value or "")
+        actor, clinic, decline = current_actor(services), services.clinic, incoming_referrals.decline
+        if await attempt(lambda: services.store.write(decline, seen.stored_id, reason, actor, clinic, seen=seen)):
             ui.navigate.to("/incoming")
 
 

@@ -12,7 +12,7 @@ from nicegui import ui
 from broker.domain.patients import patient_match
 from broker.domain.patients.identifiers import show_policy, show_snils
 from broker.domain.patients.patient_match import Likeness, PatientMatch, Similarity
-from broker.domain.patients.people import Patient
+from broker.domain.patients.people import Patient, Sex
 from ui.text import patient_cards, words
 from ui.widgets import theme
 from ui.widgets.memo import Memo
@@ -68,6 +68,8 @@ class SimilarPatients:
     def show(self, typed: Patient, found: PatientMatch) -> None:
         """Show who may be meant by what was typed; an answer that was given about it still holds."""
         self._typed, self._found = typed, found
+        if self._answer and self._answer == self._question(Sex.OTHER):  # the sex was said after the answer
+            self._answer = self._question(typed.sex)
         asks = self.needs_answer()
         self._element.set_visibility(asks)
         if asks:
@@ -110,12 +112,13 @@ class SimilarPatients:
         """Forget the answer: the form is for somebody else now."""
         self._answer = ()
 
-    def _question(self) -> tuple[object, ...]:
+    def _question(self, sex: Sex | None = None) -> tuple[object, ...]:
+        """Return whom the box is about and who is shown; `sex`: as if it were this one that was typed."""
         typed = self._typed
         if typed is None:
             return ()
         shown = tuple(each.id for each in self._found.patients)
-        return str(typed.name), typed.born, typed.snils, typed.policy, shown
+        return str(typed.name), typed.born, sex or typed.sex, typed.snils, typed.policy, shown
 
     def _reason(self, known: Patient) -> str:
         typed = self._typed

@@ -15,6 +15,7 @@ from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import refused_imports
 from broker.store.queries.refused_imports import RefusedImport
+from broker.store.tables.import_refusals import ImportRefusal
 from broker.workflow import import_refusals
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest
@@ -39,6 +40,9 @@ def build(services: Services) -> None:
             refresh = latest(services, refused_imports.waiting, page.show)
             follow(services, refresh)
             await refresh()
+
+
+CHANGED = "Остальное тем временем стало другим или уже убрано, посмотрите ещё раз"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,8 @@ class RefusedPage:
             text("span", f"{'таблица' if is_table else 'файл рабочего списка'}, {moment}", "muted small")
             ui.element("div").classes("spring")
             if is_table and self._may_dismiss and len(file.items) > 1:
-                ids = [each.refusal.id for each in file.items]
-                dismiss = theme.button("Убрать все строки", lambda: self._dismiss(ids), small=True)
+                rows = [each.refusal for each in file.items]
+                dismiss = theme.button("Убрать все строки", lambda: self._dismiss(rows), small=True)
                 dismiss.props(f'aria-label="Убрать все строки таблицы {_plain(refused.short(file.path))}"')
         if is_table:
             text("p", refused.what_to_do(file.source, ()), "muted small")
@@ -113,14 +117,17 @@ class RefusedPage:
                 ui.link("Открыть карту", card).classes("btn btn-small")
             if self._may_dismiss:
                 what = _plain(refused.short(refusal.path)) + (f", строка {refusal.row}" if refusal.row else "")
-                dismiss = theme.button("Не нужно", lambda: self._dismiss([refusal.id]), small=True)
+                dismiss = theme.button("Не нужно", lambda: self._dismiss([refusal]), small=True)
                 dismiss.props(f'aria-label="Не нужно: {what}"')
 
-    async def _dismiss(self, ids: Collection[int]) -> None:
+    async def _dismiss(self, seen: Collection[ImportRefusal]) -> None:
         services, actor = self._services, current_actor(self._services)
-        if done := await attempt(lambda: services.store.write(import_refusals.dismiss, ids, actor)):
+        if done := await attempt(lambda: services.store.write(import_refusals.dismiss, seen, actor)):
             count = words.plural(done.value, "запись", "записи", "записей")
-            theme.show_message(f"Убрано: {count}. Если содержимое изменится, появится снова")
+            if done.value < len(seen):
+                theme.show_message(f"Убрано: {count}. {CHANGED}", bad=True)
+            else:
+                theme.show_message(f"Убрано: {count}. Если содержимое изменится, появится снова")
 
 
 def _person(name: str, birth_date: str, patient_id: str) -> str:

@@ -20,8 +20,8 @@ class Confirmation:
 def check(patient: Patient, wrong: Iterable[str], confirmed: Confirmation | None) -> None:
     """Raise unless what contradicts in a patient, as it is now, is what a person has confirmed.
 
-    Stale: it is another patient by now, or one with another name, birth date, sex or number. Invalid: there are fields
-    that contradict and were not confirmed.
+    Stale: it is another patient by now, or one with another name, birth date, mother, sex or number. Invalid: there are
+    fields that contradict and were not confirmed.
     """
     if confirmed is not None and _who(confirmed.patient) != _who(patient):
         raise Stale(f"patient {patient.patient_id}")
@@ -31,4 +31,5 @@ def check(patient: Patient, wrong: Iterable[str], confirmed: Confirmation | None
 
 
 def _who(patient: Patient) -> tuple[object, ...]:
-    return patient.id, patient.patient_id, patient.name, patient.birth_date, patient.sex, patient.snils, patient.policy
+    born = patient.birth_date, patient.birth_year, patient.mother
+    return patient.id, patient.patient_id, patient.name, born, patient.sex, patient.snils, patient.policy

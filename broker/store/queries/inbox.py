@@ -31,6 +31,7 @@ class LateChange:
     reason: str
     at: datetime
     item_id: int = 0  # in the ledger
+    version: str = ""  # of its message
     replaced_by: str = ""  # accession number of the referral that was placed instead
 
 
@@ -76,23 +77,25 @@ def too_late(reader: Reader) -> list[LateChange]:
     here, or corrected without the other clinic's knowing, or that were set aside.
     """
     rows = reader.rows(
-        "SELECT i.id AS item_id, i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state,"
+        "SELECT i.id AS item_id, i.version, i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state,"
         " p.family, p.given, p.middle, NULL AS replaced_by"
         " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
         " WHERE i.kind = 'cancel' AND i.acknowledged = 0 AND i.order_id IS NOT NULL"
         " AND (o.state IN ('in_progress', 'completed', 'discontinued')"
         "  OR (o.state = 'cancelled' AND o.bus_role = 'placer' AND i.source = 'bus'))"
         " UNION ALL"
-        " SELECT i.id, i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle,"
-        " NULL FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
+        " SELECT i.id, i.version, i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state,"
+        " p.family, p.given, p.middle, NULL"
+        " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
         " WHERE i.state <> 'taken' AND i.kind = 'referral' AND i.order_id IS NOT NULL AND o.state <> 'cancelled'"
         " UNION ALL"
-        " SELECT i.id, i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle,"
+        " SELECT i.id, i.version, i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state,"
+        " p.family, p.given, p.middle,"
         " (SELECT json_extract(a.details, '$.replaced_by') FROM audit a WHERE a.order_id = o.id AND a.action = 'cancel'"
         "  ORDER BY a.seq DESC LIMIT 1)"
         " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
         " WHERE i.state = 'needs_attention' AND i.state <> 'taken' AND i.kind = 'result' AND i.order_id IS NOT NULL"
-        " ORDER BY 5 DESC",
+        " ORDER BY 6 DESC",
     )
     return [
         LateChange(
@@ -104,6 +107,7 @@ def too_late(reader: Reader) -> list[LateChange]:
             reason=row["reason"],
             at=datetime.fromisoformat(row["at"]),
             item_id=row["item_id"],
+            version=row["version"],
             replaced_by=row["replaced_by"] or "",
         )
         for row in rows

@@ -28,6 +28,10 @@ class ImportRefusal:
     id: int = 0
     at: datetime | None = None  # UTC
 
+    def says_the_same(self, other: ImportRefusal) -> bool:
+        """Return True if the same content was refused for the same reasons."""
+        return (self.digest, self.reasons) == (other.digest, other.reasons)
+
     def of(self, patient: Patient) -> ImportRefusal:
         """Return this with the patient whom it names."""
         born = patient.birth_date.isoformat() if patient.birth_date else ""
@@ -59,9 +63,10 @@ def remove(tx: Tx, source: ImportSource, path: str, *, but: Collection[int] = ()
     return count
 
 
-def dismiss(tx: Tx, ids: Collection[int], by: str) -> list[ImportRefusal]:
-    """Note who has said that these need not be imported; return those that were open."""
-    found = [each for each in waiting(tx) if each.id in set(ids)]
+def dismiss(tx: Tx, seen: Collection[ImportRefusal], by: str) -> list[ImportRefusal]:
+    """Note who has said that these need not be imported; return those that were open, and are as they were seen."""
+    known = {each.id: each for each in seen}
+    found = [each for each in waiting(tx) if each.id in known and each.says_the_same(known[each.id])]
     tx.run(
         "UPDATE import_refusal SET dismissed_at = ?, dismissed_by = ? WHERE id IN (SELECT value FROM json_each(?))",
         [tx.now.isoformat(), by, json.dumps([each.id for each in found])],

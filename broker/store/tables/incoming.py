@@ -197,14 +197,15 @@ def forget_contents(tx: Tx, before: datetime) -> int:
 # ---- changes that came too late ----
 
 
-def acknowledge(tx: Tx, order_id: int) -> int:
-    """Record that a person has seen what came too late for an order; return the number of rows."""
-    return tx.change(
+def acknowledge(tx: Tx, id: int, version: str) -> bool:
+    """Record that a person has seen this version of what came too late for an order; return False if it is not open."""
+    changed = tx.change(
         "UPDATE incoming_item SET state = 'taken', acknowledged = 1, reason = ''"
-        " WHERE order_id = ? AND (kind <> 'result' OR reason IN (?, ?))"
+        " WHERE id = ? AND version = ? AND order_id IS NOT NULL AND (kind <> 'result' OR reason IN (?, ?))"
         " AND (state = 'needs_attention' OR (kind = 'cancel' AND acknowledged = 0))",
-        [order_id, ANSWERS_CANCELLED, ANSWERS_FORMER_DATA],
+        [id, version, ANSWERS_CANCELLED, ANSWERS_FORMER_DATA],
     )
+    return changed > 0
 
 
 def answers_former_data(reader: Reader, order_id: int) -> bool:

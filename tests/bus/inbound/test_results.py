@@ -219,7 +219,7 @@ def test_a_result_that_crosses_a_referral_placed_anew_is_an_alarm_and_is_not_joi
     assert [(item.state, item.reason) for item in clinic.ledger()] == [
         (ArrivalState.NEEDS_ATTENTION, "it answers a referral that was cancelled here")
     ]
-    assert clinic.store.write(incoming_referrals.acknowledge, order.id, REGISTRAR) == 1
+    assert clinic.store.write(incoming_referrals.acknowledge, late.item_id, late.version, REGISTRAR)
     with clinic.store.read() as reader:
         assert inbox.too_late(reader) == []
     clinic.poll()
@@ -239,7 +239,7 @@ def test_a_result_that_was_set_aside_is_on_the_board_and_read_again_after_the_ca
     with clinic.store.read() as reader:
         [waiting] = inbox.too_late(reader)
     assert (waiting.kind, waiting.reason) == (ArrivalKind.RESULT, "it is about another patient: birth_date")
-    assert not clinic.store.write(incoming_referrals.acknowledge, order.id, REGISTRAR)
+    assert not clinic.store.write(incoming_referrals.acknowledge, waiting.item_id, waiting.version, REGISTRAR)
     clinic.store.write(lambda tx: tx.run("UPDATE patient SET birth_date = '1961-03-12'"))
     assert clinic.store.write(incoming_referrals.retry, waiting.item_id, REGISTRAR)
     assert clinic.poll() == COMPLETED

@@ -182,6 +182,23 @@ async def test_the_answer_is_forgotten_when_it_is_about_somebody_else(
         assert await shown(user)
 
 
+async def test_the_answer_is_forgotten_when_the_sex_is_another_and_holds_when_it_is_said_later(
+    services: Services,
+) -> None:
+    know(services)
+    async with person(services) as user:
+        await user.open("/desk")
+        hands = Hands(user)
+        describe(hands, middle="")
+        assert await shown(user)
+        press(user, "Другой человек")
+        await wait_until_async(lambda: asked(user) == [])
+        hands.type("sex", "F")
+        await assert_stays(lambda: asked(user) == [])
+        hands.type("sex", "M")
+        assert await shown(user)
+
+
 async def test_of_namesakes_a_person_chooses_and_their_studies_are_not_shown_before(services: Services) -> None:
     know(services, policy="")
     know(services, policy="", snils="08765430300")

@@ -80,6 +80,19 @@ async def test_rows_of_a_table_are_listed_with_column_and_reason_and_go_when_the
         await user.should_see("Всё, что было в файлах, принято.")
 
 
+async def test_what_became_another_patients_since_it_was_shown_is_not_dismissed(services: Services) -> None:
+    order = refuse(services)
+    async with person(services) as user:
+        await user.open("/refused")
+        await user.should_see("Попова Анна")
+        reason = Reason("other_sex", "another sex", about=order.patient.patient_id)
+        refusal = ImportRefusal(ImportSource.WORKLIST_FILE, "/wl/Попова.wl", 0, "2", (reason,), "Ли Ольга")
+        services.store.write(import_refusals.note, refusal, SYSTEM)
+        press(user, "Не нужно")
+        await user.should_see("посмотрите ещё раз")
+        await user.should_see("Ли Ольга")
+
+
 async def test_who_only_reads_sees_it_and_dismisses_nothing(services: Services) -> None:
     refuse(services)
     async with person(services, "volskaya") as user:

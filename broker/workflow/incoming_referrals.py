@@ -65,8 +65,8 @@ def receive(
     """Store a referral, or its newer content; the same one again changes nothing.
 
     It waits for a person, unless `auto_accept` (modality -> AE title) names a device for its modality and it is
-    complete. If it has become an order already, the order does not change, and a person sees the difference. Raise
-    Forbidden.
+    complete. If it has become an order already, the order does not change, and a person sees the difference. One that
+    was declined waits again, also unchanged, if its sender has been told, or was not to be told. Raise Forbidden.
     """
     permit(tx, actor, Permission.REGISTER)
     if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
@@ -86,8 +86,9 @@ def receive(
         return _changed_late(tx, known, received, arrival, actor)
     incoming.put(tx, ArrivalKind.REFERRAL, arrival)
     same = known is not None and _content(known) == _content(received)
-    if known and same and known.state is IncomingState.DECLINED:
-        return ReceiveOutcome.NOTHING
+    declined = known is not None and same and known.state is IncomingState.DECLINED
+    if known and declined and outbox.is_open_for_referral(tx, known.stored_id):
+        return ReceiveOutcome.NOTHING  # its sender does not know yet, and asks for nothing anew
     if known:
         outbox.withdraw_for_referral(tx, known.stored_id)  # it waits again, and may be accepted after all
     if known is None:
@@ -99,6 +100,8 @@ def receive(
         audit.write(
             tx, actor, AuditAction.INCOMING, task=referral.task, source=arrival.source, requester=referral.requester
         )
+    if declined:  # a person has refused it as it is, and decides again
+        return ReceiveOutcome.WAITING
     outcome = _accept_automatically(tx, received, actor, clinic, auto_accept, system_procedure)
     return ReceiveOutcome.NOTHING if unchanged and outcome is ReceiveOutcome.WAITING else outcome
 
@@ -196,9 +199,9 @@ def decline(
 ) -> None:
     """Decline a waiting referral, and tell its sender.
 
-    A local client asks for it itself, the region gets a message. If the sender changes the referral afterwards, it
-    waits again. `seen` is the referral that the person saw. Raise NotFound, Stale if the sender has changed it since,
-    WrongState, Forbidden, SessionEnded.
+    A local client asks for it itself, the region gets a message. If the sender changes the referral afterwards, or asks
+    for it again after it was told, it waits again. `seen` is the referral that the person saw. Raise NotFound, Stale if
+    the sender has changed it since, WrongState, Forbidden, SessionEnded.
     """
     permit(tx, actor, Permission.CANCEL)
     known = _require(tx, incoming_id)

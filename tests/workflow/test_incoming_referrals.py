@@ -12,7 +12,7 @@ import pytest
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic.default_procedures import PROCEDURES
 from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
-from broker.domain.incoming import ArrivalKind, ArrivalState, IncomingReferral, IncomingState
+from broker.domain.incoming import ANSWERS_CANCELLED, ArrivalKind, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.orders import BusRole, Order, OrderState, Priority
 from broker.domain.patients.people import NO_NAME, Patient, PersonName
 from broker.domain.studies.performed import StepReference
@@ -341,6 +341,26 @@ def test_a_declined_referral_waits_no_more_until_its_content_changes(store: Stor
     assert rows(store, "SELECT kind, state FROM outbox") == [{"kind": "decline", "state": "dropped"}]
 
 
+@pytest.mark.parametrize("told", ["by us", "by nobody", "cancelled themselves"])
+@pytest.mark.parametrize("rule", [{}, STRAIGHT], ids=["without a rule", "with a rule"])
+def test_a_declined_referral_that_is_asked_for_again_unchanged_waits_for_a_person_again(
+    store: Store, told: str, rule: dict[str, str]
+) -> None:
+    take(store)
+    [known] = waiting(store)
+    clinic = replace(CLINIC, sends_to_bus=told != "by nobody")
+    store.write(incoming_referrals.decline, known.stored_id, "нет аппарата", REGISTRAR, clinic)
+    if told == "by us":
+        [row] = rows(store, "SELECT seq FROM outbox")
+        store.write(outbox.deliver, row["seq"], {}, "")
+    if told != "by nobody":
+        assert take_cancellation(store, "2") is ReceiveOutcome.NOTHING  # also the echo of ours
+        assert waiting(store) == []
+    assert take(store, KNEE, "3", **rule) is ReceiveOutcome.WAITING
+    assert [(each.task, each.decline_reason) for each in waiting(store)] == [("t1", "")]
+    assert take(store, KNEE, "3", **rule) is ReceiveOutcome.NOTHING
+
+
 def test_what_is_declined_is_what_was_seen(store: Store) -> None:
     take(store)
     [seen] = waiting(store)
@@ -499,7 +519,7 @@ def test_what_is_acknowledged_is_what_was_seen(store: Store) -> None:
     for reference in ("DiagnosticReport/1", "DiagnosticReport/2"):
         late = arrival(reference=reference)
         needs = ArrivalState.NEEDS_ATTENTION
-        store.write(incoming.put, ArrivalKind.RESULT, late, needs, incoming.ANSWERS_CANCELLED, order.id)
+        store.write(incoming.put, ArrivalKind.RESULT, late, needs, ANSWERS_CANCELLED, order.id)
     take(store, replace(KNEE, diagnosis_code="M17.3"), "3")
     assert not store.write(incoming_referrals.acknowledge, seen.item_id, seen.version, REGISTRAR)
     with store.read() as reader:

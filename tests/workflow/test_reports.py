@@ -295,6 +295,19 @@ def test_images_that_come_after_the_signature_are_shown_to_the_doctor(store: Sto
     assert kinds(store) == ["order", "images", "report"]
 
 
+@pytest.mark.parametrize(("images", "doubt"), [(0, None), (1, ReportDoubt.IMAGES_ADDED)])
+def test_a_step_that_was_discontinued_adds_only_images_that_were_made(
+    store: Store, order: Order, images: int, doubt: ReportDoubt | None
+) -> None:
+    sign(store, order)
+    store.write(
+        performed_steps.start, performed("1.3", StepReference(order.study_instance_uid)), message("b"), XRAY, CLINIC
+    )
+    stopped = PerformedChange(PerformedState.DISCONTINUED, images=images)
+    store.write(performed_steps.change, performed_steps.ChangeRequest("1.3", stopped, message("c")), XRAY, CLINIC)
+    assert card(store, order).report_doubt is doubt
+
+
 def test_taking_away_one_of_two_series_holds_the_report_back_too(store: Store, order: Order) -> None:
     store.write(
         performed_steps.start, performed("1.3", StepReference(order.study_instance_uid)), message("b"), XRAY, CLINIC

@@ -21,6 +21,7 @@ FIELDS = (
     *("weight", "height", "pregnancy", "allergies"),
 )
 JOINED = "allergies"  # not chosen from: the surviving card has the allergies of both
+_BORN = ("birth_date", "birth_year")  # one fact: where the one is changed, the other is not taken back alone
 _PROBLEMS = {"snils": identifiers.snils_problem, "policy": identifiers.policy_problem}
 
 Value = str | float | date | None  # a year of birth is an int
@@ -112,11 +113,12 @@ def take_back(
     restored: dict[str, Value] = {}
     newer = list(later)
     for field, (before, after) in changed.items():
-        following = next((each for each in newer if field in each), None)
+        fact = _BORN if field in _BORN else (field,)
+        following = next((each for each in newer if not each.keys().isdisjoint(fact)), None)
         if following is None:
-            if value(present, field) == after:
+            if all(value(present, each) == changed[each][1] for each in fact if each in changed):
                 restored[field] = before
-        elif following[field][0] == after:
+        elif following.setdefault(field, (after, after))[0] == after:
             following[field] = (before, following[field][1])
     return with_values(present, restored)
 

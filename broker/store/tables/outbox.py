@@ -279,6 +279,16 @@ def withdraw_for_referral(tx: Tx, incoming_id: int) -> None:
     )
 
 
+def is_open_for_referral(reader: Reader, incoming_id: int) -> bool:
+    """Return True while a message about an incoming referral is still to be sent, or may not have arrived."""
+    return bool(
+        reader.value(
+            "SELECT 1 FROM outbox WHERE incoming_id = ? AND state IN ('pending', 'needs_attention') LIMIT 1",
+            [incoming_id],
+        )
+    )
+
+
 def resume_patient(tx: Tx, patient_id: int) -> None:
     """Put the rows of a patient's orders that need attention back into the queue: the patient's data are others now."""
     tx.run(

@@ -57,7 +57,18 @@ def doubt(reader: Reader, order_id: int) -> ReportDoubt | None:
         return None
     if audit.newest(reader, order_id, (*_SEEN, *_REMOVED)) in _REMOVED:
         return ReportDoubt.IMAGES_REMOVED
-    return ReportDoubt.IMAGES_ADDED if audit.newest(reader, order_id, (*_SEEN, *_ADDED)) in _ADDED else None
+    return ReportDoubt.IMAGES_ADDED if _were_added(reader, order_id) else None
+
+
+def _were_added(reader: Reader, order_id: int) -> bool:
+    """Return True if images came after a doctor has looked last; a step that was discontinued without any has none."""
+    newest = reader.value(
+        "SELECT action FROM audit a WHERE order_id = ? AND action IN (SELECT value FROM json_each(?)) AND NOT EXISTS"
+        " (SELECT 1 FROM performed_step p WHERE a.action = 'finish' AND p.state = 'DISCONTINUED' AND p.images = 0"
+        " AND p.sop_instance_uid = a.details ->> '$.sop_instance_uid') ORDER BY seq DESC LIMIT 1",
+        [order_id, json.dumps([*_SEEN, *_ADDED])],
+    )
+    return newest in _ADDED
 
 
 def has_more_images(reader: Reader, order_id: int) -> bool:

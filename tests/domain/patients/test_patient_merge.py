@@ -125,6 +125,26 @@ def test_a_name_takes_the_place_of_what_stands_for_one_as_a_whole() -> None:
     assert patient_merge.suggested(named, unknown) == frozenset()
 
 
+@pytest.mark.parametrize("corrected", [date(1962, 3, 4), None])
+def test_an_undone_merge_gives_no_year_back_to_whose_birth_date_was_corrected_since(corrected: date | None) -> None:
+    unknown = Patient(PersonName("Ким", "Анна"), None, Sex.FEMALE, birth_year=1961)
+    dated = replace(unknown, birth_date=date(1961, 3, 12), birth_year=None)
+    merged = patient_merge.combine(unknown, dated, {"birth_date"})
+    present = replace(merged, birth_date=corrected)
+    assert patient_merge.take_back(present, patient_merge.changes(unknown, merged)) == present
+
+
+def test_merges_that_told_the_birth_date_more_exactly_are_undone_in_either_order() -> None:
+    unknown = Patient(PersonName("Ким", "Анна"), None, Sex.FEMALE, birth_year=1961)
+    one, other = (replace(unknown, birth_date=day, birth_year=None) for day in (date(1961, 3, 12), date(1961, 12, 3)))
+    middle = patient_merge.combine(unknown, one, {"birth_date"})
+    last = patient_merge.combine(middle, other, {"birth_date"})
+    later = patient_merge.changes(middle, last)
+    present = patient_merge.take_back(last, patient_merge.changes(unknown, middle), [later])
+    assert (present.birth_date, present.birth_year) == (other.birth_date, None)
+    assert patient_merge.take_back(present, later) == unknown
+
+
 def test_an_undone_merge_gives_the_year_back() -> None:
     unknown = Patient(PersonName("Ким", "Анна"), None, Sex.FEMALE, birth_year=1961, mother="Ким Ольга")
     dated = replace(unknown, birth_date=date(1961, 3, 12), birth_year=None, mother="")

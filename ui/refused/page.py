@@ -15,7 +15,6 @@ from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import refused_imports
 from broker.store.queries.refused_imports import RefusedImport
-from broker.store.tables.import_refusals import ImportRefusal
 from broker.workflow import import_refusals
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest
@@ -87,8 +86,7 @@ class RefusedPage:
             text("span", f"{'таблица' if is_table else 'файл рабочего списка'}, {moment}", "muted small")
             ui.element("div").classes("spring")
             if is_table and self._may_dismiss and len(file.items) > 1:
-                rows = [each.refusal for each in file.items]
-                dismiss = theme.button("Убрать все строки", lambda: self._dismiss(rows), small=True)
+                dismiss = theme.button("Убрать все строки", lambda: self._dismiss(file.items), small=True)
                 dismiss.props(f'aria-label="Убрать все строки таблицы {_plain(refused.short(file.path))}"')
         if is_table:
             text("p", refused.what_to_do(file.source, ()), "muted small")
@@ -117,10 +115,11 @@ class RefusedPage:
                 ui.link("Открыть карту", card).classes("btn btn-small")
             if self._may_dismiss:
                 what = _plain(refused.short(refusal.path)) + (f", строка {refusal.row}" if refusal.row else "")
-                dismiss = theme.button("Не нужно", lambda: self._dismiss([refusal]), small=True)
+                dismiss = theme.button("Не нужно", lambda: self._dismiss([each]), small=True)
                 dismiss.props(f'aria-label="Не нужно: {what}"')
 
-    async def _dismiss(self, seen: Collection[ImportRefusal]) -> None:
+    async def _dismiss(self, shown: Collection[RefusedImport]) -> None:
+        seen = [each.refusal for each in shown]
         services, actor = self._services, current_actor(self._services)
         if done := await attempt(lambda: services.store.write(import_refusals.dismiss, seen, actor)):
             count = words.plural(done.value, "запись", "записи", "записей")

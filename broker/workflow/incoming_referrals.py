@@ -66,7 +66,7 @@ def receive(
 
     It waits for a person, unless `auto_accept` (modality -> AE title) names a device for its modality and it is
     complete. If it has become an order already, the order does not change, and a person sees the difference. One that
-    was declined waits again, also unchanged, if its sender has been told, or was not to be told. Raise Forbidden.
+    was declined waits again, also unchanged, unless its sender is still to learn of the refusal. Raise Forbidden.
     """
     permit(tx, actor, Permission.REGISTER)
     if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
@@ -88,7 +88,7 @@ def receive(
     same = known is not None and _content(known) == _content(received)
     declined = known is not None and same and known.state is IncomingState.DECLINED
     if known and declined and outbox.is_open_for_referral(tx, known.stored_id):
-        return ReceiveOutcome.NOTHING  # its sender does not know yet, and asks for nothing anew
+        return ReceiveOutcome.NOTHING  # its sender does not know yet, and asks for nothing new
     if known:
         outbox.withdraw_for_referral(tx, known.stored_id)  # it waits again, and may be accepted after all
     if known is None:
@@ -200,8 +200,8 @@ def decline(
     """Decline a waiting referral, and tell its sender.
 
     A local client asks for it itself, the region gets a message. If the sender changes the referral afterwards, or asks
-    for it again after it was told, it waits again. `seen` is the referral that the person saw. Raise NotFound, Stale if
-    the sender has changed it since, WrongState, Forbidden, SessionEnded.
+    for it again after it has learnt of this, it waits again. `seen` is the referral that the person saw. Raise
+    NotFound, Stale if the sender has changed it since, WrongState, Forbidden, SessionEnded.
     """
     permit(tx, actor, Permission.CANCEL)
     known = _require(tx, incoming_id)

@@ -168,6 +168,19 @@ def _take(tx: Tx, order: Order, study: ArchiveStudy, actor: Actor, clinic: Clini
     return uid
 
 
+def keep_performed(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> None:
+    """Keep an order performed whose last step was unlinked, if a person has accepted another study for it."""
+    accepted = archive.accepted(tx, order.id)
+    is_performed = order.state not in (OrderState.SCHEDULED, OrderState.CANCELLED)
+    if not accepted or not is_performed or performed.states_of_order(tx, order.id):
+        return
+    step = _step(tx, order, Comparison(tuple(accepted)), clinic)
+    _link(tx, order, step, actor)
+    audit.write(
+        tx, actor, AuditAction.IMAGES_SEEN, order.id, sop_instance_uid=step.sop_instance_uid, images=step.images
+    )
+
+
 def dismiss(tx: Tx, id: int, actor: Actor, clinic: Clinic) -> Order:
     """Take a study of the archive for none of its order's, as this person says; return the order.
 

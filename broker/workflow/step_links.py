@@ -20,7 +20,7 @@ from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
 from broker.store.tables import archive, audit, orders, performed, performed_links
-from broker.workflow import order_status
+from broker.workflow import archive_images, order_status
 
 
 def link(
@@ -51,7 +51,8 @@ def link(
 def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
     """Unlink a step from an order, which is scheduled again unless another step was performed for it.
 
-    The study is again one without an order; a step that no modality reported is removed.
+    The study is again one without an order; a step that no modality reported is removed. A study of the archive that a
+    person has chosen the order for, and that did not come with the step, stays the order's.
     Raise NotFound, WrongState if the two are not linked, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
@@ -60,13 +61,15 @@ def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: C
     if order.id not in linked:
         raise WrongState(f"performed step {sop_instance_uid} is not linked to order {order.accession_number}")
     studies = _archived_studies(tx, step, order) if step.source is StepSource.ARCHIVE else []
+    uids = {each.study_instance_uid for each in performed.references(tx, step.stored_id)}
     if step.source is not StepSource.MODALITY:
         performed.remove(tx, step.stored_id)
     else:
         performed_links.unlink(tx, step.stored_id, [scheduled.id for scheduled in order.steps])
-    archive.dismiss_unlinked(tx, order.id, studies, actor.name)
-    order_status.recompute_after_removal(tx, order.id, clinic)
+    archive.dismiss_unlinked(tx, order.id, uids, studies, actor.name)
     audit.write(tx, actor, AuditAction.UNLINK, order.id, sop_instance_uid=sop_instance_uid)
+    archive_images.keep_performed(tx, order, actor, clinic)
+    order_status.recompute_after_removal(tx, order.id, clinic)
     tx.notify()
 
 

@@ -18,11 +18,12 @@ from broker.domain.orders import Order, OrderState
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName, Sex
 from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind, DiscrepancyState
-from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
+from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference, StepSource
 from broker.store.database import Store
 from broker.store.queries import archive_gaps, unreferred_studies
 from broker.store.queries.unreferred_studies import OfferedStudy
 from broker.store.tables import archive, devices, orders, outbox
+from broker.store.tables import performed as performed_table
 from broker.workflow import archive_images, patient_merge, performed_steps, referrals, step_links
 from broker.workflow import unreferred_studies as workflow
 from tests.support import factory
@@ -123,6 +124,43 @@ def test_a_study_that_was_unlinked_is_not_offered_as_the_same_orders(store: Stor
     record(store, LATE)
     assert [each.candidates for each in shown(store)] == [()]
     answer(store, order)
+    assert now(store, order).state is OrderState.SCHEDULED
+
+
+@pytest.mark.parametrize("reported_later", [False, True])
+def test_unlinking_a_wrong_step_leaves_a_study_that_a_person_has_chosen_the_order_for(
+    store: Store, reported_later: bool
+) -> None:
+    order = register(store)
+    record(store, LATE)
+    [found] = shown(store)
+
+    def report() -> None:
+        store.write(performed_steps.start, performed("1.2", patient_name=LATE.patient_name), message("1"), XRAY, CLINIC)
+        done = PerformedChange(PerformedState.COMPLETED, images=2)
+        store.write(performed_steps.change, performed_steps.ChangeRequest("1.2", done, message("2")), XRAY, CLINIC)
+        store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC)
+
+    if not reported_later:
+        report()
+    link(store, found, order)
+    if reported_later:
+        report()
+    store.write(step_links.unlink, "1.2", order.id, REGISTRAR, CLINIC)
+    assert now(store, order).state is OrderState.COMPLETED
+    with store.read() as reader:
+        assert list(archive.decided(reader, order.id).values()) == [DiscrepancyState.ACCEPTED]
+        [step] = performed_table.completed_of_order(reader, order.id)
+    assert step.source is StepSource.ARCHIVE
+    answer(store, order, LATE)
+    with store.read() as reader:
+        holding = archive.holding(reader, order.id)
+        assert archive.of_order(reader, order.id) == []
+    assert holding is not None
+    assert (holding.study_instance_uid, holding.images) == (LATE.study_instance_uid, 2)
+    store.write(step_links.unlink, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
+    assert now(store, order).state is OrderState.SCHEDULED
+    answer(store, order, LATE)
     assert now(store, order).state is OrderState.SCHEDULED
 
 

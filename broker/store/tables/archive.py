@@ -191,14 +191,24 @@ def add_accepted(tx: Tx, order_id: int, study: ArchiveStudy, by: str) -> int:
     return found[0].id
 
 
-def dismiss_unlinked(tx: Tx, order_id: int, studies: Iterable[ArchiveStudy], by: str) -> None:
+def accepted(reader: Reader, order_id: int) -> list[ArchiveStudy]:
+    """Return the studies that people have accepted for an order, in the order in which they were found."""
+    return [each.study for each in _of_order(reader, order_id) if each.state is DiscrepancyState.ACCEPTED]
+
+
+def dismiss_unlinked(tx: Tx, order_id: int, uids: Collection[str], studies: Iterable[ArchiveStudy], by: str) -> None:
     """Write down that what was taken for an order's is not: a person has unlinked it.
 
-    `studies` are known from what was unlinked; their accession numbers in the archive may be others.
+    `uids` are the Study Instance UIDs that the unlinked step names. What was accepted under one of them came with it,
+    and so did what bears the order's number or UID, made under the same entry of the worklist. A study that bears
+    neither, and that a person has chosen the order for, stays. `studies` are known from what was unlinked; their
+    accession numbers in the archive may be others.
     """
     decision = {"state": DiscrepancyState.DISMISSED, "decided_at": tx.now.isoformat(), "decided_by": by}
-    accepted = {"order_id": order_id, "state": DiscrepancyState.ACCEPTED}
-    rows.update(tx, "archive_discrepancy", {**decision, "kind": DiscrepancyKind.UNREFERRED}, accepted)
+    for each in _of_order(tx, order_id):
+        came_with_it = each.kind is not DiscrepancyKind.UNREFERRED or each.study.study_instance_uid in uids
+        if each.state is DiscrepancyState.ACCEPTED and came_with_it:
+            rows.update(tx, "archive_discrepancy", {**decision, "kind": DiscrepancyKind.UNREFERRED}, {"id": each.id})
     known = {_bearer(each.study) for each in _of_order(tx, order_id) if each.state is DiscrepancyState.DISMISSED}
     for each in studies:
         if each.study_instance_uid and _bearer(each) not in known:

@@ -285,6 +285,10 @@ class Identity(RuleBasedStateMachine):
             self.truth.confirmed.add((link["step_id"], link["order_id"]))
         else:
             self.store.write(step_links.unlink, link["uid"], link["order_id"], REGISTRAR, CLINIC)
+            newest = int(self._rows("SELECT coalesce(max(id), 0) AS id FROM performed_step")[0]["id"])
+            if newest not in self.truth.of_step:  # of a study that a person has chosen the order for, and which stays
+                self.truth.of_step[newest] = "by a person"
+                self.truth.confirmed.add((newest, link["order_id"]))
 
     @rule(pick=PICK, take=st.booleans())
     def decide(self, pick: int, take: bool) -> None:

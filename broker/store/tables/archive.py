@@ -205,10 +205,10 @@ def dismiss_unlinked(tx: Tx, order_id: int, uids: Collection[str], studies: Iter
     accession numbers in the archive may be others.
     """
     decision = {"state": DiscrepancyState.DISMISSED, "decided_at": tx.now.isoformat(), "decided_by": by}
-    for each in _of_order(tx, order_id):
-        came_with_it = each.kind is not DiscrepancyKind.UNREFERRED or each.study.study_instance_uid in uids
-        if each.state is DiscrepancyState.ACCEPTED and came_with_it:
-            rows.update(tx, "archive_discrepancy", {**decision, "kind": DiscrepancyKind.UNREFERRED}, {"id": each.id})
+    for seen in _of_order(tx, order_id):
+        came_with_it = seen.kind is not DiscrepancyKind.UNREFERRED or seen.study.study_instance_uid in uids
+        if seen.state is DiscrepancyState.ACCEPTED and came_with_it:
+            rows.update(tx, "archive_discrepancy", {**decision, "kind": DiscrepancyKind.UNREFERRED}, {"id": seen.id})
     known = {_bearer(each.study) for each in _of_order(tx, order_id) if each.state is DiscrepancyState.DISMISSED}
     for each in studies:
         if each.study_instance_uid and _bearer(each) not in known:

@@ -85,7 +85,7 @@ def test_what_is_wrong_is_reported_and_nothing_is_stored(store: Store, made: str
 
 
 STRANGER = {"PatientName": "Сидоров^Олег", "PatientID": "9", "PatientBirthDate": "19900101", "PatientSex": "M"}
-UNKNOWN = {"PatientName": "EMERGENCY^7", "PatientBirthDate": "", "PatientSex": ""}
+UNKNOWN = {"PatientName": "", "PatientBirthDate": "", "PatientSex": ""}
 
 
 def test_a_study_of_another_person_is_registered_only_by_who_has_seen_what_contradicts(store: Store) -> None:
@@ -115,3 +115,13 @@ def test_a_number_that_the_device_made_up_contradicts_nothing_but_anothers_card_
     with pytest.raises(Invalid) as caught:
         store.write(referrals.register_walk_in, "1.2.4", draft(patient=popov), REGISTRAR, CLINIC)
     assert caught.value.problems == {"patient_id": "contradicts"}
+
+
+def test_what_a_device_writes_for_a_name_is_asked_about_once(store: Store) -> None:
+    create(store, creation("1.9.9", **{**UNKNOWN, "PatientName": "EMERGENCY^7", "PatientID": "7"}))
+    given = draft()
+    with pytest.raises(Invalid) as caught:
+        store.write(referrals.register_walk_in, "1.2.3", given, REGISTRAR, CLINIC)
+    assert caught.value.problems == {"patient_name": "contradicts"}
+    seen = Confirmation(given.patient, ("patient_name",))
+    assert store.write(referrals.register_walk_in, "1.2.3", given, REGISTRAR, CLINIC, seen)

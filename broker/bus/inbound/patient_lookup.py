@@ -8,6 +8,7 @@ kept in memory only, for as long as a form is open. Only reads are sent.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections import OrderedDict, deque
 from datetime import date
@@ -25,7 +26,7 @@ from broker.domain.patients import region_people
 from broker.domain.patients.identifiers import policy_problem, snils_problem
 from broker.domain.patients.people import Patient, Sex
 from broker.domain.patients.region_people import RegionAnswer, RegionPerson, RegionQuestion
-from broker.store.database import Store
+from broker.store.database import Store, StoreError
 from broker.workflow import region_people as region
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,14 @@ class PatientLookup:
                     self._answers.popitem(last=False)
                 self._asking = None
             if not self._session.stopping.is_set():
-                self._store.write(region.note_answer)
+                self._notify()
+
+    def _notify(self) -> None:
+        """Notify pages of an answer; one that could not be is found by the next question, so nothing else stops."""
+        try:
+            self._store.write(region.note_answer)
+        except (StoreError, sqlite3.Error):
+            log.exception("pages could not be notified of an answer")
 
     def _next(self) -> tuple[RegionQuestion, Actor] | None:
         """Wait for the next question; return None if the program stops."""

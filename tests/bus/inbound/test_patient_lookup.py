@@ -20,7 +20,8 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.errors import Forbidden
 from broker.domain.patients.people import PersonName
 from broker.domain.patients.region_people import RegionAnswer, RegionQuestion
-from broker.store.database import Store
+from broker.store.database import Store, StoreError
+from broker.workflow import region_people
 from tests.bus.clinic import practising
 from tests.bus.strangers import person, tells
 from tests.bus.wire import Connect, Serve, answering
@@ -157,3 +158,23 @@ def test_while_the_connection_is_down_nothing_is_sent(desk: Desk) -> None:
     desk.limiter.pause()
     assert desk.ask(BY_NUMBER).failed
     assert desk.searches() == 0
+
+
+def test_a_disk_that_is_full_when_an_answer_comes_ends_no_further_question(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know(desk)
+    write = desk.store.write
+    failures: list[object] = []
+
+    def failing(use_case: Any, *args: Any, **kwargs: Any) -> Any:
+        if use_case is region_people.note_answer and not failures:
+            failures.append(use_case)
+            raise StoreError("the disk is full")
+        return write(use_case, *args, **kwargs)
+
+    monkeypatch.setattr(desk.store, "write", failing)
+    for question in (BY_NUMBER, BY_NAME):
+        desk.lookup.ask(question, REGISTRAR)
+        wait_until(lambda asked=question: desk.lookup.ask(asked, REGISTRAR) is not None, "an answer")  # type: ignore[misc]
+    assert failures

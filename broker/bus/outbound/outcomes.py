@@ -54,7 +54,8 @@ def record(store: Store, session: BusSession, message: OutboundMessage, outcome:
             log.info("%s: delivered", name)
         case Unsupported() | Rejected():
             # The text of the bus may name the patient; it is shown on the exchange's screen only.
-            log.warning("%s: %s", name, "refused" if isinstance(outcome, Rejected) else "not supported by this bus")
+            what = "needs attention" if isinstance(outcome, Rejected) else "not supported by this bus"
+            log.warning("%s: %s", name, what)
 
             def note(tx: Tx) -> None:
                 _rejected(tx, message, outcome)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +31,8 @@ from broker.domain.patients import names
 
 BODY_LIMIT = 10 * 1024 * 1024  # bytes
 MAX_IDLE = 8  # connections that stay open between calls
+# … and for how long. Servers close an idle one after 5 s or more; a call that comes just then would be lost.
+MAX_IDLE_SECONDS = 3.0
 
 
 class BusClient:
@@ -64,7 +67,7 @@ class BusClient:
         elif (urlsplit(self.url).hostname or "") not in ("127.0.0.1", "::1", "localhost"):
             self._proxies = get_environ_proxies(self.url)
         self._lock = threading.Lock()
-        self._idle: list[requests.Session] = []
+        self._idle: list[tuple[requests.Session, float]] = []  # and since when, the newest last
         self._deadlines: set[Deadline] = set()  # of the calls in progress
         self._closed = False
 
@@ -90,7 +93,7 @@ class BusClient:
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
-        for session in idle:
+        for session, _ in idle:
             session.close()
 
     def _answer(self, call: Call) -> Answer:
@@ -150,8 +153,10 @@ class BusClient:
     def _session(self, deadline: Deadline) -> Iterator[requests.Session]:
         """Yield a session for one call; it is used again unless the deadline has expired."""
         with self._lock:
-            session = self._idle.pop() if self._idle else None
+            session, since = self._idle.pop() if self._idle else (None, 0.0)
             self._deadlines.add(deadline)
+        if session and monotonic() - since > MAX_IDLE_SECONDS:
+            session.close()  # its connections; the next call opens another one
         try:
             session = session or self._new_session()
             yield session
@@ -160,7 +165,7 @@ class BusClient:
                 self._deadlines.discard(deadline)
                 keep = not self._closed and not deadline.expired and len(self._idle) < MAX_IDLE
                 if session and keep:
-                    self._idle.append(session)
+                    self._idle.append((session, monotonic()))
             if session and not keep:
                 session.close()
 

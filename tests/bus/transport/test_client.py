@@ -18,7 +18,7 @@ from broker.bus.fhir import encode
 from broker.bus.transport import client as client_module
 from broker.bus.transport.answers import MAX_REASON, Answer, Delivered, Paused, Rejected, Retry, classify
 from broker.bus.transport.dialect import n3
-from tests.bus.wire import Connect, Handler, Serve, answering, drips
+from tests.bus.wire import Connect, Handler, Serve, answering, drips, request_of
 from tests.support.waiting import wait_for_result
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
@@ -382,6 +382,26 @@ def test_after_the_request_was_sent_every_failure_leaves_the_outcome_unknown(
     answer = wait_for_result(lambda: bus.call(POST), "the end of the call")
     assert answer == Retry(reason, uncertain=True)
     assert len(server.requests) == 1
+
+
+def test_a_connection_that_has_been_idle_is_not_used_again_when_the_server_may_be_closing_it(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(client_module, "monotonic", lambda: now)
+
+    def close_as_the_next_request_comes(peer: socket.socket, request: bytes) -> None:
+        body = encode(TASK)
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        request_of(peer)
+
+    server = serve(close_as_the_next_request_comes)
+    client = connect(server)
+    assert isinstance(client.call(READ), Delivered)
+    now += 5  # as long as impatient servers keep one
+    assert isinstance(client.call(READ), Delivered)
+    now += 2
+    assert isinstance(client.call(READ), Retry)  # still used again, so the server's closing is met
 
 
 def test_a_call_after_a_cut_one_works(serve: Serve, connect: Connect) -> None:

@@ -7,8 +7,6 @@ requests, and notifies when there is more to read. A failure is noted beside the
 from __future__ import annotations
 
 import logging
-import threading
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -16,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from broker.bus.fhir import Resource, bus_time, member, reference_to
 from broker.bus.inbound import parse_patient
 from broker.bus.inbound.parse_report import ReportGraph, external_study, version_of
+from broker.bus.inbound.questions import QuestionThread
 from broker.bus.inbound.resolver import BusUnavailable, Unusable
 from broker.bus.inbound.search import BusSearch
 from broker.bus.profile import POLICY, SNILS, Profile, oid
@@ -65,37 +64,21 @@ class History:
         self._search = BusSearch(session, dialect)
         # R4 reports contain their documents, which would make an answer too large.
         self._members = {"_elements": MEMBERS} if dialect.name == "r4" else {}
-        self._queue: deque[int] = deque()
-        self._condition = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._questions = QuestionThread("bus-history", session, self._answer)
 
     def request(self, patient_id: int) -> bool:
         """Queue a patient to be asked about, unless the answer is fresh; return at once.
 
         Return False if the queue is full: the page requests again later.
         """
-        with self._condition:
-            if self._session.stopping.is_set():
-                return False
-            if patient_id in self._queue:
-                return True
-            if len(self._queue) >= MAX_WAITING:
-                return False
-            self._queue.append(patient_id)
-            self._condition.notify()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="bus-history", daemon=True)
-                self._thread.start()
-            return True
+        with self._questions.lock:
+            if patient_id in self._questions.waiting:
+                return not self._session.stopping.is_set()
+            return len(self._questions.waiting) < MAX_WAITING and self._questions.add(patient_id)
 
     def stop(self) -> None:
         """Abort the calls in progress, refuse further ones, and wait for the thread."""
-        with self._condition:
-            self._session.stop()
-            self._condition.notify()
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+        self._questions.stop()
 
     def ask(self, patient_id: int) -> None:
         """Ask the bus now, and store its answer or the reason of a failure. For one thread at a time."""
@@ -134,21 +117,12 @@ class History:
             unreadable = f"{len(unread) - len(read)} of {len(listed)} reports not read: {why}"
         self._store.write(external_results.store_history, patient, stored, complete=complete, unreadable=unreadable)
 
-    def _work(self) -> None:
-        while (patient_id := self._next()) is not None:
-            try:
-                if self._is_due(patient_id):
-                    self.ask(patient_id)
-            except (NotFound, Stale):  # the card was merged, or has another number, since the bus was asked
-                log.info("an answer about earlier studies came too late")
-            except Exception:  # a failure for one patient must not stop the others
-                log.exception("earlier studies of a patient could not be asked for")
-
-    def _next(self) -> int | None:
-        """Wait for the next patient; return None if the program stops."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._queue or self._session.stopping.is_set())
-            return None if self._session.stopping.is_set() else self._queue.popleft()
+    def _answer(self, patient_id: int) -> None:
+        try:
+            if self._is_due(patient_id):
+                self.ask(patient_id)
+        except (NotFound, Stale):  # the card was merged, or has another number, since the bus was asked
+            log.info("an answer about earlier studies came too late")
 
     def _is_due(self, patient_id: int) -> bool:
         now = self._store.clock()

@@ -8,25 +8,24 @@ kept in memory only, for as long as a form is open. Only reads are sent.
 from __future__ import annotations
 
 import logging
-import sqlite3
-import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from datetime import date
 
 from broker.bus.fhir import Resource, member, reference_to
 from broker.bus.inbound import parse_patient
+from broker.bus.inbound.questions import QuestionThread
 from broker.bus.inbound.resolver import BusUnavailable, Unusable
 from broker.bus.inbound.search import BusSearch
 from broker.bus.profile import POLICY, SNILS, oid
 from broker.bus.transport.dialect import Dialect
 from broker.bus.transport.session import BusSession
 from broker.domain.actors import Actor
-from broker.domain.errors import BrokerError
+from broker.domain.errors import Forbidden, SessionEnded
 from broker.domain.patients import region_people
 from broker.domain.patients.identifiers import policy_problem, snils_problem
 from broker.domain.patients.people import Patient, Sex
 from broker.domain.patients.region_people import RegionAnswer, RegionPerson, RegionQuestion
-from broker.store.database import Store, StoreError
+from broker.store.database import Store
 from broker.workflow import region_people as region
 
 log = logging.getLogger(__name__)
@@ -47,36 +46,27 @@ class PatientLookup:
         self.by_name = by_name
         self._store, self._session = store, session
         self._search = BusSearch(session, dialect)
-        self._queue: deque[tuple[RegionQuestion, Actor]] = deque(maxlen=MAX_WAITING)
-        self._asking: tuple[RegionQuestion, str] | None = None
+        self._questions: QuestionThread[tuple[RegionQuestion, Actor]]
+        self._questions = QuestionThread("bus-people", session, self._answer)
         # By question and login: who reads an answer has asked for it, and the trail says so.
         self._answers: OrderedDict[tuple[RegionQuestion, str], tuple[float, RegionAnswer]] = OrderedDict()
-        self._condition = threading.Condition()
-        self._thread: threading.Thread | None = None
 
     def ask(self, question: RegionQuestion, actor: Actor) -> RegionAnswer | None:
         """Return the answer to a question; None if there is none yet: it is asked, and pages are notified of it."""
-        with self._condition:
-            key = question, actor.name
-            if (known := self._answers.get(key)) and self._is_fresh(*known):
+        with self._questions.lock:
+            if (known := self._answers.get((question, actor.name))) and self._is_fresh(*known):
                 return known[1]
-            waiting = {self._asking, *((each, by.name) for each, by in self._queue)}
-            if not self._session.stopping.is_set() and key not in waiting:
-                self._queue.append((question, actor))
-                self._condition.notify()
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._work, name="bus-people", daemon=True)
-                    self._thread.start()
+            waiting = self._questions.waiting
+            asked = filter(None, (*waiting, self._questions.current))
+            if (question, actor.name) not in ((each, by.name) for each, by in asked):
+                if len(waiting) == MAX_WAITING:
+                    waiting.popleft()
+                self._questions.add((question, actor))
         return None
 
     def stop(self) -> None:
         """Abort the calls in progress, refuse further ones, and wait for the thread."""
-        with self._condition:
-            self._session.stop()
-            self._condition.notify()
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+        self._questions.stop()
 
     def look_up(self, question: RegionQuestion, actor: Actor) -> RegionAnswer:
         """Ask the bus now, and return its answer. For one thread at a time. Raise Forbidden, SessionEnded."""
@@ -97,41 +87,21 @@ class PatientLookup:
         found = [each for each in people if region_people.answers(question, each.patient)]
         return RegionAnswer(region_people.united(found[:MAX_PEOPLE]))
 
-    def _work(self) -> None:
-        while (question := self._next()) is not None:
-            try:
-                answer = self.look_up(*question)
-            except BrokerError:  # the person has signed out meanwhile
-                answer = RegionAnswer(failed=True)
-            except Exception:  # a failure at one question must not stop the others
-                log.exception("the bus could not be asked about a person")
-                answer = RegionAnswer(failed=True)
-            with self._condition:
-                key = question[0], question[1].name
-                self._answers[key] = self._session.limiter.monotonic(), answer
-                self._answers.move_to_end(key)
+    def _answer(self, asked: tuple[RegionQuestion, Actor]) -> None:
+        question, actor = asked
+        answer = RegionAnswer(failed=True)
+        try:
+            answer = self.look_up(question, actor)
+        except (Forbidden, SessionEnded):
+            log.info("who asked about a person has signed out meanwhile")
+        finally:
+            with self._questions.lock:
+                self._answers[question, actor.name] = self._session.limiter.monotonic(), answer
+                self._answers.move_to_end((question, actor.name))
                 while len(self._answers) > MAX_KEPT:
                     self._answers.popitem(last=False)
-                self._asking = None
             if not self._session.stopping.is_set():
-                self._notify()
-
-    def _notify(self) -> None:
-        """Notify pages of an answer; one that could not be is found by the next question, so nothing else stops."""
-        try:
-            self._store.write(region.note_answer)
-        except (StoreError, sqlite3.Error):
-            log.exception("pages could not be notified of an answer")
-
-    def _next(self) -> tuple[RegionQuestion, Actor] | None:
-        """Wait for the next question; return None if the program stops."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._queue or self._session.stopping.is_set())
-            if self._session.stopping.is_set():
-                return None
-            question, actor = self._queue.popleft()
-            self._asking = question, actor.name
-            return question, actor
+                self._store.write(region.note_answer)
 
     def _is_fresh(self, at: float, answer: RegionAnswer) -> bool:
         return self._session.limiter.monotonic() - at < (RETRY_AFTER if answer.failed else FRESH)

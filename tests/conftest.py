@@ -15,9 +15,11 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
 from broker.app import clock
+from broker.store import database
 from broker.store.database import Store
 from tests.support import factory
 from tests.support.clock import Clock
+from tests.support.new_database import migrate_by_copy
 
 # How fast examples are made says nothing but how busy the machine is.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -57,6 +59,10 @@ class _Paused:
 
 
 Association._is_paused = _Paused()  # type: ignore[assignment]
+
+# `tests/store/schema` calls `migrate` itself.
+database.migrate = migrate_by_copy  # type: ignore[assignment,attr-defined]
+database.BACKGROUND_WAIT = 0.0  # tests do not wait for others' changes; `test_database` tries it
 
 
 def pytest_configure(config: pytest.Config) -> None:

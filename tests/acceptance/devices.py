@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.sop_class import ModalityPerformedProcedureStep  # type: ignore[attr-defined]
 
+from broker.dicom.scu import no_delay
 from tests.support.clinic import Installation
 
 
@@ -34,7 +35,7 @@ def send(
     ae = AE(ae_title=calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 5
     ae.add_requested_context(ModalityPerformedProcedureStep)
-    assoc = ae.associate("127.0.0.1", port, ae_title=called)
+    assoc = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=no_delay.HANDLERS)
     raw = assoc.dul.socket.socket if assoc.dul.socket is not None else None  # a kill lets the library lose it
     if not assoc.is_established:
         if raw is not None:

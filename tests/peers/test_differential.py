@@ -20,6 +20,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
 from broker.cli.main import main
+from broker.dicom.scu import no_delay
 from broker.dicom.server import DicomServer, PortSettings
 from broker.domain.clinic.devices import Device
 from broker.store.database import Store
@@ -122,7 +123,7 @@ def associate(port: int) -> Association:
     ae = AE(ae_title="SCU")
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
     ae.add_requested_context(ModalityWorklistInformationFind)
-    assoc = ae.associate("127.0.0.1", port, ae_title="OFFIS")
+    assoc = ae.associate("127.0.0.1", port, ae_title="OFFIS", evt_handlers=no_delay.HANDLERS)
     assert assoc.is_established
     return assoc
 

@@ -14,6 +14,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
+from broker.dicom.scu import no_delay
 from broker.dicom.scu.archive import ArchiveAddress
 from broker.domain.orders import Order
 from tests.support.modality import dataset
@@ -94,7 +95,7 @@ def pacs() -> Iterator[Pacs]:
     ae = AE(ae_title="PACS")
     ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
     ae.add_supported_context(Verification)
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, find)])
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, find), *no_delay.HANDLERS])
     assert server is not None
     assert server.socket is not None
     running = Pacs(ArchiveAddress("PACS", "127.0.0.1", server.socket.getsockname()[1]))

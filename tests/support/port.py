@@ -11,6 +11,7 @@ from pynetdicom.association import Association
 
 from broker.app.settings import port_settings
 from broker.config.sections import DicomConfig
+from broker.dicom.scu import no_delay
 from broker.dicom.server import DicomServer
 from broker.store.database import Store
 from tests.support.factory import CLINIC
@@ -32,7 +33,7 @@ def associated(port: int, sop_class: str, calling: str = "XRAY_14") -> Iterator[
     ae = AE(ae_title=calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 10
     ae.add_requested_context(sop_class)
-    assoc = ae.associate("127.0.0.1", port, ae_title="WORKLIST")
+    assoc = ae.associate("127.0.0.1", port, ae_title="WORKLIST", evt_handlers=no_delay.HANDLERS)
     try:
         yield assoc
     finally:

@@ -19,6 +19,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
+from broker.dicom.scu import no_delay
 from broker.dicom.scu.archive_query import ask, count_images, studies_of_day
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic.settings import Clinic
@@ -195,7 +196,12 @@ class Archive:
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = TIMEOUT
         ae.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
         try:
-            assoc = ae.associate(self._address.host, self._address.port, ae_title=self._address.ae_title)
+            assoc = ae.associate(
+                self._address.host,
+                self._address.port,
+                ae_title=self._address.ae_title,
+                evt_handlers=no_delay.HANDLERS,
+            )
         except (OSError, RuntimeError, ValueError) as error:
             log.warning("cannot connect to the archive: %s", error)
             yield None

@@ -9,6 +9,8 @@ from typing import Any
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from broker.dicom.scu import no_delay
+
 
 @dataclass(frozen=True, slots=True)
 class EchoResult:
@@ -26,7 +28,7 @@ def echo(ae_title: str, address: str, port: int, calling_ae_title: str, timeout:
     ae.add_requested_context(Verification)
     started = time.monotonic()
     try:
-        assoc = ae.associate(address, port, ae_title=ae_title)
+        assoc = ae.associate(address, port, ae_title=ae_title, evt_handlers=no_delay.HANDLERS)
     except (OSError, RuntimeError, ValueError) as error:
         return EchoResult(False, time.monotonic() - started, f"cannot connect to {address}:{port}: {error}")
     try:

@@ -69,7 +69,7 @@ def waiting(store: Store) -> int:
 
 async def test_where_nothing_differs_the_page_says_when_it_was_last_compared(scene: Scene, user: User) -> None:
     await user.open("/archive")
-    await user.should_see("Архив и направления сходятся.", retries=30)
+    await user.should_see("Архив и направления сходятся.")
     scene.store.write(archive_table.note_answer)
     await user.open("/archive")
     await user.should_see("Последняя сверка в 09:47. Если снимки не пришли или чужие, они появятся здесь.")
@@ -82,7 +82,7 @@ async def test_the_gravest_is_compared_row_by_row_and_the_others_stand_below(sce
     answer(scene, grave, study(grave, patient_name="Попов^Олег", patient_id=other.patient.patient_id))
     await user.open("/archive")
     await user.should_see("2 ждут решения")
-    await user.should_see("Тот ли это пациент?", retries=30)
+    await user.should_see("Тот ли это пациент?")
     table = next(iter(user.find(content="Ёлкина Ольга").elements))
     content = str(getattr(table, "content", ""))
     for word in ("другой человек", "Попов О., у нас есть", "совпал", "В направлении", "На снимках"):
@@ -99,12 +99,12 @@ async def test_a_study_whose_patient_contradicts_is_taken_only_after_a_second_lo
     answer(scene, order, study(order, patient_name="Попов^Олег"))
     await user.open("/archive")
     press(user, "Это наше исследование")
-    await user.should_see("В архиве иначе: Имя: «Попов Олег»", retries=30)
+    await user.should_see("В архиве иначе: Имя: «Попов Олег»")
     assert state(scene.store, order) is OrderState.SCHEDULED
     press(user, "Да, наше")
-    await user.should_see("Исследование привязано", retries=30)
+    await user.should_see("Исследование привязано")
     assert state(scene.store, order) is OrderState.COMPLETED
-    await user.should_see("Архив и направления сходятся.", retries=30)
+    await user.should_see("Архив и направления сходятся.")
 
 
 async def test_a_study_that_lacks_only_signs_is_taken_at_once(scene: Scene, user: User) -> None:
@@ -112,7 +112,7 @@ async def test_a_study_that_lacks_only_signs_is_taken_at_once(scene: Scene, user
     answer(scene, order, study(order, patient_name="^^", patient_id=""))
     await user.open("/archive")
     press(user, "Это наше исследование")
-    await user.should_see("Исследование привязано", retries=30)
+    await user.should_see("Исследование привязано")
     assert state(scene.store, order) is OrderState.COMPLETED
 
 
@@ -122,7 +122,7 @@ async def test_anothers_study_goes_and_stays_away(scene: Scene, user: User) -> N
     answer(scene, order, theirs)
     await user.open("/archive")
     press(user, "Чужое, не наше")
-    await user.should_see("Больше не спросим", retries=30)
+    await user.should_see("Больше не спросим")
     answer(scene, order, theirs)
     assert waiting(scene.store) == 0
     assert state(scene.store, order) is OrderState.SCHEDULED
@@ -133,10 +133,10 @@ async def test_what_was_called_anothers_can_be_taken_back(scene: Scene, user: Us
     answer(scene, order, study(order, patient_name="Попов^Олег"))
     await user.open("/archive")
     press(user, "Чужое, не наше")
-    await user.should_see("В архиве «Попов Олег», направление K2611-0001, Кузнецова М. П.", retries=30)
+    await user.should_see("В архиве «Попов Олег», направление K2611-0001, Кузнецова М. П.")
     press(user, "Вернуть")
-    await user.should_see("Снова ждёт решения", retries=30)
-    await user.should_see("Тот ли это пациент?", retries=30)
+    await user.should_see("Снова ждёт решения")
+    await user.should_see("Тот ли это пациент?")
     assert waiting(scene.store) == 1
 
 
@@ -146,10 +146,10 @@ async def test_what_was_called_ours_can_be_taken_back_as_well(scene: Scene, user
     await user.open("/archive")
     press(user, "Это наше исследование")
     press(user, "Да, наше")
-    await user.should_see("Исследование привязано", retries=30)
-    await user.should_see("Вернуть", retries=30)
+    await user.should_see("Исследование привязано")
+    await user.should_see("Вернуть")
     press(user, "Вернуть")
-    await user.should_see("Снова ждёт решения", retries=30)
+    await user.should_see("Снова ждёт решения")
     assert waiting(scene.store) == 1
     assert state(scene.store, order) is OrderState.SCHEDULED
 
@@ -157,9 +157,9 @@ async def test_what_was_called_ours_can_be_taken_back_as_well(scene: Scene, user
 async def test_an_open_page_learns_of_a_discrepancy(scene: Scene, user: User) -> None:
     order = scene.register("09:20")
     await user.open("/archive")
-    await user.should_see("Архив и направления сходятся.", retries=30)
+    await user.should_see("Архив и направления сходятся.")
     answer(scene, order, study(order, patient_name="Попов^Олег"))
-    await user.should_see("Тот ли это пациент?", retries=30)
+    await user.should_see("Тот ли это пациент?")
 
 
 @pytest.mark.parametrize(("login", "decides"), [("yudin", True), ("volskaya", False), ("admin", False)])
@@ -170,7 +170,7 @@ async def test_who_may_not_link_sees_and_does_not_decide(
     answer(scene, order, study(order, patient_name="Попов^Олег"))
     async with person(services, login) as somebody:
         await somebody.open("/archive")
-        await somebody.should_see("Тот ли это пациент?", retries=30)
+        await somebody.should_see("Тот ли это пациент?")
         assert ("Чужое, не наше" in buttons(somebody)) == decides
 
 
@@ -212,7 +212,7 @@ async def test_images_that_do_not_come_in_time_are_missed_until_a_person_says_th
             await somebody.should_see("ообщил о конце (09:47), а в архиве снимков нет")
         await somebody.should_see("Снимков нет 31 мин")
         press(somebody, "Снимков не будет")
-        await somebody.should_see("Архив и направления сходятся.", retries=30)
+        await somebody.should_see("Архив и направления сходятся.")
         await somebody.open(f"/order/{performed.accession_number}")
         await somebody.should_see("Отмечено: снимков не будет.")
         await somebody.should_not_see("Снимки не пришли")
@@ -240,7 +240,7 @@ async def test_images_that_come_late_are_missed_no_more(scene: Scene, services: 
         await somebody.open("/archive")
         await somebody.should_see("Снимки не пришли")
         answer(scene, performed, replace(study(performed), images=3))
-        await somebody.should_see("Архив и направления сходятся.", retries=30)
+        await somebody.should_see("Архив и направления сходятся.")
 
 
 async def test_the_card_says_when_the_archive_has_other_numbers_of_images(
@@ -268,11 +268,11 @@ async def test_a_study_under_a_uid_of_its_own_that_fits_is_taken_by_one_click(sc
     order = scene.register("09:20")
     answer(scene, order, study(order, study_instance_uid="1.2.3", patient_sex="F"))
     await user.open("/archive")
-    await user.should_see("Номер наш, UID нет", retries=30)
+    await user.should_see("Номер наш, UID нет")
     table = next(iter(user.find(content="UID исследования").elements))
     assert "свой, аппарата" in str(getattr(table, "content", ""))
     press(user, "Это наше исследование")
-    await user.should_see("Исследование привязано", retries=30)
+    await user.should_see("Исследование привязано")
     assert state(scene.store, order) is OrderState.COMPLETED
 
 
@@ -290,16 +290,16 @@ async def test_a_study_without_a_referral_is_offered_compared_and_linked(scene: 
     await user.should_see("«Кузнецова Марина», Рентген, 24.11.2026 09:15, 2 снимка")
     await user.should_see("Ни одно направление этих дней не подходит по пациенту.")
     order = scene.register("09:50")
-    await user.should_see("По пациенту и дню подходит Кузнецова М. П., K2611-0001.", retries=30)
+    await user.should_see("По пациенту и дню подходит Кузнецова М. П., K2611-0001.")
     press(user, "Сравнить")
-    await user.should_see("Связать: Кузнецова М. П.", retries=30)
+    await user.should_see("Связать: Кузнецова М. П.")
     table = next(iter(user.find(content="Номер исследования").elements))
     assert "не указан" in str(getattr(table, "content", ""))
     assert state(scene.store, order) is OrderState.SCHEDULED
     press(user, "Связать: Кузнецова М. П.")
-    await user.should_see("Исследование привязано: K2611-0001", retries=30)
+    await user.should_see("Исследование привязано: K2611-0001")
     assert state(scene.store, order) is OrderState.COMPLETED
-    await user.should_see("Вернуть", retries=30)
+    await user.should_see("Вернуть")
 
 
 async def test_a_referral_that_is_not_offered_is_searched_for_and_its_contradictions_are_named(
@@ -309,14 +309,14 @@ async def test_a_referral_that_is_not_offered_is_searched_for_and_its_contradict
     hold(scene, late(patient_sex="M"))
     await user.open("/archive")
     press(user, "Найти направление")
-    await user.should_see("По пациенту и дню не подходит ни одно.", retries=30)
+    await user.should_see("По пациенту и дню не подходит ни одно.")
     search = next(each for each in user.find(ui.input).elements if each.props.get("for") == "referral-search")
     search.value = "поп ст"
-    await user.should_see("Попов С., 12.03.1961", retries=30)
+    await user.should_see("Попов С., 12.03.1961")
     press(user, "Попов С., 12.03.1961")
-    await user.should_see("Не сходится имя, пол. Связывайте, только если уверены", retries=30)
+    await user.should_see("Не сходится имя, пол. Связывайте, только если уверены")
     press(user, "Это один человек, связать: Попов С.")
-    await user.should_see("Исследование привязано", retries=30)
+    await user.should_see("Исследование привязано")
     assert state(scene.store, order) is OrderState.COMPLETED
 
 
@@ -324,10 +324,10 @@ async def test_what_is_left_without_a_referral_goes_and_can_be_taken_back(scene:
     hold(scene, late())
     await user.open("/archive")
     press(user, "Оставить без направления")
-    await user.should_see("Больше не спросим", retries=30)
-    await user.should_see("Архив и направления сходятся.", retries=30)
+    await user.should_see("Больше не спросим")
+    await user.should_see("Архив и направления сходятся.")
     press(user, "Вернуть")
-    await user.should_see("Неизвестно, чьи", retries=30)
+    await user.should_see("Неизвестно, чьи")
 
 
 async def test_the_board_names_a_study_that_a_referral_fits_and_no_other(scene: Scene, user: User) -> None:
@@ -335,7 +335,7 @@ async def test_the_board_names_a_study_that_a_referral_fits_and_no_other(scene: 
     await user.open("/board")
     await user.should_not_see("В архиве: снимки без направления")
     scene.register("09:50")
-    await user.should_see("В архиве: снимки без направления", retries=30)
+    await user.should_see("В архиве: снимки без направления")
     await user.should_see("По пациенту и дню подходит Кузнецова М. П., K2611-0001.")
     await user.should_not_see("Попов Олег")
 
@@ -344,7 +344,7 @@ async def test_who_may_not_link_finds_no_referral_either(scene: Scene, services:
     hold(scene, late())
     async with person(services, "volskaya") as somebody:
         await somebody.open("/archive")
-        await somebody.should_see("Неизвестно, чьи", retries=30)
+        await somebody.should_see("Неизвестно, чьи")
         assert not {"Найти направление", "Оставить без направления"} & buttons(somebody)
 
 
@@ -359,11 +359,11 @@ async def test_the_archive_is_asked_at_once_and_the_page_says_whether_it_answere
 
     async with person(replace(services, ask_archive=ask)) as somebody:
         await somebody.open("/archive")
-        await somebody.should_see("Архив ещё не отвечал", retries=30)
+        await somebody.should_see("Архив ещё не отвечал")
         press(somebody, "Спросить архив сейчас")
-        await somebody.should_see("Архив ответил", retries=30)
+        await somebody.should_see("Архив ответил")
         press(somebody, "Спросить архив сейчас")
-        await somebody.should_see("Архив не отвечает. Проверьте его и сеть.", retries=30)
+        await somebody.should_see("Архив не отвечает. Проверьте его и сеть.")
     async with person(services) as without:
         await without.open("/archive")
         assert "Спросить архив сейчас" not in buttons(without)
@@ -375,23 +375,23 @@ async def test_more_or_fewer_images_than_the_device_reported_are_shown_until_a_p
     answer(scene, performed, study(performed))
     async with person(replace(services, clinic=FOLLOWED)) as somebody:
         await somebody.open("/archive")
-        await somebody.should_see("Архив и направления сходятся.", retries=30)  # more may come
+        await somebody.should_see("Архив и направления сходятся.")  # more may come
         scene.now += timedelta(minutes=31)
         await somebody.open("/archive")
-        await somebody.should_see("Снимков 2 из 3", retries=30)
+        await somebody.should_see("Снимков 2 из 3")
         await somebody.open(f"/order/{performed.accession_number}")
-        await somebody.should_see("Аппарат сообщил о 3, в архиве 2.", retries=30)
+        await somebody.should_see("Аппарат сообщил о 3, в архиве 2.")
         await somebody.open("/archive")
         press(somebody, "Так и нужно: 2")
-        await somebody.should_see("Архив и направления сходятся.", retries=30)
+        await somebody.should_see("Архив и направления сходятся.")
         await somebody.open(f"/order/{performed.accession_number}")
-        await somebody.should_see("2 снимка", retries=30)
+        await somebody.should_see("2 снимка")
         await somebody.should_not_see("Аппарат сообщил")
         await somebody.open("/archive")
         answer(scene, performed, replace(study(performed), images=7))
-        await somebody.should_see("Снимков 7, а не 3", retries=30)
+        await somebody.should_see("Снимков 7, а не 3")
         answer(scene, performed, replace(study(performed), images=3))
-        await somebody.should_see("Архив и направления сходятся.", retries=30)
+        await somebody.should_see("Архив и направления сходятся.")
 
 
 def test_a_study_whose_images_are_disputed_is_neither_described_nor_sent(scene: Scene, performed: Order) -> None:

@@ -55,13 +55,13 @@ async def test_a_change_from_another_thread_shows_by_itself_and_in_place(scene: 
     before = visits(user)
     assert [chip(each) for each in before.values()] == ["waiting", "waiting"]
     scene.begin(order, "1.2.1")
-    await user.should_see("Выполняется", retries=10)
+    await user.should_see("Выполняется")
     after = visits(user)
     assert after == before  # the same elements, so that focus and scrolling stay
     assert chip(after["Кузнецова М. П."]) == "running"
     assert "now" in after["Кузнецова М. П."].classes
     scene.cancel(other)
-    await user.should_not_see("Ли Е.", retries=10)
+    await user.should_not_see("Ли Е.")
 
 
 async def test_filters_show_real_counts(scene: Scene, user: User) -> None:
@@ -91,8 +91,8 @@ async def test_an_unlinked_study_is_linked_only_after_a_choice(scene: Scene, use
     await wait_until_async(lambda: button.enabled)
     assert button.text == "Связать: Кузнецова М. П."
     press(user, button.text)
-    await user.should_see("Снимки связаны: K2611-0001, Кузнецова М. П.", retries=10)
-    await user.should_not_see("Снимки без направления", retries=10)
+    await user.should_see("Снимки связаны: K2611-0001, Кузнецова М. П.")
+    await user.should_not_see("Снимки без направления")
     with scene.store.read() as reader:
         card = order_card.card(reader, order.accession_number)
     assert card
@@ -108,7 +108,7 @@ async def test_images_of_another_name_are_linked_only_after_a_warning(scene: Sce
     press(user, "Кузнецова М. П., 12.03.1961")
     await user.should_see("Не сходится имя, номер карты, пол: на аппарате «Двойников Олег», муж., номер X9")
     press(user, "Это один человек, связать: Кузнецова М. П.")
-    await user.should_see(f"Снимки связаны: {order.accession_number}", retries=10)
+    await user.should_see(f"Снимки связаны: {order.accession_number}")
 
 
 async def test_who_may_only_look_is_offered_no_change(scene: Scene, radiologist: User) -> None:
@@ -191,7 +191,7 @@ async def test_a_board_left_open_over_night_shows_the_new_day(scene: Scene, serv
         await user.should_see("Сегодня, 24 ноября")
         scene.now = scene.instant("00:01", TODAY + timedelta(days=1))
         scene.register("09:00", on=TODAY + timedelta(days=1))
-        await user.should_see("Сегодня, 25 ноября", retries=10)
+        await user.should_see("Сегодня, 25 ноября")
         await user.should_see("Кузнецова М. П.")
 
 

@@ -38,11 +38,11 @@ def bring(scene: Scene, digest: str = "1", **changes: Any) -> Order:
 async def test_pages_show_an_imported_order(scene: Scene, user: User) -> None:
     bring(scene)
     await user.open("/order/A1")
-    await user.should_see(f", {UNKNOWN}", retries=10)
+    await user.should_see(f", {UNKNOWN}")
     await user.open("/board")
-    await user.should_see("Кузнецова", retries=10)
+    await user.should_see("Кузнецова")
     await user.open("/studies")
-    await user.should_see(ui.table, retries=10)
+    await user.should_see(ui.table)
     [row] = next(iter(user.find(ui.table).elements)).rows
     assert (row["number"], row["born"]) == ("A1", f" {UNKNOWN}")
 
@@ -50,7 +50,7 @@ async def test_pages_show_an_imported_order(scene: Scene, user: User) -> None:
 async def test_a_registrar_fills_in_what_the_script_did_not_know(scene: Scene, user: User) -> None:
     order = bring(scene)
     await user.open("/desk?order=A1")
-    await user.should_see("A1", retries=10)
+    await user.should_see("A1")
     typed = draft(patient=replace(order.patient, birth_date=TODAY.replace(year=1961)), start=order.steps[0].start)
     changed = scene.store.write(referrals.amend, order.id, order.revision, typed, REGISTRAR, CLINIC)
     assert changed.patient.birth_date == TODAY.replace(year=1961)

@@ -169,7 +169,7 @@ async def test_a_cancellation_by_the_sender_is_shown_while_the_form_is_open(stor
     async with person(services) as user:
         await user.open(f"/desk?incoming={id}")
         withdraw(store)
-        await user.should_see("Направившая клиника его только что отменила", retries=10)
+        await user.should_see("Направившая клиника его только что отменила")
         await user.open(f"/desk?incoming={id}")
         await user.should_see("Записывать нечего.")
     assert orders(store) == []
@@ -197,7 +197,7 @@ async def test_what_cannot_be_read_stands_apart_with_its_reason_and_can_be_looke
     press(user, "Посмотреть")
     await user.should_see('"resourceType": "Task"')
     press(user, "Прочитать снова")
-    await user.should_not_see("ссылка ведёт за пределы шины", retries=10)
+    await user.should_not_see("ссылка ведёт за пределы шины")
 
 
 async def test_a_cancellation_that_came_too_late_stands_on_the_board_until_it_is_acknowledged(
@@ -214,7 +214,7 @@ async def test_a_cancellation_that_came_too_late_stands_on_the_board_until_it_is
         await user.should_see("Направившая клиника отменила")
         await user.should_see("исследование уже идёт")
         press(user, "Принято")
-        await user.should_not_see("Направившая клиника отменила", retries=10)
+        await user.should_not_see("Направившая клиника отменила")
 
 
 async def test_a_result_that_crossed_a_cancellation_stands_on_the_board_until_it_is_acknowledged(
@@ -231,7 +231,7 @@ async def test_a_result_that_crossed_a_cancellation_stands_on_the_board_until_it
         await user.should_see("Другая клиника выполнила отменённое направление")
         await user.should_see(f"вместо него {placed.accession_number}; к нему результат не присоединён")
         press(user, "Принято")
-        await user.should_not_see("Другая клиника выполнила отменённое направление", retries=10)
+        await user.should_not_see("Другая клиника выполнила отменённое направление")
 
 
 async def test_a_result_by_the_former_data_stands_on_board_and_card_until_it_is_acknowledged(
@@ -252,9 +252,9 @@ async def test_a_result_by_the_former_data_stands_on_board_and_card_until_it_is_
         await user.open("/board")
         await user.should_see("Результат по прежним данным")
         press(user, "Принято")
-        await user.should_not_see("Результат по прежним данным", retries=10)
+        await user.should_not_see("Результат по прежним данным")
         await user.open(f"/order/{order.accession_number}")
-        await user.should_not_see("Другая клиника выполнила по прежним данным", retries=10)
+        await user.should_not_see("Другая клиника выполнила по прежним данным")
 
 
 async def test_what_the_sender_calls_former_is_shown_and_a_contradictory_side_is_asked(

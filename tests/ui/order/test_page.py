@@ -194,7 +194,7 @@ async def test_a_card_shows_the_facts_and_moves_by_itself(scene: Scene, user: Us
         await user.should_see(word)
     await user.should_see("Изменить")
     scene.begin(order, "1.2.1")
-    await user.should_see("Начато на аппарате", retries=10)
+    await user.should_see("Начато на аппарате")
     await user.should_not_see("Изменить")
     assert "Отменить" not in buttons(user)
     assert "(0040,0252) PerformedProcedureStepStatus  IN PROGRESS" in texts(user, "evidence")[0]
@@ -207,7 +207,7 @@ async def test_cancelling_asks_by_name_and_stores_the_reason(scene: Scene, user:
     press(user, "Отменить")
     user.find(ui.input).type("Пациент отказался")
     press(user, "Отменить направление")
-    await user.should_see("Направление отменено: Пациент отказался", retries=10)
+    await user.should_see("Направление отменено: Пациент отказался")
     await user.should_see("Направление K2611-0001 отменено")
 
 
@@ -216,9 +216,9 @@ async def test_what_changed_between_asking_and_confirming_is_not_cancelled(scene
     await user.open(f"/order/{order.accession_number}")
     press(user, "Отменить")
     scene.amend(order, start=scene.local("11:00"))
-    await user.should_see("сегодня, 11:00", retries=10)
+    await user.should_see("сегодня, 11:00")
     press(user, "Отменить направление")
-    await user.should_see("Пока вы смотрели, это изменил кто-то другой. Откройте заново", retries=10)
+    await user.should_see("Пока вы смотрели, это изменил кто-то другой. Откройте заново")
     with scene.store.read() as reader:
         card = order_card.card(reader, order.accession_number)
     assert card
@@ -234,7 +234,7 @@ async def test_the_card_of_a_study_that_may_be_anothers_does_not_say_that_the_bu
     await user.should_see("шина приняла")
     scene.begin(order, "1.2.1", patient_name="Попов^Олег")
     scene.finish("1.2.1", images=2)
-    await user.should_see("Требует внимания", retries=10)
+    await user.should_see("Требует внимания")
     await user.should_not_see("шина приняла")
 
 
@@ -244,7 +244,7 @@ async def test_a_refused_message_is_sent_again_from_the_card(scene: Scene, user:
     await user.open(f"/order/{order.accession_number}")
     await user.should_see("Полис <b> не найден")
     press(user, "Отправить снова")
-    await user.should_see("Отправлено на шину ещё раз", retries=10)
+    await user.should_see("Отправлено на шину ещё раз")
     await user.should_not_see("Отправить снова")
     await user.should_see("ждёт отправки на шину")
 

@@ -135,12 +135,12 @@ async def test_a_study_is_closed_by_hand_from_its_card_and_that_can_be_taken_bac
     await user.open("/order/K2611-0001")
     press(user, "Выполнено")
     press(user, "Отметить выполненным")
-    await user.should_see("Отмечено выполненным вручную", retries=10)
+    await user.should_see("Отмечено выполненным вручную")
     await user.should_see("отмечено вручную")
     assert state(scene) is OrderState.COMPLETED
     press(user, "Снять отметку")
     press(user, "Отвязать")
-    await user.should_see("Исследование отвязано от направления", retries=10)
+    await user.should_see("Исследование отвязано от направления")
     assert state(scene) is OrderState.SCHEDULED
 
 
@@ -155,7 +155,7 @@ async def test_another_patients_images_are_unlinked_on_a_card(scene: Scene, user
     await user.open("/order/K2611-0001")
     press(user, "Это чужие снимки")
     press(user, "Отвязать")
-    await user.should_see("Отвязано: K2611-0001", retries=10)
+    await user.should_see("Отвязано: K2611-0001")
     assert state(scene) is OrderState.SCHEDULED
     assert troubles(scene)[0][0] == "Снимки без направления"
 

@@ -40,7 +40,7 @@ async def test_the_reason_and_what_to_do_are_shown_for_each_device(scene: Scene,
     ask(scene, "XRAY_14", Modality="CR", ScheduledProcedureStepStartDate="20261124")
     await user.open(f"/order/{order.accession_number}")
     press(user, WHY)
-    await user.should_see("Рентген, каб. 14: не виден", retries=10)
+    await user.should_see("Рентген, каб. 14: не виден")
     await user.should_see("Флюорограф, каб. 12: виден")
     await user.should_see("Назначено на этот аппарат")
     await user.should_see("Аппарат спрашивал список в 09:48")

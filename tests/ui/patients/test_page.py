@@ -180,13 +180,13 @@ async def test_what_is_merged_is_what_is_shown_and_it_can_be_taken_back(scene: S
     register(scene, TWIN)
     await user.open("/patient/000001/merge/000002")
     press(user, "Объединить")
-    await user.should_see("Карты 000001 и 000002 объединены в 09:47. Переехало: 1 исследование.", retries=30)
-    await user.should_see("Прежняя карта", retries=30)
+    await user.should_see("Карты 000001 и 000002 объединены в 09:47. Переехало: 1 исследование.")
+    await user.should_see("Прежняя карта")
     with scene.store.read() as reader:
         [patient] = patient_search.search(reader, "кузнецова").patients
     assert (patient.name.middle, patient.phone) == ("Петровна", "+7 900 000-00-00")
     press(user, "Разъединить")
-    await user.should_see("Разъединено: карта 000002 снова отдельно", retries=30)
+    await user.should_see("Разъединено: карта 000002 снова отдельно")
     with scene.store.read() as reader:
         assert len(patient_search.search(reader, "кузнецова").patients) == 2
 
@@ -210,7 +210,7 @@ async def test_an_older_merge_is_undone_among_the_numbers(scene: Scene, user: Us
     await user.should_see("объединено 15.10.2026 09:47, Орлова Н. В.")
     assert texts(user, "done-banner") == []
     press(user, "Разъединить")
-    await user.should_see("Разъединено: карта 000002 снова отдельно", retries=30)
+    await user.should_see("Разъединено: карта 000002 снова отдельно")
 
 
 async def test_two_people_are_never_asked_about_again(scene: Scene, user: User) -> None:
@@ -218,8 +218,8 @@ async def test_two_people_are_never_asked_about_again(scene: Scene, user: User) 
     register(scene, TWIN)
     await user.open("/patient/000001/merge/000002")
     press(user, "Это разные люди")
-    await user.should_see("Ничего не записано", retries=30)
-    await user.should_not_see("Похожа карта", retries=30)
+    await user.should_see("Ничего не записано")
+    await user.should_not_see("Похожа карта")
 
 
 async def test_cards_that_are_one_by_now_are_not_compared(scene: Scene, user: User) -> None:

@@ -89,7 +89,7 @@ async def test_the_most_urgent_waits_first_then_the_oldest(scene: Scene, doctor:
     await doctor.should_see("30 мин")
     await doctor.should_not_see("Ещё Не Снятый")
     done(scene, "1.2.4", "Только Что Снятый")
-    await doctor.should_see("Только Что Снятый", retries=50)
+    await doctor.should_see("Только Что Снятый")
 
 
 async def test_the_list_can_be_narrowed_to_one_kind_and_hides_nothing_old(scene: Scene, doctor: User) -> None:
@@ -187,7 +187,7 @@ async def test_of_two_texts_a_person_chooses(
     await doctor.open(f"/reading/{order.accession_number}")
     write(doctor, description="Моё")
     scene.store.write(reports.save_report, order.id, 0, ReportText("Чужое"), OTHER)
-    await doctor.should_see("Ваш текст цел, но не сохранён", retries=50)
+    await doctor.should_see("Ваш текст цел, но не сохранён")
     assert field_of(doctor, "description").value == "Моё"
     report = kept(scene, order)
     assert report is not None
@@ -208,11 +208,11 @@ async def test_signing_shows_what_goes_out_and_then_the_next_study(scene: Scene,
     await doctor.should_see("Напишите заключение: без него не подписать")
     write(doctor, description="Поля прозрачны.", conclusion="Без патологии.")
     signing(doctor, 0)
-    await doctor.should_see("Протокол и его PDF уйдут на шину.", retries=50)
+    await doctor.should_see("Протокол и его PDF уйдут на шину.")
     await doctor.should_see("2 слова")
     signing(doctor, -1)
     await wait_until_async(lambda: (found := kept(scene, order)) and found.signed_at)
-    await doctor.should_see("Следующее: Ли Е.", retries=50)
+    await doctor.should_see("Следующее: Ли Е.")
     await doctor.should_see("Печать / PDF")
     with scene.store.read() as reader:
         sent = [row["kind"] for row in reader.rows("SELECT kind FROM outbox WHERE order_id = ?", [order.id])]
@@ -224,7 +224,7 @@ async def test_a_running_study_can_be_described_but_not_signed(scene: Scene, doc
     await doctor.open(f"/reading/{order.accession_number}")
     await doctor.should_see("Снимков ещё нет.")
     scene.begin(order, "1.2.1", patient_name="")
-    await doctor.should_not_see("Снимков ещё нет.", retries=50)
+    await doctor.should_not_see("Снимков ещё нет.")
     write(doctor, conclusion="Норма")
     signing(doctor, 0)
     await doctor.should_see("Подписать можно, когда аппарат его закончит")
@@ -250,7 +250,7 @@ async def test_a_report_that_another_person_signs_shows_at_once(scene: Scene, do
     order = done(scene)
     await doctor.open(f"/reading/{order.accession_number}")
     scene.store.write(reports.sign, order.id, 0, TEXT, OTHER, CLINIC)
-    await doctor.should_see("Соколов В. И.", retries=50)
+    await doctor.should_see("Соколов В. И.")
     await doctor.should_see("Эффективная доза 0,03 мЗв")
     await doctor.should_see("Больше ничего не ждёт описания.")
     await doctor.should_not_see(ui.textarea)
@@ -266,7 +266,7 @@ async def test_everybody_sees_the_signed_report_on_the_card(scene: Scene, user: 
     await user.should_see("Черновик: Вольская Т. А., 09:47")
     await user.should_not_see("Ещё никому")
     scene.store.write(reports.sign, order.id, 1, TEXT, DOCTOR, CLINIC)
-    await user.should_see("Без патологии.", retries=50)
+    await user.should_see("Без патологии.")
     await user.should_see("Печать / PDF")
 
 
@@ -275,7 +275,7 @@ async def test_the_card_offers_the_doctor_to_describe(scene: Scene, doctor: User
     await doctor.open(f"/order/{order.accession_number}")
     await doctor.should_see("Описать")
     scene.store.write(reports.sign, order.id, 0, TEXT, OTHER, CLINIC)
-    await doctor.should_not_see("Описать", retries=50)
+    await doctor.should_not_see("Описать")
 
 
 async def test_a_report_on_images_that_were_taken_away_raises_an_alarm_that_a_doctor_ends(
@@ -290,9 +290,9 @@ async def test_a_report_on_images_that_were_taken_away_raises_an_alarm_that_a_do
     await doctor.should_see("возможно, он не об этом пациенте")
     await doctor.should_not_see("Протокол верен")
     scene.store.write(step_links.link, "1.2.1", order.id, REGISTRAR, CLINIC)
-    await doctor.should_see("Протокол верен", retries=50)
+    await doctor.should_see("Протокол верен")
     press(doctor, "Протокол верен")
-    await doctor.should_not_see("возможно, он не об этом пациенте", retries=50)
+    await doctor.should_not_see("возможно, он не об этом пациенте")
 
 
 def test_the_life_of_a_report_is_shown(scene: Scene) -> None:

@@ -160,7 +160,7 @@ async def test_a_banner_shows_in_words_what_does_not_work(services: Services, in
         await user.open("/studies")
         await user.should_see("Порт DICOM закрыт: аппараты не видят список. Позовите администратора.")
         await user.should_not_see("connection refused")
-        await user.should_not_see("Регистратура", retries=1)  # not this role's place
+        await user.should_not_see("Регистратура")  # not this role's place
 
 
 async def test_news_of_several_commits_reaches_the_pages_once(services: Services) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+import uvicorn.server
 from hypothesis import HealthCheck, settings
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
@@ -59,6 +62,19 @@ class _Paused:
 
 
 Association._is_paused = _Paused()  # type: ignore[assignment]
+
+
+class _Hurried(ModuleType):
+    """asyncio for uvicorn, which looks only ten times a second whether it is to end; hundreds of tests start one."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / 10)
+
+
+uvicorn.server.asyncio = _Hurried("asyncio")  # type: ignore[attr-defined]
 
 # `tests/store/schema` calls `migrate` itself.
 database.migrate = migrate_by_copy  # type: ignore[assignment,attr-defined]

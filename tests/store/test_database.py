@@ -19,6 +19,7 @@ from broker.store.backup import copy_database
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import audit, orders
 from tests.support import factory
+from tests.support.waiting import DEADLINE
 
 
 def count(store: Store, name: str = "t") -> int:
@@ -53,6 +54,17 @@ def test_callers_that_fail_are_rolled_back_alone(store: Store) -> None:
         else:
             job.result()
     assert count(store) == 10
+
+
+def test_a_background_change_waits_for_others_and_never_keeps_a_caller_waiting(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BACKGROUND_WAIT", DEADLINE)
+    background = store.submit_background(add("background"))
+    assert not background.done()
+    store.write(add())
+    assert background.done()  # in the commit of the one that was waited for
+    assert (count(store), count(store, "background")) == (1, 1)
 
 
 def test_many_threads_that_read_then_write_lose_nothing(store: Store) -> None:

@@ -64,9 +64,10 @@ def receive(
 ) -> ReceiveOutcome:
     """Store a referral, or its newer content; the same one again changes nothing.
 
-    It waits for a person, unless `auto_accept` (modality -> AE title) names a device for its modality and it is
-    complete. If it has become an order already, the order does not change, and a person sees the difference. One that
-    was declined waits again, also unchanged, unless its sender is still to learn of the refusal. Raise Forbidden.
+    It waits for a person, unless `auto_accept` (modality -> AE title) names a device for its modality, it is complete,
+    and its patient is like none of ours who may be another person. If it has become an order already, the order does
+    not change, and a person sees the difference. One that was declined waits again, also unchanged, unless its sender is
+    still to learn of the refusal. Raise Forbidden.
     """
     permit(tx, actor, Permission.REGISTER)
     if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
@@ -341,10 +342,11 @@ def _accept_automatically(
         return ReceiveOutcome.WAITING
     now = clinic.local(tx.now)
     draft = draft_of(received, [procedure], now, system_procedure=system_procedure)
-    draft = referrals.normalise(replace(draft, station_ae_titles=(ae_title,)))
+    # Nobody is shown who is like one of ours: who is, waits for a person.
+    draft = referrals.normalise(replace(draft, station_ae_titles=(ae_title,), other_than=()))
     try:
         _create_order(tx, received, draft, actor, clinic)
-    except Invalid as error:  # the device is not approved, another patient has the same СНИЛС here, …
+    except Invalid as error:  # the device is not approved, the patient is like one of ours, …
         log.warning("incoming referral %d waits for a person: %s", received.id, error)
         incoming.update(tx, replace(received, problems=error.problems))
         return ReceiveOutcome.WAITING

@@ -23,6 +23,7 @@ from broker.store.tables.incoming import Arrival
 from broker.workflow import incoming_referrals, performed_steps, referrals
 from broker.workflow.incoming_referrals import ReceiveOutcome
 from tests.support import factory
+from tests.support.alike import ALIKE, alike
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM
 
 BUS = Actor(ActorKind.BUS, "bus", "Региональная шина")
@@ -204,6 +205,21 @@ def test_a_rule_chooses_nobody_of_several_namesakes_and_a_person_decides(store: 
     other = form(known, other_than=(1, 2))
     order = store.write(incoming_referrals.accept, known.stored_id, other, REGISTRAR, CLINIC)
     assert order.patient.patient_id == "000003"
+
+
+@pytest.mark.parametrize("index", range(len(ALIKE)), ids=[str(why) for why, _ in ALIKE])
+def test_a_rule_makes_no_second_card_of_somebody_who_is_like_one_of_ours(store: Store, index: int) -> None:
+    known = store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC).patient
+    referral = replace(KNEE, patient=alike(index))
+    assert take(store, referral, **STRAIGHT) is ReceiveOutcome.WAITING
+    [waits] = waiting(store)
+    assert waits.problems == {"patient": "similar"}
+    assert len(rows(store, "SELECT * FROM orders")) == len(rows(store, "SELECT * FROM patient")) == 1
+    assert take(store, referral, "2", **STRAIGHT) is ReceiveOutcome.NOTHING
+    other = store.write(
+        incoming_referrals.accept, waits.stored_id, form(waits, other_than=(known.stored_id,)), REGISTRAR, CLINIC
+    )
+    assert other.patient.id != known.id
 
 
 # ---- accepting ----

@@ -18,7 +18,9 @@ from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import inbox, order_card
+from broker.store.queries.patients import patient_index
 from broker.workflow import incoming_referrals
+from ui.desk import similar_patients
 from ui.desk.modes import clinic_name
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
@@ -131,7 +133,10 @@ class IncomingPage:
         now, today = services.store.clock().astimezone(UTC), services.today()
         zone = services.clinic.zone
         return IncomingPageData(
-            [_waiting(each, clinic_name(reader, each), now, today) for each in inbox.waiting(reader)],
+            [
+                _waiting(each, clinic_name(reader, each), _may_be(reader, each), now, today)
+                for each in inbox.waiting(reader)
+            ],
             [
                 UnreadRow(
                     id=item.id,
@@ -202,8 +207,21 @@ def _unread(reader: Reader) -> list[ArrivalRecord]:
     ]
 
 
-def _waiting(each: IncomingReferral, clinic: str, now: datetime, today: date) -> WaitingRow:
-    problem = bus.to_complete(each.problems)
+def _may_be(reader: Reader, each: IncomingReferral) -> list[str]:
+    """Return whom of ours the patient is like, as the box at the desk names them; empty if a rule has not asked."""
+    if each.problems.get("patient") != "similar":
+        return []
+    found = patient_index.match(reader, each.patient)
+    return [
+        f"{known.name}, {words.born(known.born)}, {similar_patients.numbers(known)};"
+        f" {similar_patients.why(known, each.patient, found)}"
+        for known in found.patients[: similar_patients.SHOWN]
+    ]
+
+
+def _waiting(each: IncomingReferral, clinic: str, may_be: list[str], now: datetime, today: date) -> WaitingRow:
+    problems = {field: code for field, code in each.problems.items() if not (may_be and field == "patient")}
+    problem = ". ".join(filter(None, (bus.may_be(may_be), bus.to_complete(problems))))
     since = words.duration(now - each.received_at) if each.received_at else ""
     return WaitingRow(
         id=each.stored_id,

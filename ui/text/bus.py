@@ -221,6 +221,11 @@ def to_complete(found: Mapping[str, str]) -> str:
     return f"Дополнить или проверить: {referral_fields.listed(found) or 'поля'}" if found else ""
 
 
+def may_be(lines: Sequence[str]) -> str:
+    """Return who of ours the patient of a referral is like, each in words."""
+    return f"Похож: это он? {'. '.join(lines)}" if lines else ""
+
+
 def incoming_closed(state: IncomingState) -> str:
     """Return why another clinic's referral cannot be registered any more."""
     return {

@@ -109,6 +109,22 @@ async def test_what_waits_is_listed_with_the_urgent_first_and_counted_in_the_men
     await wait_until_async(lambda: texts(user, "badge") == ["3", "3"])
 
 
+async def test_who_is_like_a_patient_of_ours_is_named_with_the_card_and_asked_about_at_the_desk(
+    scene: Scene, services: Services
+) -> None:
+    known = scene.register("10:00").patient
+    nearly = Patient(PersonName("Кузнецва", "Марина", "Петровна"), KUZNETSOVA.birth_date, Sex.FEMALE)
+    id = came(scene.store, patient=nearly, problems={"patient": "similar", "weight": "range"})
+    async with person(services) as user:
+        await user.open("/incoming")
+        await user.should_see("Дополнить или проверить: вес")
+        line = f"Похож: это он? Кузнецова Марина Петровна, 12.03.1961, карта {known.patient_id}"
+        await user.should_see(f"{line}; отличается одна буква, дата та же")
+        await user.open(f"/desk?incoming={id}")
+        await user.should_see("Похож: это он?")
+        await user.should_see("Ответьте под полями, он ли это")
+
+
 async def test_a_referral_of_another_clinic_becomes_one_order_however_often_it_is_saved(
     store: Store, services: Services
 ) -> None:

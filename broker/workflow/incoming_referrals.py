@@ -65,9 +65,9 @@ def receive(
     """Store a referral, or its newer content; the same one again changes nothing.
 
     It waits for a person, unless `auto_accept` (modality -> AE title) names a device for its modality, it is complete,
-    and its patient is like none of ours who may be another person. If it has become an order already, the order does
-    not change, and a person sees the difference. One that was declined waits again, also unchanged, unless its sender is
-    still to learn of the refusal. Raise Forbidden.
+    and its patient is like no other one of ours. If it has become an order already, the order does not change, and a
+    person sees the difference. One that was declined waits again, also unchanged, unless its sender is still to learn
+    of the refusal. Raise Forbidden.
     """
     permit(tx, actor, Permission.REGISTER)
     if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
@@ -342,7 +342,7 @@ def _accept_automatically(
         return ReceiveOutcome.WAITING
     now = clinic.local(tx.now)
     draft = draft_of(received, [procedure], now, system_procedure=system_procedure)
-    # Nobody is shown who is like one of ours: who is, waits for a person.
+    # No person is asked here: a patient who is like one of ours waits.
     draft = referrals.normalise(replace(draft, station_ae_titles=(ae_title,), other_than=()))
     try:
         _create_order(tx, received, draft, actor, clinic)

@@ -11,12 +11,12 @@ from dataclasses import replace
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.errors import Invalid, NotFound, Refused, Stale
-from broker.domain.patients import identity, incomplete, names, patient_match, patient_merge
+from broker.domain.patients import correction, identity, incomplete, names, patient_match, patient_merge
 from broker.domain.patients.patient_match import NUMBERS, Likeness, PatientMatch
 from broker.domain.patients.people import Patient
 from broker.domain.studies import passthrough
 from broker.store.database import Tx
-from broker.store.queries.patients import patient_index
+from broker.store.queries.patients import made_studies, patient_index
 from broker.store.tables import audit, orders, outbox, patient_merges, patients
 from broker.workflow import corrections, numbering
 
@@ -30,8 +30,9 @@ def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None, a
     `typed.id` is that of a chosen patient, or None if one is to be matched. `other_than`: the ids of the patients whom
     a person was shown and has said not to be this one; None if no person was asked. With `amends_others`,
     the region gets amendments of the patient's other orders, where they need some. Raise NotFound, Invalid (another
-    patient's number, several matching patients, a similar one who was not shown), Stale if a chosen patient has changed
-    since, or the card was merged.
+    patient's number, several matching patients, a similar one who was not shown; data that make another person of a
+    card under which studies were made: that is done on the card, see `patient_correction`), Stale if a chosen patient
+    has changed since, or the card was merged.
     """
     typed = patients.with_current_number(tx, typed)
     if typed.id is not None:
@@ -48,6 +49,7 @@ def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None, a
     else:
         merged = identity.merge(known, typed)
     if merged != known:
+        _check_made(tx, known, merged)
         others = (
             orders.of_patient(tx, known.stored_id) if amends_others and _has_other_description(known, merged) else []
         )
@@ -109,6 +111,13 @@ def chosen(tx: Tx, typed: Patient) -> Patient:
     if typed.revision not in (0, known.revision) and typed != known:
         raise Stale(f"patient {known.patient_id}")
     return known
+
+
+def _check_made(tx: Tx, known: Patient, merged: Patient) -> None:
+    """Raise Invalid where a referral would make another person of a card under which something was made."""
+    contradicted = correction.contradictions(known, merged)
+    if contradicted and made_studies.of_patients(tx, [known.stored_id]):
+        raise Invalid(correction.problems(contradicted))
 
 
 def _has_other_description(known: Patient, now: Patient) -> bool:

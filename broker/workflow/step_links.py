@@ -11,6 +11,7 @@ from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Stale, WrongState
 from broker.domain.lifecycle import Event
+from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order
 from broker.domain.patients import confirmation, identifiers, names
 from broker.domain.patients.confirmation import Confirmation
@@ -19,7 +20,7 @@ from broker.domain.studies.performed import PerformedState, PerformedStep, StepS
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
-from broker.store.tables import archive, audit, orders, performed, performed_links
+from broker.store.tables import archive, audit, orders, outbox, performed, performed_links
 from broker.workflow import archive_images, order_status
 
 
@@ -105,7 +106,7 @@ def confirm_patient(
     scheduled_ids = [scheduled.id for scheduled in order.steps]
     performed_links.resolve_conflict(tx, step.stored_id, scheduled_ids)
     performed.remove_archived(tx, scheduled_ids)
-    order_status.recompute_status(tx, order, clinic)
+    _go_on(tx, order.id, clinic)
     seen = {"confirmed": noted} if noted else {}
     audit.write(tx, actor, AuditAction.CONFIRM_PATIENT, order.id, sop_instance_uid=sop_instance_uid, **seen)
     tx.notify()
@@ -131,8 +132,51 @@ def clear_conflicts(tx: Tx, order_ids: Sequence[int], clinic: Clinic) -> tuple[t
             touched.append(link.order_id)
     for order_id in dict.fromkeys(touched):
         if not performed_links.conflicts(tx, order_id):
-            order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
+            _go_on(tx, order_id, clinic)
     return tuple(changed)
+
+
+def note_contradictions(tx: Tx, order_ids: Sequence[int], clinic: Clinic) -> None:
+    """Note what contradicts the patient, who is another one as far as data say, in what was done for these orders.
+
+    What a person has confirmed was confirmed of the patient of then. Nothing of it is sent until a person has looked.
+    """
+    touched = []
+    for link in performed_links.links_of_orders(tx, order_ids):
+        if link.step.source is StepSource.MANUAL:
+            continue
+        there = patient_index.contradictions_of(tx, orders.require(tx, link.order_id).patient, link.step)
+        noted = list(dict.fromkeys((*link.conflict, *there)))
+        if len(noted) > len(link.conflict):
+            performed_links.set_conflict(tx, link.step.stored_id, link.scheduled_step_id, ", ".join(noted))
+        if noted:
+            touched.append(link.order_id)
+    for order_id in dict.fromkeys([*touched, *_reopened_studies(tx, order_ids)]):
+        outbox.withdraw(tx, order_id, OutboxKind.IMAGES, OutboxKind.REPORT, OutboxKind.APPENDED)
+
+
+def _reopened_studies(tx: Tx, order_ids: Sequence[int]) -> list[int]:
+    """Let studies of the archive that people have accepted, and that contradict the patient now, wait for them again.
+
+    Return their orders. One of which a step was made is doubtful by its step.
+    """
+    reopened = []
+    for order_id in order_ids:
+        patient = orders.require(tx, order_id).patient
+        for each in archive.accepted_discrepancies(tx, order_id):
+            study = each.study
+            person = study.patient_name, study.patient_id, study.birth_date, study.patient_sex
+            is_step = performed.archived(tx, order_id, study.study_instance_uid) is not None
+            if not is_step and patient_index.contradictions(tx, patient, *person):
+                archive.reopen_as_another_patients(tx, each.id)
+                reopened.append(order_id)
+    return reopened
+
+
+def _go_on(tx: Tx, order_id: int, clinic: Clinic) -> None:
+    """Recompute an order of which it is settled whose its images are: what was withdrawn is sent after all."""
+    order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
+    order_status.recompute_dispute(tx, orders.require(tx, order_id), clinic)
 
 
 def close(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) -> None:

@@ -17,10 +17,12 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic.devices import ProcedureType
 from broker.domain.messages import BusReferences, OutboxRow
 from broker.domain.orders import Order
+from broker.domain.patients.people import Patient
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.domain.studies.reports import SignedReport
 from broker.store.database import Store
 from broker.store.queries import exchange_state
+from broker.store.queries.patients import made_studies
 from broker.store.tables import outbox
 from broker.workflow import performed_steps, referrals
 from tests.bus.samples import PROFILE
@@ -99,6 +101,11 @@ class Clinic:
         self.store.write(
             performed_steps.change, performed_steps.ChangeRequest(uid, done, message(f"final {uid}")), XRAY, CLINIC
         )
+
+    def made(self, patient: Patient) -> list[int]:
+        """Return the studies (orders) that were made of a patient, as people see them who correct the card."""
+        with self.store.read() as reader:
+            return [each.order.id for each in made_studies.of_patients(reader, [patient.stored_id])]
 
     def rows(self, order: Order | None = None) -> list[OutboxRow]:
         sql = "SELECT * FROM outbox WHERE order_id = coalesce(?, order_id) ORDER BY seq"

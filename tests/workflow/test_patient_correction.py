@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -13,15 +14,27 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.errors import Forbidden, Invalid, Stale
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.details import NO_DETAILS, PatientDetails
 from broker.domain.patients.patient_match import Likeness
-from broker.domain.patients.people import Patient, PersonName
+from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
+from broker.store.queries import board
 from broker.store.queries.patients import patient_index, patient_search
-from broker.store.tables import orders, outbox, patient_details, patients
-from broker.workflow import patient_consent, patient_correction, patient_merge, performed_steps, referrals
-from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, XRAY, draft, message, performed
+from broker.store.tables import archive, orders, outbox, patient_details, patients
+from broker.workflow import (
+    archive_images,
+    patient_consent,
+    patient_correction,
+    patient_merge,
+    performed_steps,
+    referrals,
+    reports,
+    step_links,
+)
+from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM, XRAY, draft, message, performed, soon
 from tests.workflow.test_patient_merge import register, rows
 
 DOCTOR = Actor(ActorKind.PERSON, "belov", "Белов", frozenset({Role.RADIOLOGIST}))
@@ -202,3 +215,135 @@ def test_after_the_consent_is_withdrawn_nothing_new_goes_to_the_region_until_it_
     assert [len(audits(store, action)) for action in ("consent_given", "consent_withdrawn")] == [2, 1]
     with pytest.raises(Forbidden):
         store.write(patient_consent.withdraw, id, DOCTOR, CLINIC)
+
+
+# ---- what was made under the former data ----
+
+
+OLGA = PersonName("Петрова", "Ольга", "Ивановна")
+REPORT = reports.ReportText("Щель сужена", "Гонартроз", "", 0.01)
+
+
+def made(store: Store, order: Order, name: str = "Кузнецова^Марина^Петровна", uid: str = "1.2") -> None:
+    step = performed(
+        uid, StepReference(order.study_instance_uid), patient_name=name, patient_id=order.patient.patient_id
+    )
+    store.write(performed_steps.start, step, message(f"c {uid}"), XRAY, CLINIC)
+    ended = PerformedChange(PerformedState.COMPLETED, images=2)
+    store.write(performed_steps.change, performed_steps.ChangeRequest(uid, ended, message("f")), XRAY, CLINIC)
+
+
+def conflicts(store: Store) -> list[str]:
+    return [row["conflict"] for row in rows(store, "SELECT conflict FROM performed_step_link ORDER BY 1")]
+
+
+def queued(store: Store, order: Order) -> list[str]:
+    found = rows(store, "SELECT order_id, kind FROM outbox WHERE state IN ('pending', 'needs_attention') ORDER BY seq")
+    return [row["kind"] for row in found if row["order_id"] == order.id]
+
+
+def correct(store: Store, order: Order, *, made_seen: Collection[int] | None = None, **changes: Any) -> Patient:
+    changed = replace(card(store, order.patient.stored_id), **changes)
+    return store.write(patient_correction.correct, changed, REGISTRAR, CLINIC, made_seen=made_seen)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"name": OLGA}, ["family"]),
+        ({"birth_date": date(1962, 3, 12)}, ["birth_date"]),
+        ({"sex": Sex.MALE}, ["sex"]),
+        ({"name": OLGA, "sex": Sex.MALE}, ["family", "sex"]),
+    ],
+)
+def test_a_card_becomes_another_person_only_after_a_look_at_what_was_made(
+    store: Store, order: Order, changes: dict[str, Any], fields: list[str]
+) -> None:
+    made(store, order)
+    with pytest.raises(Invalid) as caught:
+        correct(store, order, **changes)
+    assert caught.value.problems == dict.fromkeys(fields, "contradicts_made")
+    with pytest.raises(Stale):  # another study was made meanwhile
+        correct(store, order, made_seen=[], **changes)
+    assert conflicts(store) == [""]
+    correct(store, order, made_seen=[order.id], **changes)
+    [of_card, of_order] = audits(store)
+    assert [("name" if each == "family" else each) for each in fields] == of_card[1]["contradicts"]
+    assert of_card[1]["made_seen"] == [order.id]
+    assert of_order[1]["confirmed"] == ", ".join(of_card[1]["contradicts"])
+
+
+def test_images_of_the_former_data_are_doubtful_and_do_not_go_to_the_region(store: Store, order: Order) -> None:
+    made(store, order)
+    store.write(reports.sign, order.id, 0, REPORT, DOCTOR, CLINIC)
+    deliver_only(store, "order")
+    assert queued(store, order) == ["images", "report"]
+    correct(store, order, made_seen=[order.id], name=OLGA)
+    assert conflicts(store) == ["patient_name"]
+    assert queued(store, order) == ["amend"]
+    with store.read() as reader:  # as the board shows it
+        assert [(each.order.id, each.fields) for each in board.doubtful(reader)] == [(order.id, ("patient_name",))]
+    seen = Confirmation(card(store, order.patient.stored_id), ("patient_name",))
+    store.write(step_links.confirm_patient, "1.2", order.id, REGISTRAR, CLINIC, seen)
+    assert queued(store, order) == ["amend", "images", "report"]
+
+
+def test_a_correction_that_is_taken_back_lets_everything_go_again(store: Store, order: Order) -> None:
+    made(store, order)
+    store.write(reports.sign, order.id, 0, REPORT, DOCTOR, CLINIC)
+    deliver_only(store, "order")
+    correct(store, order, made_seen=[order.id], name=OLGA)
+    correct(store, order, made_seen=[order.id], name=KUZNETSOVA.name)
+    assert conflicts(store) == [""]
+    assert queued(store, order) == ["amend", "images", "report"]
+
+
+def test_a_new_surname_asks_nobody_and_doubts_nothing(store: Store, order: Order) -> None:
+    made(store, order)
+    correct(store, order, name=replace(KUZNETSOVA.name, family="Петрова"))
+    assert conflicts(store) == [""]
+    assert "images" in queued(store, order)
+
+
+def test_a_card_under_which_nothing_was_made_is_corrected_without_a_question(store: Store, order: Order) -> None:
+    assert correct(store, order, name=OLGA, sex=Sex.MALE).name == OLGA
+
+
+def test_what_was_closed_by_hand_is_asked_about_and_not_doubted(store: Store, order: Order) -> None:
+    store.write(step_links.close, order.id, order.revision, REGISTRAR, CLINIC)
+    with pytest.raises(Invalid):
+        correct(store, order, name=OLGA)
+    correct(store, order, made_seen=[order.id], name=OLGA)
+    assert conflicts(store) == [""]
+
+
+def test_a_study_of_the_archive_that_was_accepted_for_the_former_person_waits_again(store: Store, order: Order) -> None:
+    made(store, order)
+    reported = {"patient_name": "Кузнецова^Марина", "patient_id": order.patient.patient_id}
+    found = [
+        ArchiveStudy(uid, order.accession_number, 2, "DX", **reported, birth_date="19610312", start=soon())
+        for uid in (order.study_instance_uid, "1.9.9")
+    ]
+    store.write(archive_images.record_answer, order.id, found, SYSTEM, CLINIC, settled=True)
+    with store.read() as reader:
+        [open_one] = archive.of_order(reader, order.id)
+    store.write(archive_images.accept, open_one.id, REGISTRAR, CLINIC)
+    correct(store, order, made_seen=[order.id], name=OLGA)
+    with store.read() as reader:
+        assert [each.kind for each in archive.of_order(reader, order.id)] == [DiscrepancyKind.OTHER_PATIENT]
+
+
+def test_a_referral_makes_no_other_person_of_a_card_under_which_something_was_made(store: Store, order: Order) -> None:
+    made(store, order)
+    known = card(store, order.patient.stored_id)
+    with pytest.raises(Invalid) as caught:
+        register(store, replace(known, name=OLGA), comment="второе")
+    assert caught.value.problems == {"family": "contradicts_made"}
+    second = register(store, replace(known, name=replace(known.name, family="Орлова")), comment="третье")
+    changed = draft(patient=replace(second.patient, sex=Sex.MALE), comment="третье")
+    with pytest.raises(Invalid):
+        store.write(referrals.amend, second.id, second.revision, changed, REGISTRAR, CLINIC)
+
+
+def deliver_only(store: Store, kind: str) -> None:
+    store.write(lambda tx: tx.run("UPDATE outbox SET state = 'delivered' WHERE kind = ?", [kind]))

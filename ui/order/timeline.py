@@ -87,6 +87,8 @@ def _line(
     shown, evidence_name = "", ""
     if event.what in (AuditAction.AMEND, AuditAction.PATIENT_AMEND):
         what = ". ".join(changes(details.get("changed", {}), device_places)) or what
+        if details.get("confirmed"):
+            what += ". Это один и тот же человек, хотя прежние данные другие: подтверждено"
     elif event.what == AuditAction.IMAGES_ADDED:
         what += f": было {details.get('before')}, стало {details.get('images')}"
     elif event.what == AuditAction.CANCEL:

@@ -10,7 +10,7 @@ from nicegui import ui
 
 from broker.domain.actors import Actor
 from broker.domain.errors import Invalid
-from broker.domain.patients import identifiers, names, patient_merge
+from broker.domain.patients import correction, identifiers, names, patient_merge
 from broker.domain.patients.details import PatientDetails
 from broker.domain.patients.patient_match import NUMBERS
 from broker.domain.patients.people import Patient
@@ -81,6 +81,7 @@ class CorrectionPage:
         self._fields: dict[str, FormField] = {}
         self._kept: dict[str, ui.checkbox] = {}  # was the former number right in its time?
         self._boxes: dict[str, ui.element] = {}  # around these questions
+        self._same_person: ui.checkbox | None = None  # the answer of who has seen what was made under the former data
         self._orders: Memo | None = None
         self._region: Memo | None = None
         with ui.element("div").classes("page-head"):
@@ -95,6 +96,7 @@ class CorrectionPage:
             if key in self._fields:
                 self._fields[key].value = value
         self._fields["address"].value, self._fields["passport"].value = found.details.address, found.details.passport
+        self._made = Memo(ui.element("section").classes("section made-before"))
         note = text("p", "Исправится во всех направлениях этого пациента, и в тех, что уже выполнены.", "muted small")
         note.style("margin-top: 12px")
         with ui.element("div").classes("merge-after"):
@@ -157,6 +159,7 @@ class CorrectionPage:
         patient, _ = self._parsed()
         for field, box in self._boxes.items():
             box.set_visibility(self._is_replaced(field, patient))
+        self._show_made(correction.contradictions(self._patient, patient))
         changed = set(patient_merge.changes(self._patient, patient))
         orders = order_lines(self._found.orders, is_changed=bool(changed))
         region = [("check", "Ничего: того, что знает регион, вы не меняли")]
@@ -164,6 +167,27 @@ class CorrectionPage:
             region = region_lines(self._services, self._found.orders)
         self._orders.show(orders, lambda: draw_lines("Что станет с исследованиями", orders))
         self._region.show(region, lambda: draw_lines("Что скажем региону", region))
+
+    def _show_made(self, contradicted: tuple[str, ...]) -> None:
+        """Ask whether it is the same person where the new data contradict those under which something was made."""
+        shown = contradicted if self._found.made else ()
+        if not shown:
+            self._same_person = None
+        self._made.show(shown, lambda: self._draw_made(shown))
+
+    def _draw_made(self, contradicted: tuple[str, ...]) -> None:
+        if not contradicted:
+            return
+        patient, today = self._patient, self._services.today()
+        with ui.element("div").classes("verdict tone-amber"):
+            ui.icon("help").props("aria-hidden=true")
+            with ui.element("div"):
+                text("p", card_words.makes_another(contradicted))
+                text("p", f"Было: {patient.name}, {theme.born_and_age(patient.born, today)}", "todo")
+        lines = [("image", card_words.made(each)) for each in self._found.made]
+        draw_lines("Сделано под прежними данными", lines)
+        text("p", card_words.WHAT_BECOMES_OF_MADE, "muted small").style("margin: 8px 0")
+        self._same_person = ui.checkbox(card_words.SAME_PERSON).props(f'dense aria-label="{card_words.SAME_PERSON}"')
 
     def _parsed(self) -> tuple[Patient, Mapping[str, str]]:
         kept = field_values.of_patient(self._patient) | {"pregnancy": self._patient.pregnancy}
@@ -182,6 +206,12 @@ class CorrectionPage:
         if problems:
             self._show(problems)
             return
+        asked = self._same_person
+        if asked is not None and not asked.value:
+            self._note.set_text(card_words.LOOK_AT_MADE)
+            asked.run_method("focus")
+            return
+        made_seen = [each.order.id for each in self._found.made]
         services, details = self._services, self._details()
         kept = [field for field, box in self._kept.items() if self._is_replaced(field, patient) and box.value]
         try:
@@ -193,6 +223,7 @@ class CorrectionPage:
                     services.clinic,
                     details=details,
                     kept_numbers=kept,
+                    made_seen=made_seen,
                 ),
                 let_pass=(Invalid,),
                 report=self._report,

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import date
 from urllib.parse import quote
 
-from broker.domain.patients import identifiers
+from broker.domain.patients import identifiers, names
 from broker.domain.patients.incomplete import missing
 from broker.domain.patients.patient_match import Similarity
 from broker.domain.patients.patient_merge import ComparedField, Value
 from broker.domain.patients.people import Patient, Sex
 from broker.store.queries.patient_cards import FormerCard
+from broker.store.queries.patients.made_studies import MadeStudy
 from ui.text import bus, words
 from ui.text.referral_fields import LABELS, SEXES, in_sentence
 from ui.text.words import plural
@@ -45,6 +46,29 @@ def address(patient_id: str) -> str:
 def merge_address(surviving: str, merged: str) -> str:
     """Return the address on which two cards are compared, by their numbers; the first one is to stay."""
     return f"/patient/{_part(surviving)}/merge/{_part(merged)}"
+
+
+SAME_PERSON = "Это один и тот же человек, прежние данные были ошибкой"
+LOOK_AT_MADE = "Не сохранено: посмотрите, что сделано под прежними данными, и отметьте, что это один человек"
+WHAT_BECOMES_OF_MADE = (
+    "Снимки, на которых прежние данные, встанут в «Требует внимания»: пока их не подтвердят, результаты в регион не"
+    " уйдут. Если это другой человек, карту не меняйте: запишите его отдельно, а чужие снимки снимите в карточке"
+    " исследования кнопкой «Это чужие снимки»."
+)
+_MADE_ANOTHER = {"name": "имя", "birth_date": "дата рождения", "sex": "пол"}
+
+
+def makes_another(fields: Sequence[str]) -> str:
+    """Return that a correction makes another person of a card, and by what."""
+    return f"Так карта станет картой другого человека: не сходится {', '.join(_MADE_ANOTHER[each] for each in fields)}."
+
+
+def made(study: MadeStudy) -> str:
+    """Return a study that was made under a card's data: when, what, under which names, and whether it was read."""
+    reported = ", ".join(dict.fromkeys(f"«{names.cut(str(names.from_dicom(each)), 64)}»" for each in study.reported))
+    parts = [f"на снимках {reported}" if reported else "", "есть протокол" if study.has_report else ""]
+    more = ", ".join(part for part in parts if part)
+    return f"{study.on:%d.%m.%Y} {words.procedure(study.order)}" + (f": {more}" if more else "")
 
 
 def lacking(patient: Patient) -> str:

@@ -14,7 +14,8 @@ from broker.domain.patients.people import Patient
 from broker.domain.studies.prior_studies import OwnStudy
 from broker.store.database import Reader
 from broker.store.queries import directory_search, schedule
-from broker.store.queries.patients import patient_history, patient_index
+from broker.store.queries.patients import made_studies, patient_history, patient_index
+from broker.store.queries.patients.made_studies import MadeStudy
 from broker.store.queries.patients.patient_history import ExternalHistory
 from broker.store.queries.schedule import Visit
 from broker.store.rows import instant
@@ -96,6 +97,7 @@ class CardToAmend:
     patient: Patient
     details: PatientDetails
     orders: tuple[OrderToMove, ...]  # newest first, without the cancelled
+    made: tuple[MadeStudy, ...]  # newest first
 
 
 def to_amend(reader: Reader, number: str) -> CardToAmend | None:
@@ -105,7 +107,8 @@ def to_amend(reader: Reader, number: str) -> CardToAmend | None:
         return None
     visits = schedule.history(reader, patient.stored_id, MOST_VISITS)
     orders = tuple(_to_move(reader, visit) for visit in visits)
-    return CardToAmend(patient, patient_details.get(reader, patient.stored_id), orders)
+    made = tuple(made_studies.of_patients(reader, [patient.stored_id]))
+    return CardToAmend(patient, patient_details.get(reader, patient.stored_id), orders, made)
 
 
 def find(reader: Reader, number: str) -> Patient | None:

@@ -193,7 +193,18 @@ def add_accepted(tx: Tx, order_id: int, study: ArchiveStudy, by: str) -> int:
 
 def accepted(reader: Reader, order_id: int) -> list[ArchiveStudy]:
     """Return the studies that people have accepted for an order, in the order in which they were found."""
-    return [each.study for each in _of_order(reader, order_id) if each.state is DiscrepancyState.ACCEPTED]
+    return [each.study for each in accepted_discrepancies(reader, order_id)]
+
+
+def accepted_discrepancies(reader: Reader, order_id: int) -> list[Discrepancy]:
+    """Return the discrepancies of an order whose studies people have accepted, the first found first."""
+    return [each for each in _of_order(reader, order_id) if each.state is DiscrepancyState.ACCEPTED]
+
+
+def reopen_as_another_patients(tx: Tx, id: int) -> None:
+    """Let a study that was accepted wait for a person again: its patient contradicts the order's by now."""
+    values = {"state": DiscrepancyState.OPEN, "kind": DiscrepancyKind.OTHER_PATIENT, "decided_at": None}
+    rows.update(tx, "archive_discrepancy", values, {"id": id})
 
 
 def dismiss_unlinked(tx: Tx, order_id: int, uids: Collection[str], studies: Iterable[ArchiveStudy], by: str) -> None:

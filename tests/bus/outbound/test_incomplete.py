@@ -43,7 +43,8 @@ def card(store: Store, order: Order) -> Patient:
 
 
 def correct(clinic: Clinic, known: Patient, **changes: Any) -> Patient:
-    return clinic.store.write(patient_correction.correct, replace(known, **changes), REGISTRAR, CLINIC)
+    after = replace(known, **changes)
+    return clinic.store.write(patient_correction.correct, after, REGISTRAR, CLINIC, made_seen=clinic.made(known))
 
 
 def complete(clinic: Clinic, order: Order) -> Patient:

@@ -39,7 +39,8 @@ def now(clinic: Clinic, order: Order) -> Order:
 
 def correct(clinic: Clinic, order: Order, *, kept: tuple[str, ...] = (), **changes: Any) -> None:
     patient = replace(now(clinic, order).patient, **changes)
-    clinic.store.write(patient_correction.correct, patient, REGISTRAR, CLINIC, kept_numbers=kept)
+    seen = clinic.made(patient)
+    clinic.store.write(patient_correction.correct, patient, REGISTRAR, CLINIC, kept_numbers=kept, made_seen=seen)
 
 
 def sign(clinic: Clinic, order: Order) -> None:

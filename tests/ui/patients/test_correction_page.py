@@ -21,6 +21,7 @@ from tests.ui.patients.test_page import CT, FLG, links, register
 from tests.ui.scene import Scene, press
 from ui.patients import dose_sheet
 from ui.services import Services
+from ui.text import patient_cards as card_words
 
 pytestmark = pytest.mark.usefixtures("scene")
 
@@ -168,3 +169,24 @@ def test_the_sheet_of_doses_lists_both_clinics_studies_and_the_sum(scene: Scene)
         "За 12 месяцев: не меньше 1,1 мЗв",
     ):
         assert word in sheet
+
+
+async def test_what_was_made_under_the_former_data_is_shown_and_confirmed(scene: Scene, user: User) -> None:
+    order = register(scene)
+    scene.begin(order, "1.2.1", patient_name="Кузнецова^Марина^Петровна")
+    await user.open("/patient/000001/correct")
+    write(user, family="Орлова")  # by marriage
+    await user.should_not_see("Сделано под прежними данными")
+    write(user, family="Петрова", given="Ольга")
+    await user.should_see("Так карта станет картой другого человека: не сходится имя.")
+    await user.should_see("на снимках «Кузнецова Марина Петровна»")
+    press(user, "Сохранить")
+    await user.should_see("Не сохранено: посмотрите, что сделано под прежними данными")
+    assert card(scene).name == KUZNETSOVA.name
+    box = next(each for each in user.find(ui.checkbox).elements if each.text == card_words.SAME_PERSON)
+    box.value = True
+    press(user, "Сохранить")
+    await wait_until_async(lambda: card(scene).name.given == "Ольга")
+    await user.open(f"/order/{order.accession_number}")
+    await user.should_see("Это один и тот же человек, хотя прежние данные другие: подтверждено")
+    await user.should_see("Тот ли это пациент?")

@@ -26,7 +26,7 @@ from broker.domain.studies.performed import (
     StepSource,
 )
 from broker.store.database import Store
-from broker.store.queries import archive_gaps, order_card
+from broker.store.queries import archive_gaps, order_card, schedule
 from broker.store.tables import archive, orders, outbox
 from broker.store.tables import performed as performed_table
 from broker.workflow import archive_images, patient_merge, performed_steps, referrals, reports, step_links
@@ -420,6 +420,35 @@ def test_another_patients_images_under_the_orders_uid_hold_what_a_device_has_rep
     assert not told(store, order)
     store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, Confirmation(order.patient, ("patient_name",)))
     assert told(store, order)
+
+
+@pytest.mark.parametrize("closed_by", ["a person", "a device"])
+def test_a_study_that_a_person_accepted_and_the_archive_then_calls_anothers_holds_the_order_however_it_was_closed(
+    store: Store, order: Order, closed_by: str
+) -> None:
+    if closed_by == "a person":
+        store.write(step_links.close, order.id, order.revision, REGISTRAR, CLINIC)
+    else:
+        perform(store, order, CLINIC)
+    ours = replace(fitting(order), study_instance_uid="1.2.9")
+    answer(store, order, ours)
+    [each] = waiting(store)
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, Confirmation(order.patient))
+    sign(store, order)
+    assert {"images", "report"} <= pending(store)
+    answer(store, order, replace(ours, patient_name="Попов^Олег", patient_id="999", birth_date="19480101"))
+    assert not {"images", "report"} & pending(store)
+    [again] = waiting(store)
+    assert again.kind is DiscrepancyKind.OTHER_PATIENT
+    with store.read() as reader:
+        [visit] = schedule.day(reader, order.steps[0].start.date())
+    assert visit.doubtful
+    answer(store, order, ours)  # it was a mistake there
+    assert {"images", "report"} <= pending(store)
+    answer(store, order, replace(ours, patient_name="Попов^Олег"))
+    [again] = waiting(store)
+    store.write(archive_images.dismiss, again.id, REGISTRAR, CLINIC)
+    assert {"images", "report"} <= pending(store)
 
 
 def test_a_dismissed_study_that_had_closed_an_order_closes_it_no_more(store: Store, order: Order) -> None:

@@ -132,8 +132,8 @@ def _of_order(reader: Reader, order_id: int) -> list[Discrepancy]:
 def is_disputed(reader: Reader, order_id: int) -> bool:
     """Return True while it waits for a person whose the images are that were made for an order.
 
-    That is so if the archive has the order's own study, or the one that was made for it, as another patient's, under
-    several patients, or under another number.
+    That is so if the archive has the order's own study, one that was made for it, or one that a person has accepted for
+    it, as another patient's, under several patients, or under another number.
     """
     return bool(reader.value(DISPUTED.format(order="?1"), [order_id]))
 
@@ -252,7 +252,10 @@ DISPUTED = (
     " AND (d.study_instance_uid = o.study_instance_uid OR d.study_instance_uid IN"
     " (SELECT r.study_instance_uid FROM performed_step_reference r"
     " JOIN performed_step_link l ON l.performed_step_id = r.performed_step_id"
-    " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = o.id))"
+    " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = o.id)"
+    # What a person has accepted stands in no step where a person or a device had closed the order before.
+    " OR EXISTS (SELECT 1 FROM archive_discrepancy a WHERE a.order_id = o.id AND a.state = 'accepted'"
+    " AND a.study_instance_uid = d.study_instance_uid))"
 )
 _PLAIN = (
     "study_instance_uid",

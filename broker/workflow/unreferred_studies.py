@@ -29,7 +29,7 @@ def record_day(tx: Tx, on: date, found: Sequence[ArchiveStudy], actor: Actor) ->
     strange = [each for each in found if unreferred_studies.is_ours(each, modalities)]
     archive_unreferred.forget_before(tx, tx.now.date() - unreferred_studies.KEPT_FOR)
     unclaimed = [each for each in strange if not unreferred_studies.is_known(tx, each)]
-    if archive_unreferred.set_of_day(tx, on, unclaimed[: unreferred_studies.MOST]):
+    if archive_unreferred.set_of_day(tx, on, unclaimed):
         tx.notify()
 
 

@@ -355,6 +355,75 @@ def test_a_name_in_latin_and_a_merged_card_are_known_again(store: Store) -> None
     assert [{each.id for each in found.candidates} for found in shown(store)] == [{order.id, other.id}] * 2
 
 
+def test_a_study_under_a_card_that_was_merged_over_another_one_is_offered(store: Store) -> None:
+    nobody = replace(KUZNETSOVA, snils="", policy="")
+    first = register(store, patient=replace(nobody, name=PersonName("Иванова", "Марина", "Петровна")))
+    second = register(store, patient=replace(nobody, name=PersonName("Петрова", "Марина", "Петровна")))
+    order = register(store)
+    one, two, last = (each.patient.stored_id for each in (first, second, order))
+    store.write(patient_merge.merge, two, one, (), (1, 1), REGISTRAR, CLINIC)
+    with store.read() as reader:
+        revisions = tuple(reader.value("SELECT revision FROM patient WHERE id = ?", [id]) for id in (last, two))
+    store.write(patient_merge.merge, last, two, (), revisions, REGISTRAR, CLINIC)
+    record(store, replace(LATE, patient_id=first.patient.patient_id, birth_date="", patient_name="Иванова^Марина"))
+    [found] = shown(store)
+    assert {each.id for each in found.candidates} == {first.id, second.id, order.id}
+    assert found.uncertain == frozenset()  # the number tells people apart
+
+
+UNDATED = replace(KUZNETSOVA, birth_date=None, snils="", policy="")
+VAGUE: dict[str, tuple[dict[str, object], ArchiveStudy]] = {
+    "a year of birth": ({"patient": replace(UNDATED, birth_year=1961)}, LATE),
+    "no birth date": ({"patient": UNDATED}, LATE),
+    "none on the images": ({}, replace(LATE, birth_date="")),
+    "none on the images, no patronymic there": ({}, replace(LATE, birth_date="", patient_name="Кузнецова^Марина")),
+    "what devices write for none": ({"patient": UNDATED}, replace(LATE, birth_date="19000101")),
+    "none on either side": ({"patient": UNDATED}, replace(LATE, birth_date="", patient_name="KUZNETSOVA^MARINA")),
+}
+
+
+@pytest.mark.parametrize("what", VAGUE)
+def test_an_order_is_offered_with_less_certainty_where_no_birth_date_can_be_compared(store: Store, what: str) -> None:
+    changes, study = VAGUE[what]
+    order = register(store, **changes)
+    record(store, study)
+    [found] = shown(store)
+    assert [each.id for each in found.candidates] == [order.id]
+    assert found.uncertain == {order.id}
+
+
+def test_whom_a_birth_date_tells_comes_before_who_has_only_the_name(store: Store) -> None:
+    vague = register(store, patient=UNDATED, start=local("09:15"))
+    dated = register(store, start=local("15:00"))
+    record(store, LATE)
+    [found] = shown(store)
+    assert [each.id for each in found.candidates] == [dated.id, vague.id]
+    assert found.uncertain == {vague.id}
+
+
+def test_another_year_of_birth_or_another_name_is_not_offered_though_no_date_contradicts(store: Store) -> None:
+    register(store, patient=replace(UNDATED, birth_year=1962))
+    register(store, patient=replace(UNDATED, name=PersonName("Попова", "Ольга")))
+    register(store, patient=replace(UNDATED, name=PersonName("Неизвестная", ""), birth_year=1961))
+    record(store, LATE)
+    assert [each.candidates for each in shown(store)] == [()]
+
+
+def test_of_a_day_with_many_strange_studies_none_is_lost(store: Store) -> None:
+    strangers = [
+        replace(LATE, study_instance_uid=f"1.2.4.{n}", patient_name=f"Чужой^Иван^{n}", birth_date="19500101")
+        for n in range(230)
+    ]
+    oldest = replace(LATE, start=local("07:00"))
+    record(store, *strangers, oldest)
+    order = register(store)
+    found = shown(store)
+    assert len(found) == 231
+    assert [each.id for each in found[0].candidates] == [order.id]
+    with store.read() as reader:
+        assert [each.unreferred.study for each in unreferred_studies.offered(reader)] == [oldest]
+
+
 def test_another_patients_study_is_linked_only_by_who_has_seen_what_contradicts(store: Store) -> None:
     order = register(store)
     record(store, replace(LATE, patient_name="Попов^Олег", patient_sex="M"))

@@ -27,6 +27,7 @@ from ui.widgets.keyed_list import KeyedList, redraw_row
 from ui.widgets.theme import text
 
 MOST_FOUND = 20  # referrals that a search shows
+MOST_SHOWN = 100  # studies that are shown at once; the others are searched for
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +44,39 @@ class UnreferredSection:
 
     def __init__(self, services: Services, *, links: bool) -> None:
         self._services, self._links = services, links
+        self._studies: Sequence[OfferedStudy] = ()
         with ui.element("section").classes("section") as self._section:
             with ui.element("div").classes("head"):
                 text("h2", archive.UNREFERRED)
                 self._count = text("span", "", "muted small")
+            self._search = labelled_field("Найти среди них: имя, номер, дата", name="unreferred-search")
+            self._search.control.on_value_change(self._draw_rows)
             self._rows = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw))
+            self._more = text("p", "", "muted")
         self._dialog = FindReferralDialog(services) if links else None
 
     def show(self, studies: Sequence[OfferedStudy]) -> None:
         """Show these studies; without one the section is hidden."""
+        self._studies = studies
         self._section.set_visibility(bool(studies))
         self._count.set_text(str(len(studies)))
-        self._rows.show((each.unreferred.id, each) for each in studies)
+        self._search.box.set_visibility(len(studies) > MOST_SHOWN)
+        self._draw_rows()
+
+    def _draw_rows(self) -> None:
+        typed = str(self._search.value or "") if len(self._studies) > MOST_SHOWN else ""
+        found = [each for each in self._studies if archive.is_found(each.unreferred.study, typed)]
+        self._rows.show((each.unreferred.id, each) for each in found[:MOST_SHOWN])
+        self._more.set_text(archive.not_shown(len(found) - MOST_SHOWN, is_search=bool(typed.strip()), found=len(found)))
+        self._more.set_visibility(bool(self._more.text))
 
     def _draw(self, each: OfferedStudy) -> None:
         study, id = each.unreferred.study, each.unreferred.id
         with ui.element("div"):
-            theme.state_chip("unknown", "Похоже на направление" if each.candidates else "Неизвестно, чьи")
+            theme.state_chip("unknown", archive.likely(each))
         with ui.element("div"):
             text("b", archive.described(study))
-            text("p", archive.offered(study, each.candidates, each.cancelled), "muted small")
+            text("p", archive.offered(each), "muted small")
         with ui.element("div").classes("acts"):
             if self._dialog is not None:
                 dialog = self._dialog

@@ -228,11 +228,10 @@ def _archived(each: DoubtfulStudy) -> AttentionItem:
 
 
 def _offered(each: OfferedStudy) -> AttentionItem:
-    study = each.unreferred.study
     return AttentionItem(
         key=("offered", each.unreferred.id),
         title=f"{archive.IN_ARCHIVE}: {archive.lowered(archive.UNREFERRED)}",
-        why=f"{archive.described(study)}. {archive.offered(study, each.candidates, each.cancelled)}",
+        why=f"{archive.described(each.unreferred.study)}. {archive.offered(each)}",
         act="Сравнить",
         path="/archive",
     )

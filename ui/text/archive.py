@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from broker.domain.orders import Order
 from broker.domain.patients import names
 from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind, DiscrepancyState
+from broker.store.queries.unreferred_studies import OfferedStudy
 from ui.text import words
 
 LONGEST = 64  # characters of a value of the archive that are shown
@@ -66,16 +64,44 @@ def described(study: ArchiveStudy) -> str:
     return ", ".join(part for part in (f"«{name}»", kind, at, images) if part)
 
 
-def offered(study: ArchiveStudy, candidates: Sequence[Order], cancelled: str = "") -> str:
-    """Return which referral a study without one may belong to; `cancelled` is the number of the one that it bears."""
-    number = names.cut(names.tidy(study.accession_number), LONGEST)
+def offered(each: OfferedStudy) -> str:
+    """Return which referral a study without one may belong to, or whose cancelled one it bears the number of."""
+    number = names.cut(names.tidy(each.unreferred.study.accession_number), LONGEST)
     without = f"Номера {number} у нас нет. " if number else ""
-    without = f"Снято по отменённому направлению {cancelled}. " if cancelled else without
-    if not candidates:
+    without = f"Снято по отменённому направлению {each.cancelled}. " if each.cancelled else without
+    if not each.candidates:
         return f"{without}Ни одно направление этих дней не подходит по пациенту."
-    first, more = candidates[0], len(candidates) - 1
-    others = f" и ещё {more}" if more else ""
-    return f"{without}По пациенту и дню подходит {names.short(first.patient.name)}, {first.accession_number}{others}."
+    first, more = each.candidates[0], len(each.candidates) - 1
+    what = f"{names.short(first.patient.name)}, {first.accession_number}" + (f" и ещё {more}" if more else "")
+    if first.id in each.uncertain:
+        return f"{without}По имени и дню подходит {what}. Дату рождения сверить не с чем."
+    return f"{without}По пациенту и дню подходит {what}."
+
+
+def likely(each: OfferedStudy) -> str:
+    """Return how surely a referral fits a study without one, as a state."""
+    if not each.candidates:
+        return "Неизвестно, чьи"
+    return "Возможно, это направление" if each.candidates[0].id in each.uncertain else "Похоже на направление"
+
+
+def is_found(study: ArchiveStudy, typed: str) -> bool:
+    """Return True if every word typed begins a word of a study's patient's name, or is in a number or a date of it."""
+    named = names.fold(str(names.from_dicom(study.patient_name))).replace("-", " ").split()
+    born = study.birth_date
+    numbers = [study.patient_id, study.accession_number, study.study_instance_uid]
+    dates = [f"{study.start:%d.%m.%Y %H:%M}" if study.start else "", f"{born[6:]}.{born[4:6]}.{born[:4]}"]
+    return all(
+        any(part.startswith(word) for part in named) or any(word in value.casefold() for value in (*numbers, *dates))
+        for word in names.fold(typed).replace("-", " ").split()
+    )
+
+
+def not_shown(more: int, *, found: int, is_search: bool) -> str:
+    """Return what a list that was cut says under it; empty where it shows everything."""
+    if is_search and not found:
+        return "Такого среди них нет."
+    return f"И ещё {more}: найдите по имени, номеру или дате." if more > 0 else ""
 
 
 def other_count(reported: int, archived: int) -> str:

@@ -340,6 +340,33 @@ async def test_the_board_names_a_study_that_a_referral_fits_and_no_other(scene: 
     await user.should_not_see("Попов Олег")
 
 
+async def test_who_fits_by_name_alone_is_offered_as_less_certain(scene: Scene, user: User) -> None:
+    hold(scene, late(birth_date=""))
+    order = scene.register("09:50")
+    await user.open("/archive")
+    await user.should_see("Возможно, это направление")
+    await user.should_see(
+        f"По имени и дню подходит Кузнецова М. П., {order.accession_number}. Дату рождения сверить не с чем."
+    )
+
+
+async def test_of_very_many_studies_without_a_referral_the_page_says_how_many_more_and_finds_each(
+    scene: Scene, user: User
+) -> None:
+    strangers = (late(study_instance_uid=f"1.2.4.{n}", patient_name=f"Чужой^Иван^{n}") for n in range(130))
+    hold(scene, *strangers, late(patient_name="Ёжикова^Анна-Мария", patient_id="К-77", start=local("07:00")))
+    await user.open("/archive")
+    await user.should_see("И ещё 31: найдите по имени, номеру или дате.")
+    await user.should_not_see("«Ёжикова Анна-Мария»")
+    search = next(each for each in user.find(ui.input).elements if each.props.get("for") == "unreferred-search")
+    for typed in ("ежик мария", "к-77", "24.11.2026 07:00", "1.2.3.9"):
+        search.value = "нет такого"
+        await user.should_see("Такого среди них нет.")
+        search.value = typed
+        await user.should_see("«Ёжикова Анна-Мария»")
+        await user.should_not_see("Чужой")
+
+
 async def test_who_may_not_link_finds_no_referral_either(scene: Scene, services: Services) -> None:
     hold(scene, late())
     async with person(services, "volskaya") as somebody:

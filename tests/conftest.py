@@ -18,6 +18,7 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
 from broker.app import clock
+from broker.security import passwords
 from broker.store import database
 from broker.store.database import Store
 from tests.support import factory
@@ -26,6 +27,7 @@ from tests.support.new_database import migrate_by_copy
 
 # How fast examples are made says nothing but how busy the machine is.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("tests"), max_examples=25)
 settings.load_profile("tests")
 
 ROOM = 4 * 1024**3  # bytes
@@ -78,11 +80,17 @@ uvicorn.server.asyncio = _Hurried("asyncio")  # type: ignore[attr-defined]
 
 # `tests/store/schema` calls `migrate` itself.
 database.migrate = migrate_by_copy  # type: ignore[assignment,attr-defined]
+passwords.SCRYPT["n"] = 16  # `test_security` hashes as the program does
 database.BACKGROUND_WAIT = 0.0  # tests do not wait for others' changes; `test_database` tries it
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the tests' databases in memory where that is possible: thousands of them wait for a disk otherwise."""
+    """Take fewer examples where only the quick tests run, and keep the databases in memory where that is possible.
+
+    Thousands of them wait for a disk otherwise.
+    """
+    if config.getoption("markexpr") == "not slow":
+        settings.load_profile("quick")
     shared = Path("/dev/shm")
     if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(shared))

@@ -7,6 +7,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -46,16 +47,19 @@ def locked(lock: Path) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock.read_text(encoding="utf-8"), re.MULTILINE))
 
 
+brought_by = cache(packages_distributions)
+
+
 @pytest.mark.parametrize("module", third_party("broker", "ui"))
 def test_every_import_of_the_program_is_declared(module: str) -> None:
-    brought_by = {canonicalize_name(name) for name in packages_distributions()[module]}
-    assert brought_by & names(RUNTIME), f"{module} is imported, and pyproject.toml names none of {brought_by}"
+    packages = {canonicalize_name(name) for name in brought_by()[module]}
+    assert packages & names(RUNTIME), f"{module} is imported, and pyproject.toml names none of {packages}"
 
 
 @pytest.mark.parametrize("module", third_party("tests"))
 def test_every_import_of_the_tests_is_declared(module: str) -> None:
-    brought_by = {canonicalize_name(name) for name in packages_distributions()[module]}
-    assert brought_by & names(RUNTIME + TEST), f"{module} is imported, and pyproject.toml names none of {brought_by}"
+    packages = {canonicalize_name(name) for name in brought_by()[module]}
+    assert packages & names(RUNTIME + TEST), f"{module} is imported, and pyproject.toml names none of {packages}"
 
 
 @pytest.mark.parametrize("requirement", RUNTIME + TEST, ids=lambda each: each.name)

@@ -13,6 +13,7 @@ from tests.test_clock import FILES, TESTS
 
 # What sleeps, and why it is not waiting for anything.
 SLEEPERS = {
+    "conftest.py": "for uvicorn, which sleeps",
     "support/waiting.py": "the waiter itself",
     "acceptance/test_kill.py": "kills come at random moments, a device goes on at its own pace",
     "dicom/upper_layer/test_attacks.py": "a byte is sent now and then",

@@ -29,6 +29,8 @@ from tests.support.clock import Seconds
 from tests.support.factory import CLINIC, DEVICES, KUZNETSOVA, REGISTRAR, draft
 from tests.support.modality import change, create, creation, ending, scheduled
 
+pytestmark = pytest.mark.slow  # every test starts an Orthanc
+
 
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[int]:

@@ -36,7 +36,7 @@ from broker.dicom import learning
 from broker.dicom.worklist import explain
 from broker.domain.actors import Role
 from broker.domain.health import Check, Health
-from broker.security import passwords, sessions
+from broker.security import sessions
 from broker.security.throttle import Throttle
 from broker.store.database import Store
 from broker.store.tables import accounts as accounts_table
@@ -48,7 +48,9 @@ from ui.settings import ScreenSettings
 from ui.web import app as web
 
 live.SPACING = 0.0  # tests do not wait; `test_live` tries it
-autocomplete.DEBOUNCE = 0.01  # nobody here thinks while typing
+# Nobody here thinks while typing.
+autocomplete.DEBOUNCE = 0.01
+draft.PAUSE = 0.1
 PASSWORD = "correct horse"
 PEOPLE = {
     "orlova": ("Орлова Н. В.", Role.REGISTRAR),
@@ -109,9 +111,8 @@ def installation() -> Installation:
 
 
 @pytest.fixture
-def services(store: Store, tmp_path: Path, installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Services:
-    """What pages are given, with one account of every role; hashing is cheap here."""
-    monkeypatch.setitem(passwords.SCRYPT, "n", 16)
+def services(store: Store, tmp_path: Path, installation: Installation) -> Services:
+    """What pages are given, with one account of every role."""
     for login, (name, role) in PEOPLE.items():
         store.write(
             accounts.add_account, accounts.new_account(login, name, frozenset({role}), PASSWORD), factory.SYSTEM
@@ -231,10 +232,3 @@ def site(services: Services) -> Iterator[Site]:
             server.should_exit = True
             thread.join(DEADLINE)
         assert not thread.is_alive()
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let pauses be short: nobody here thinks while typing."""
-    monkeypatch.setattr(autocomplete, "DEBOUNCE", 0.01)
-    monkeypatch.setattr(draft, "PAUSE", 0.1)

@@ -46,10 +46,10 @@ def answer(scene: Scene, order: Order, *found: ArchiveStudy) -> None:
     scene.store.write(archive_images.record_answer, order.id, found, SYSTEM, CLINIC, settled=True)
 
 
-def late(**changes: str) -> ArchiveStudy:
+def late(**changes: Any) -> ArchiveStudy:
     """Return a study that bears no order's number."""
     made = ArchiveStudy("1.2.3.9", "", 2, "DX", "Кузнецова^Марина", "", "19610312", local("09:15"), patient_sex="F")
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 def hold(scene: Scene, *found: ArchiveStudy) -> None:

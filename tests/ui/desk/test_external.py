@@ -29,8 +29,6 @@ from tests.ui.desk.hands import ENTER, Hands
 from tests.ui.scene import Scene, press, texts
 from ui.services import Services
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 THEM, US = "3b9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61", "aa9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61"
 KNEE = ExternalStudy(
     "DiagnosticReport/1",

@@ -25,8 +25,6 @@ from tests.ui.scene import buttons, press
 from ui.services import Services
 from ui.text import bus, patient_cards
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 UNIDENTIFIED = Patient(PersonName("Неизвестный", "№3"), None, Sex.MALE)
 
 

@@ -25,8 +25,6 @@ from tests.ui.desk.hands import DOWN, ENTER, Hands
 from ui.order import label
 from ui.services import COOKIE, Services
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 
 def registered(services: Services) -> list[Order]:
     """List the day's orders, in the order of their numbers."""

@@ -24,8 +24,6 @@ from tests.ui.desk.hands import Hands
 from tests.ui.scene import press
 from ui.services import Services
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 TYPED = {"last": "Кузнецова", "first": "Марина", "born": "12.03.1961"}
 MAIDEN = replace(KUZNETSOVA, name=replace(KUZNETSOVA.name, family="Попова"))
 

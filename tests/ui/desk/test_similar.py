@@ -25,8 +25,6 @@ from tests.ui.scene import press
 from ui.desk import similar_patients
 from ui.services import Services
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 ASKS = "Похож: это он?"
 KNOWN = {"last": "Кузнецова", "first": "Марина", "middle": "Петровна", "born": "12.03.1961", "sex": "F"}
 

@@ -30,8 +30,6 @@ from tests.ui.desk.hands import Hands
 from tests.ui.scene import Scene, press, texts
 from ui.services import Services
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 THEM = "3b9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61"
 BUS = Actor(ActorKind.BUS, "bus", "Региональная шина")
 

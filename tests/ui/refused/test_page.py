@@ -6,8 +6,6 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from broker.domain.import_result import ImportSource, Reason
 from broker.domain.orders import Order
 from broker.domain.patients.people import PersonName
@@ -22,8 +20,6 @@ from tests.ui.incoming.test_page import find_link
 from tests.ui.scene import press
 from ui.services import Services
 from ui.text import refused
-
-pytestmark = pytest.mark.usefixtures("quick")
 
 ROOT = Path(__file__).parents[3]
 HEADER = "ФИО;Дата рождения;Пол;Исследование;Аппарат;Дата;Время"

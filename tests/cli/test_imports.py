@@ -348,6 +348,7 @@ def test_what_is_not_a_table_is_refused_as_a_whole(tmp_path: Path, run: Any) -> 
     assert "neither XLSX nor text" in result.errors
 
 
+@pytest.mark.slow
 def test_a_long_import_shows_on_a_terminal_how_far_it_is(tmp_path: Path, config: Path) -> None:
     table(tmp_path / "t.csv", *[ROWS[1]] * 200)
     master, slave = pty.openpty()

@@ -159,6 +159,7 @@ def run_bus(*options: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command_line_prints_the_settings_of_both_clinics_and_shows_the_faults() -> None:
     options = ["--token", "first", "--fault", "503:2@/Task/_search", "--status", "in-progress", "--latency", "0.01"]
     with run_bus(*options) as process:

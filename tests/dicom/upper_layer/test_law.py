@@ -51,6 +51,7 @@ from broker.dicom.upper_layer.pdu.user_items import (
 from tests.dicom.upper_layer.requests import negotiator, request
 
 CASES = int(os.environ.get("LAW", "25"))
+pytestmark = pytest.mark.slow
 law = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
 
 # ---- PDUs that conform ----

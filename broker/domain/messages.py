@@ -37,6 +37,14 @@ IMAGES_NOT_SEEN = "images were added after the report was signed: a doctor has t
 OTHER_PATIENT = "the region has the order under other data of the patient"
 
 
+# The same of another clinic's order: the Patient there is its sender's, and only the sender corrects it.
+SENDERS_PATIENT = f"{OTHER_PATIENT}, as its sender has them"
+
+# Why everything of a patient waits: the consent that data go to the region was withdrawn.
+CONSENT_WITHDRAWN = "the patient has withdrawn the consent"
+NOT_ABOUT_THE_PATIENT = (OutboxKind.CANCEL,)  # what is sent without the consent
+
+
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
     """One message to the region, rendered from present data when it is sent.

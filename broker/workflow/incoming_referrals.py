@@ -20,7 +20,7 @@ from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Invalid, NotFound, Stale, WrongState
 from broker.domain.incoming import ArrivalKind, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.lifecycle import Event
-from broker.domain.messages import OutboxKind
+from broker.domain.messages import OTHER_PATIENT, OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, ReferralDraft
 from broker.domain.patients import names
 from broker.domain.patients.identifiers import ACCESSION_NUMBER_LENGTH
@@ -427,6 +427,8 @@ def _changed_late(
         return ReceiveOutcome.NOTHING
     incoming.put(tx, ArrivalKind.REFERRAL, arrival, ArrivalState.NEEDS_ATTENTION, CHANGED_LATE, known.order_id)
     incoming.update(tx, replace(received, state=known.state, order_id=known.order_id))
+    if known.order_id is not None:
+        outbox.release_held(tx, known.order_id, OTHER_PATIENT)  # whose results they are is looked at again
     audit.write(tx, actor, AuditAction.BUS_CHANGED_LATE, known.order_id, changed=changed)
     return ReceiveOutcome.LATE
 

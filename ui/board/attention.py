@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from datetime import date, tzinfo
 
 from broker.domain.incoming import ANSWERS_CANCELLED, ANSWERS_FORMER_DATA, ArrivalKind
 from broker.domain.lifecycle import Event, allowed
+from broker.domain.messages import CONSENT_WITHDRAWN
 from broker.domain.orders import OrderState
 from broker.domain.patients import names
 from broker.domain.studies.performed import WRONG_ENTRY
@@ -51,7 +52,10 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
     found += [_counted(each) for each in day.counts]
     if day.refused:
         found.append(_refused(day.refused))
+    found += _without_consent(day.needs_attention)
     for message in day.needs_attention:
+        if message.row.reason == CONSENT_WITHDRAWN:
+            continue
         amendable = amend and message.state is not None and allowed(message.state, Event.AMEND)
         number, page = message.accession_number, f"/exchange/out/{message.row.seq}"
         if bus.is_incomplete(message.row.reason):
@@ -82,6 +86,25 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
                 )
             )
     return found
+
+
+def _without_consent(messages: Iterable[OutboundLine]) -> list[AttentionItem]:
+    """Return one item of every patient whose messages wait for the consent."""
+    waiting: dict[str, list[OutboundLine]] = {}
+    for each in messages:
+        if each.row.reason == CONSENT_WITHDRAWN:
+            waiting.setdefault(each.patient_id, []).append(each)
+    return [
+        AttentionItem(
+            key=("consent", patient_id),
+            title=bus.NO_CONSENT,
+            why=f"{lines[0].patient}: {words.plural(len(lines), 'сообщение ждёт', 'сообщения ждут', 'сообщений ждут')}."
+            " Уйдёт само, когда согласие снова отметят в карте.",
+            act="Карта пациента",
+            path=patient_cards.address(patient_id),
+        )
+        for patient_id, lines in waiting.items()
+    ]
 
 
 def _incomplete(message: OutboundLine, amend: bool) -> AttentionItem:

@@ -10,7 +10,6 @@ from nicegui import ui
 from broker.domain.actors import Actor
 from broker.domain.clinic.devices import Device
 from broker.domain.lifecycle import Event, allowed
-from broker.domain.messages import IMAGES_NOT_SEEN
 from broker.domain.orders import Order, OrderState, Priority
 from broker.domain.patients import identifiers, names
 from broker.domain.patients.confirmation import Confirmation
@@ -159,7 +158,7 @@ class OrderPage:
         if self._may(Permission.AMEND) and allowed(card.order.state, Event.AMEND):
             ui.link("Изменить", f"/desk?order={number}").classes("btn")
         incomplete = bus.is_incomplete(card.attention_reason)
-        held = card.attention_reason == IMAGES_NOT_SEEN  # a doctor ends it
+        held = bus.waits_on_card(card.attention_reason)  # a decision ends it: a doctor's, the patient's
         if incomplete and self._may(Permission.AMEND):
             ui.link("Дополнить карту", patient_cards.correction_address(card.order.patient.patient_id)).classes("btn")
         elif bus.is_other_patient(card.attention_reason) and self._may(Permission.RESEND):
@@ -223,10 +222,7 @@ class OrderPage:
                 if card.report_doubt:
                     theme.state_chip("attention", "Проверьте протокол")
                 if card.bus == "needs_attention":
-                    chip = bus.INCOMPLETE if bus.is_incomplete(card.attention_reason) else "Шина не приняла"
-                    not_seen = card.attention_reason == IMAGES_NOT_SEEN
-                    chip = bus.OTHER_PATIENT_IN_REGION if bus.is_other_patient(card.attention_reason) else chip
-                    theme.state_chip("attention", bus.IMAGES_NOT_REPORTED if not_seen else chip)
+                    theme.state_chip("attention", bus.held_chip(card.attention_reason))
                 elif card.bus == "pending":
                     text("span", "ждёт отправки на шину", "muted small")
                 elif card.bus == "delivered" and not visit.doubtful:

@@ -270,7 +270,7 @@ class PatientPage:
         patient, details = self._found.patient, self._found.details
         given, withdrawn = details.consent_on, details.consent_withdrawn_on
         if withdrawn:
-            consent = f"отозвано {withdrawn:%d.%m.%Y}: новое в регион не уйдёт"
+            consent = f"отозвано {withdrawn:%d.%m.%Y}: в регион ничего не уходит"
         else:
             consent = f"передавать в регион, {given:%d.%m.%Y}" if given else ""
         mother = [("Мать", patient.mother)] if patient.mother else []

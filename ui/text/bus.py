@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from broker.domain.incoming import ArrivalKind, IncomingReferral, IncomingState
-from broker.domain.messages import IMAGES_NOT_SEEN, OTHER_PATIENT, OutboxKind, OutboxRow
+from broker.domain.messages import (
+    CONSENT_WITHDRAWN,
+    IMAGES_NOT_SEEN,
+    OTHER_PATIENT,
+    SENDERS_PATIENT,
+    OutboxKind,
+    OutboxRow,
+)
 from broker.domain.patients.identifiers import show_policy, show_snils
 from broker.domain.patients.incomplete import Missing
 from ui.text import referral_fields, words
@@ -52,6 +59,8 @@ _BUS_REASONS = {
     "the referral is not declined any more": "направление уже не отклонено: направившая клиника его изменила",
     IMAGES_NOT_SEEN: "после подписи добавились снимки. Пусть врач откроет протокол"
     " и подтвердит его: тогда регион узнает и о них",
+    CONSENT_WITHDRAWN: "пациент отозвал согласие на передачу данных в регион. Уйдёт само, когда согласие снова отметят"
+    " в карте пациента",
     "the order is not cancelled any more": "аппарат всё же выполнил исследование, отмены больше нет",
     "the program failed at it": "в программе сбой, позовите администратора",
     "the bus refuses the search": "шина не даёт искать",
@@ -88,6 +97,12 @@ def bus_reason(reason: str) -> str:
     """Return why the bus did not accept a message; a reason about the message itself is returned as it is."""
     if is_incomplete(reason):
         return lacking([_INCOMPLETE[part] for part in _parts(reason)])
+    if reason.startswith(SENDERS_PATIENT):
+        who = reason.removeprefix(SENDERS_PATIENT).strip(": ")
+        return (
+            f"направившая клиника прислала другие данные пациента ({who}). Сверьте и позвоните ей: когда она исправит"
+            " их, уйдёт само; если это тот же человек, нажмите в карточке исследования «Данные верны, отправить»"
+        )
     if is_other_patient(reason):
         who = reason.removeprefix(OTHER_PATIENT).strip(": ")
         return (
@@ -107,12 +122,18 @@ def held_title(row: OutboxRow) -> str:
     """Return what is wrong with a message that needs attention, as a heading."""
     if row.reason == IMAGES_NOT_SEEN:
         return IMAGES_NOT_REPORTED
+    if row.reason.startswith(SENDERS_PATIENT):
+        return OTHER_PATIENT_OF_SENDER
     if is_other_patient(row.reason):
         return OTHER_PATIENT_IN_REGION
+    if row.reason == CONSENT_WITHDRAWN:
+        return NO_CONSENT
     return f"Шина не приняла {MESSAGES_TAKEN[row.kind]}"
 
 
 OTHER_PATIENT_IN_REGION = "В регионе другие данные пациента"
+OTHER_PATIENT_OF_SENDER = "У направившей клиники другие данные пациента"
+NO_CONSENT = "Согласие пациента отозвано"
 IMAGES_NOT_REPORTED = "Регион не знает о новых снимках"
 CALL_ABOUT_IMAGES = (
     "Регион получил протокол ещё раз: снимков стало больше. Клиника, которая направила, могла прочитать его раньше:"
@@ -122,12 +143,24 @@ CALL_ABOUT_IMAGES = (
 
 def waits_on_card(reason: str) -> bool:
     """Return True if a message is sent by a decision about its order: trying again by itself would change nothing."""
-    return reason == IMAGES_NOT_SEEN or is_other_patient(reason)
+    return reason in (IMAGES_NOT_SEEN, CONSENT_WITHDRAWN) or is_other_patient(reason)
 
 
 def is_other_patient(reason: str) -> bool:
     """Return True if a result waits because the region has its order under other data of the patient."""
     return reason.startswith(OTHER_PATIENT)
+
+
+def held_chip(reason: str) -> str:
+    """Return why a message of an order waits, as a sign of two or three words."""
+    if is_incomplete(reason):
+        return INCOMPLETE
+    if reason.startswith(SENDERS_PATIENT):
+        return OTHER_PATIENT_OF_SENDER
+    if is_other_patient(reason):
+        return OTHER_PATIENT_IN_REGION
+    signs = {IMAGES_NOT_SEEN: IMAGES_NOT_REPORTED, CONSENT_WITHDRAWN: NO_CONSENT}
+    return signs.get(reason, "Шина не приняла")
 
 
 def is_incomplete(reason: str) -> bool:
@@ -165,6 +198,7 @@ def attempt(outcome: str, reason: str) -> str:
     """Return the outcome of an attempt to send, in words."""
     waits = is_incomplete(reason) or is_other_patient(reason)
     word = "Ждёт данных пациента" if waits else _OUTCOMES.get(outcome, outcome)
+    word = NO_CONSENT if reason == CONSENT_WITHDRAWN else word
     return f"{word}: {bus_reason(reason)}" if reason else word
 
 

@@ -7,7 +7,7 @@ No network and no changes: a message is read in one snapshot of the database and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from broker.bus.outbound.bundle import sent_patient, task_number, task_search
 from broker.bus.outbound.orders import amendment_bundle, order_bundle
@@ -17,15 +17,18 @@ from broker.bus.transport.answers import Rejected
 from broker.bus.transport.dialect import STUDY, Call, Dialect
 from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.messages import (
+    CONSENT_WITHDRAWN,
     IMAGES_NOT_SEEN,
+    NOT_ABOUT_THE_PATIENT,
     OTHER_PATIENT,
+    SENDERS_PATIENT,
     BusReferences,
     OutboxKind,
     OutboxRow,
     OutboxState,
 )
 from broker.domain.orders import BusRole, Order, OrderState
-from broker.domain.patients import patient_match
+from broker.domain.patients import correction, patient_match
 from broker.domain.patients.incomplete import Missing, missing
 from broker.domain.patients.patient_match import NUMBERS
 from broker.domain.patients.people import Patient
@@ -33,7 +36,17 @@ from broker.domain.studies.performed import PerformedStep
 from broker.domain.studies.reports import SignedReport
 from broker.store.database import Reader
 from broker.store.queries import exchange_state, inbox
-from broker.store.tables import archive, orders, outbox, patient_merges, performed, region_patients, reports
+from broker.store.tables import (
+    archive,
+    incoming,
+    orders,
+    outbox,
+    patient_details,
+    patient_merges,
+    performed,
+    region_patients,
+    reports,
+)
 
 NO_BIRTH_DATE = "date of birth unknown"
 # Why the region's patient index does not take a patient yet.
@@ -83,6 +96,7 @@ class OrderMessage:
     in_doubt: bool = False  # no doctor has looked since the images of the signed report changed
     in_region: Patient | None = None  # as the region has the order's patient; None if that is not known
     contradicted: bool = False  # the order's patient is another one now than the region has
+    is_consent_withdrawn: bool = False  # by the patient
     stamp: tuple[object, ...] | None = None  # version of its content, `outbox.content_stamp`
 
     @property
@@ -145,7 +159,7 @@ def read(reader: Reader, seq: int) -> OutboundMessage | None:
     if order is None:
         return None
     holding = archive.holding(reader, order.id)
-    in_region = _in_region(reader, order) if row.kind in RESULTS else None
+    in_region = _in_region(reader, order) if row.kind in RESULTS else ()
     return OrderMessage(
         row,
         order,
@@ -156,16 +170,32 @@ def read(reader: Reader, seq: int) -> OutboundMessage | None:
         {holding.study_instance_uid: holding.images} if holding and holding.images else {},
         holding is not None and holding.exists,
         row.kind is OutboxKind.APPENDED and reports.doubt(reader, order.id) is not None,
-        in_region,
-        in_region is not None and _is_another(reader, order, in_region),
+        in_region[0] if in_region else None,
+        bool(in_region) and all(_is_another(reader, order, each) for each in in_region),
+        patient_details.get(reader, order.patient.stored_id).is_consent_withdrawn,
         outbox.content_stamp(reader, seq),
     )
 
 
-def _in_region(reader: Reader, order: Order) -> Patient | None:
+def _in_region(reader: Reader, order: Order) -> tuple[Patient, ...]:
+    """Return the order's patient as the region has them; empty if that is not known.
+
+    Of another clinic's order that is what its sender wrote last, and after it what a person has confirmed.
+    """
     known = region_patients.get(reader, order.id)
+    if order.bus_role is BusRole.PERFORMER:
+        referral = incoming.of_order(reader, order.id)
+        sender = _as_sent(referral.patient, order.patient) if referral else None
+        return tuple(each for each in (sender, known) if each)
     # Of orders that an earlier version has sent, the messages tell it as long as they are kept.
-    return known or sent_patient(exchange_state.sent_json(reader, outbox.newest_with_patient(reader, order.id)))
+    known = known or sent_patient(exchange_state.sent_json(reader, outbox.newest_with_patient(reader, order.id)))
+    return (known,) if known else ()
+
+
+def _as_sent(sent: Patient, patient: Patient) -> Patient:
+    """Return the sender's patient; one whom we know by a completed or changed family name is named as with us."""
+    is_same = not str(sent.name) or "name" not in correction.contradictions(sent, patient)
+    return replace(sent, name=patient.name) if is_same else sent
 
 
 def _is_another(reader: Reader, order: Order, sent: Patient) -> bool:
@@ -232,6 +262,8 @@ def _render_decline(referral: IncomingReferral, dialect: Dialect, profile: Profi
 def _reason_not_to_send(message: OrderMessage, dialect: Dialect) -> Rejected | Unsupported | None:
     """Return why a message is not for this bus, or not to be sent as things stand; None if it can be sent."""
     kind, order, known = message.row.kind, message.order, message.references
+    if message.is_consent_withdrawn and kind not in NOT_ABOUT_THE_PATIENT:
+        return Rejected(CONSENT_WITHDRAWN)
     if kind is OutboxKind.AMEND and not dialect.amends:
         return Unsupported(NO_CORRECTIONS)
     names_patient = kind in (OutboxKind.ORDER, OutboxKind.AMEND) or not known.patient
@@ -244,7 +276,7 @@ def _reason_not_to_send(message: OrderMessage, dialect: Dialect) -> Rejected | U
             return Rejected("; ".join(INCOMPLETE[each] for each in lacks))
         born = message.in_region.birth_date
         who = f"{message.in_region.name}, {born:%d.%m.%Y}" if born else str(message.in_region.name)
-        return Rejected(f"{OTHER_PATIENT}: {who}")
+        return Rejected(f"{SENDERS_PATIENT if order.bus_role is BusRole.PERFORMER else OTHER_PATIENT}: {who}")
     if message.in_doubt:
         return Rejected(IMAGES_NOT_SEEN)
     if kind is OutboxKind.CANCEL and order.state is not OrderState.CANCELLED:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxState
@@ -143,7 +143,9 @@ def content_stamp(reader: Reader, seq: int) -> tuple[object, ...] | None:
         " (SELECT json_group_array(t.id || ' ' || t.state || ' ' || t.revision) FROM report t"
         "  WHERE t.order_id = o.id) AS reports,"
         " (SELECT json_array(r.bus_id, r.family, r.given, r.middle, r.birth_date, r.sex, r.snils, r.policy)"
-        "  FROM region_patient r WHERE r.order_id = o.id) AS in_region"
+        "  FROM region_patient r WHERE r.order_id = o.id) AS in_region,"
+        " (SELECT i.changed_at FROM incoming_referral i WHERE i.order_id = o.id) AS sent_here,"
+        " (SELECT d.consent_withdrawn_on FROM patient_details d WHERE d.patient_id = o.patient_id) AS withdrawn"
         " FROM outbox b JOIN orders o ON o.id = b.order_id JOIN patient p ON p.id = o.patient_id WHERE b.seq = ?",
         [seq],
     )
@@ -153,6 +155,34 @@ def content_stamp(reader: Reader, seq: int) -> tuple[object, ...] | None:
 def hold(tx: Tx, seq: int, reason: str) -> None:
     """Have a row that was not sent yet wait for a person, with the reason."""
     tx.run("UPDATE outbox SET state = 'needs_attention', reason = ? WHERE seq = ?", [reason, seq])
+
+
+def hold_patient(tx: Tx, patient_id: int, reason: str, *, without: Collection[OutboxKind]) -> None:
+    """Have what is queued of a patient's orders wait for a person, with the reason, without messages of some kinds."""
+    tx.run(
+        "UPDATE outbox SET state = 'needs_attention', reason = ? WHERE state = 'pending'"
+        " AND kind NOT IN (SELECT value FROM json_each(?))"
+        " AND order_id IN (SELECT id FROM orders WHERE patient_id = ?)",
+        [reason, json.dumps(list(without)), patient_id],
+    )
+
+
+def release_patient(tx: Tx, patient_id: int, reason: str) -> None:
+    """Put what waits for this reason of a patient's orders back into the queue."""
+    tx.run(
+        "UPDATE outbox SET state = 'pending', reason = '' WHERE state = 'needs_attention' AND reason = ?"
+        " AND order_id IN (SELECT id FROM orders WHERE patient_id = ?)",
+        [reason, patient_id],
+    )
+
+
+def release_held(tx: Tx, order_id: int, reason: str) -> None:
+    """Put an order's messages that wait for a reason which begins so back into the queue."""
+    tx.run(
+        "UPDATE outbox SET state = 'pending' WHERE order_id = ? AND state = 'needs_attention'"
+        " AND substr(reason, 1, ?) = ?",
+        [order_id, len(reason), reason],
+    )
 
 
 def is_held(reader: Reader, order_id: int, reason: str) -> bool:

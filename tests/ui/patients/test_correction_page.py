@@ -123,7 +123,7 @@ async def test_consent_is_given_and_withdrawn_on_the_page(scene: Scene, user: Us
     press(user, "Согласие дано сегодня")
     await user.should_see("передавать в регион, 24.11.2026")
     press(user, "Отозвать согласие")
-    await user.should_see("отозвано 24.11.2026: новое в регион не уйдёт")
+    await user.should_see("отозвано 24.11.2026: в регион ничего не уходит")
     with scene.store.read() as reader:
         assert patient_details.get(reader, 1).is_consent_withdrawn
 

@@ -204,39 +204,6 @@ def columns(day: BoardDay, now: datetime, zone: tzinfo, show: str, unfolded: Con
     ]
 
 
-def candidates(day: BoardDay, unlinked: UnlinkedStep) -> list[Visit]:
-    """Return the day's visits that a study made without an order may belong to, the likeliest first.
-
-    Sorted by: not cancelled, same card number or name, same device, not performed yet, nearest time.
-    """
-    step = unlinked.step
-    name = names.fold(str(names.from_dicom(step.patient_name)))
-
-    def rank(visit: Visit) -> tuple[bool, bool, bool, bool, timedelta]:
-        patient = visit.order.patient
-        same = (step.patient_id != "" and step.patient_id == patient.patient_id) or names.fold(
-            str(patient.name)
-        ) == name
-        made = visit.order.state in (OrderState.COMPLETED, OrderState.IN_PROGRESS)
-        distance = abs(visit.start - step.start) if step.start else timedelta(0)
-        cancelled = visit.order.state is OrderState.CANCELLED
-        return cancelled, not same, step.ae_title not in visit.station_ae_titles, made, distance
-
-    fitting = [visit for visit in day.visits if not step.modality or visit.order.modality == step.modality]
-    return sorted(fitting, key=rank)
-
-
-def is_found(visit: Visit, typed: str) -> bool:
-    """Return True if every word typed begins a word of the patient's name, or is in one of the visit's numbers."""
-    order = visit.order
-    numbers = f"{order.accession_number} {order.patient.patient_id}".casefold()
-    parts = names.fold(str(order.patient.name)).replace("-", " ").split()
-    words_typed = names.fold(typed).replace("-", " ").split()
-    return typed.strip().casefold() in numbers or all(
-        any(part.startswith(word) for part in parts) for word in words_typed
-    )
-
-
 # ---- rows of a column ----
 
 

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from nicegui import ui
 
+from broker.domain.orders import OrderState
 from broker.domain.patients import names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Sex
@@ -15,8 +16,9 @@ from broker.store.queries.board import UnlinkedStep
 from broker.store.queries.patients import patient_index
 from broker.store.queries.schedule import Visit
 from broker.workflow import step_links
-from ui.board import layout
-from ui.live import attempt, current_actor, read_as_viewer
+from ui.board import link_candidates
+from ui.board.link_candidates import LinkCandidates
+from ui.live import attempt, current_actor, latest_only, read_as_viewer
 from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
@@ -30,7 +32,8 @@ class LinkDialog:
     def __init__(self, services: Services, registers: bool) -> None:
         self._services = services
         self._study: UnlinkedStep | None = None
-        self._candidates: list[Visit] = []
+        self._on = services.today()  # the day of the study
+        self._typed = ""
         self._chosen: Visit | None = None
         self._contradicts: list[str] = []  # what does not agree between the device and the chosen one
         self._choices: dict[int, ui.element] = {}
@@ -38,7 +41,8 @@ class LinkDialog:
             text("h2", "Чьи это снимки?").props("id=link-title")
             self._about = text("p", "", "muted")
             self._search = labelled_field("Найти: фамилия, номер направления или карты", name="link-search")
-            self._search.control.on_value_change(lambda: self._show(str(self._search.value or "")))
+            self._found = latest_only(self._find, self._show)
+            self._search.control.on_value_change(self._search_again)
             self._list = ui.element("div").classes("choices").props('role=radiogroup aria-labelledby="link-title"')
             self._warning = text("p", "", "attention-reason").props("role=alert")
             text("p", "Нет в списке? Тогда исследование сделано без направления.", "muted small")
@@ -48,38 +52,54 @@ class LinkDialog:
                 theme.button("Не связывать").props("data-closes autofocus")
                 self._go = theme.button("Связать", self._link).classes("btn-primary").props("data-closes")
 
-    def ask(self, study: UnlinkedStep, candidates: list[Visit]) -> None:
-        """Show a study and the visits that it may belong to."""
-        self._study, self._candidates = study, candidates
+    async def ask(self, study: UnlinkedStep) -> None:
+        """Show a study and the visits of its day that it may belong to."""
+        self._study, self._typed = study, ""
         self._search.value = ""
-        step = study.step
+        step, zone = study.step, self._services.clinic.zone
+        self._on = (step.start or study.created_at.astimezone(zone)).date()
         self._walk_in.props["href"] = f"/desk?walkin={quote(step.sop_instance_uid, safe='')}"
         at = f" в {step.start:%H:%M}" if step.start else ""
         self._about.set_text(
-            f"{study.device_name}{at}: {_reported(step)}. Выберите направление; ошибку исправят в карточке."
+            f"{study.device_name}{at}: {_reported(step).rstrip('.')}. Выберите направление; ошибку исправят в карточке."
         )
-        self._show("")
+        self._show(LinkCandidates())
+        await self._found()
 
-    def _show(self, typed: str) -> None:
-        """Show the visits that what was typed finds; all of them while nothing is typed."""
-        found = [visit for visit in self._candidates if layout.is_found(visit, typed)]
+    async def _search_again(self) -> None:
+        typed = str(self._search.value or "").strip()
+        if self._study is not None and typed != self._typed:
+            self._typed = typed
+            await self._found()
+
+    async def _find(self) -> LinkCandidates:
+        """Return the visits that what was typed finds, of any day; those of the study's day while nothing is typed."""
+        if self._study is None:
+            return LinkCandidates()
+        step, on, typed = self._study.step, self._on, self._typed
+        return await read_as_viewer(self._services, lambda reader: link_candidates.find(reader, step, on, typed))
+
+    def _show(self, found: LinkCandidates) -> None:
         self._choose(None)
         self._list.clear()
         self._choices = {}
         with self._list:
-            if not found:
-                day = "В этот день подходящих направлений нет."
-                text("p", "Такого в списке дня нет." if self._candidates else day, "muted")
-            for visit in found:
+            if not found.visits:
+                text("p", "Таких направлений нет." if self._typed else "В этот день направлений нет.", "muted")
+            for visit in found.visits:
                 self._choices[visit.order.id] = self._draw(visit)
+            if found.more:
+                text("p", "Показаны не все: уточните фамилию или номер.", "muted")
 
     def _draw(self, visit: Visit) -> ui.element:
-        patient = visit.order.patient
+        order, patient = visit.order, visit.order.patient
         with ui.element("button").classes("choice").props("type=button role=radio aria-checked=false") as choice:
-            text("span", f"{visit.start:%H:%M}", "time")
+            text("span", f"{visit.start:%H:%M}" if visit.start.date() == self._on else f"{visit.start:%d.%m}", "time")
             text("span", f"{names.short(patient.name)}, {words.born(patient.born)}", "name cut")
-            text("span", words.procedure(visit.order), "what cut")
+            text("span", f"{order.accession_number}, {words.procedure(order)}", "what cut")
             theme.state_chip(words.visit_state(visit))
+        full = f"{visit.start:%d.%m.%Y %H:%M}, {patient.name}, {words.procedure(order)}"
+        choice.props["title"] = full
         return choice.on("click", lambda: self._compare(visit))
 
     async def _compare(self, visit: Visit) -> None:
@@ -101,15 +121,18 @@ class LinkDialog:
             self._go.set_text("Связать")
             self._go.disable()
             return
-        patient, step = visit.order.patient, self._study.step
-        self._warning.set_visibility(bool(self._contradicts))
-        self._warning.set_text(
-            f"Не сходится {words.contradictions(self._contradicts)}: на аппарате {_reported(step)}, в направлении"
-            f" {patient.name}, {_SEXES[patient.sex]}, {words.born(patient.born)}, номер {patient.patient_id}."
-            " Связывайте, только если уверены, что это один человек."
-        )
+        warnings = [_CLOSED[visit.order.state]] if visit.order.state in _CLOSED else []
+        if self._contradicts:
+            patient, step = visit.order.patient, self._study.step
+            warnings.append(
+                f"Не сходится {words.contradictions(self._contradicts)}: на аппарате {_reported(step)}, в направлении"
+                f" {patient.name}, {_SEXES[patient.sex]}, {words.born(patient.born)}, номер {patient.patient_id}."
+                " Связывайте, только если уверены, что это один человек."
+            )
+        self._warning.set_visibility(bool(warnings))
+        self._warning.set_text(" ".join(warnings))
         sure = "Это один человек, связать" if self._contradicts else "Связать"
-        self._go.set_text(f"{sure}: {names.short(patient.name)}")
+        self._go.set_text(f"{sure}: {names.short(visit.order.patient.name)}")
         self._go.enable()
 
     async def _link(self) -> None:
@@ -123,6 +146,12 @@ class LinkDialog:
             theme.show_message(f"Снимки связаны: {order.accession_number}, {names.short(order.patient.name)}")
 
 
+# What is said of a visit that a person would hardly expect images of.
+_CLOSED = {
+    OrderState.COMPLETED: "Направление уже выполнено: эти снимки добавятся к нему.",
+    OrderState.CANCELLED: "Направление отменено: со снимками оно будет считаться начатым или выполненным.",
+    OrderState.REFERRED: "Направлено в другую клинику: со снимками оно будет считаться выполненным здесь.",
+}
 _SEXES = {Sex.FEMALE: "жен.", Sex.MALE: "муж.", Sex.OTHER: "пол не указан"}
 
 

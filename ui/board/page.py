@@ -141,12 +141,12 @@ class BoardPage:
         if self._plan:
             self._draw()
 
-    def _open_link_dialog(self, uid: str) -> None:
+    async def _open_link_dialog(self, uid: str) -> None:
         """Fill the dialog, which the browser has just opened, with possible orders of this study."""
         day = self._plan.day if self._plan else None
         found = next((each for each in day.unlinked if each.step.sop_instance_uid == uid), None) if day else None
         if day and found:
-            self._link_dialog.ask(found, layout.candidates(day, found))
+            await self._link_dialog.ask(found)
 
     async def _acknowledge(self, late: inbox.LateChange) -> None:
         """Acknowledge a change that came too late."""

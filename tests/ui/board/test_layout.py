@@ -9,12 +9,11 @@ import pytest
 from broker.domain.clinic.devices import Device
 from broker.domain.orders import Priority
 from broker.domain.patients.confirmation import Confirmation
-from broker.domain.patients.people import PersonName
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import PerformedState
 from broker.store.database import Tx
 from broker.store.tables import devices, worklist
-from broker.workflow import archive_images, referrals, step_links
+from broker.workflow import archive_images, step_links
 from tests.support.clock import TODAY, ZONE
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM
 from tests.ui.scene import Scene
@@ -171,50 +170,6 @@ def test_an_unlinked_study_waits_on_the_board_of_today_too(scene: Scene) -> None
     assert waits.step.sop_instance_uid == "1.9"
     assert [each.step.sop_instance_uid for each in day(scene, -1).unlinked] == ["1.9"]
     assert not day(scene, 1).unlinked
-
-
-def test_the_likeliest_referral_comes_first(scene: Scene) -> None:
-    mammography = scene.register("09:20", "Зуева Анна", procedure_code="WLB-MMG4", station_ae_titles=("MAMMO_9",))
-    other_device = scene.register("09:20", "Попов Степан", procedure_code="WLB-FLG1", station_ae_titles=("FLG_12",))
-    done = scene.register("09:10", "Иванов Иван")
-    scene.begin(done, "1.2.1")
-    far, near = scene.register("15:00", "Ли Ен"), scene.register("09:30", "Белова Инна")
-    named = scene.register("16:00", "Зуёв Пётр")
-    scene.begin(None, "1.9", patient_name="зуев^Петр", modality="DX")
-    plan = day(scene)
-    found = [visit.order.id for visit in layout.candidates(plan, plan.unlinked[0])]
-    assert found == [named.id, near.id, far.id, done.id, other_device.id]
-    assert mammography.id not in found
-    assert named.patient.name == PersonName("Зуёв", "Пётр")
-
-
-@pytest.mark.parametrize(
-    ("typed", "found"),
-    [
-        ("", True),
-        ("сон", True),
-        ("ЛИ ен", True),
-        ("2611-0001", True),
-        ("кузн", False),
-        ("ен кузн", False),
-        ("x", False),
-    ],
-)
-def test_a_visit_is_found_by_the_beginnings_of_names_and_by_its_numbers(
-    scene: Scene, typed: str, *, found: bool
-) -> None:
-    scene.register("10:30", "Ли-Сон Ен")
-    [visit] = day(scene).visits
-    assert layout.is_found(visit, typed) == found
-
-
-def test_a_cancelled_visit_is_offered_last(scene: Scene) -> None:
-    cancelled = scene.register("09:10", "Зуев Пётр")
-    scene.store.write(referrals.cancel, cancelled.id, cancelled.revision, "", REGISTRAR, CLINIC)
-    other = scene.register("15:00", "Ли Ен")
-    scene.begin(None, "1.9", patient_name="Зуев^Пётр")
-    plan = day(scene)
-    assert [visit.order.id for visit in layout.candidates(plan, plan.unlinked[0])] == [other.id, cancelled.id]
 
 
 # ---- what is true of the patient comes first ----

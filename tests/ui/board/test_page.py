@@ -111,6 +111,30 @@ async def test_images_of_another_name_are_linked_only_after_a_warning(scene: Sce
     await user.should_see(f"Снимки связаны: {order.accession_number}")
 
 
+async def test_a_visit_of_another_day_is_found_in_the_dialog_and_what_was_cancelled_is_marked(
+    scene: Scene, user: User
+) -> None:
+    order = scene.register("11:00", on=TODAY + timedelta(days=2))
+    cancelled = scene.register("09:10", "Зуев Пётр")
+    scene.cancel(cancelled)
+    scene.begin(None, "1.9", patient_name="KUZNETSOVA^MARINA")
+    await user.open("/board")
+    press(user, "Найти направление")
+    await user.should_see("Зуев П., 12.03.1961")
+    press(user, "Зуев П., 12.03.1961")
+    await user.should_see("Направление отменено: со снимками оно будет считаться начатым или выполненным.")
+    search = next(each for each in user.find(ui.input).elements if each.props.get("for") == "link-search")
+    search.value = "кузнец"
+    await user.should_see("Кузнецова М. П., 12.03.1961")
+    await user.should_see("26.11")
+    await user.should_not_see("Направление отменено")
+    press(user, "Кузнецова М. П., 12.03.1961")
+    await user.should_see("Связать: Кузнецова М. П.")
+    await user.should_not_see("Не сходится")
+    press(user, "Связать: Кузнецова М. П.")
+    await user.should_see(f"Снимки связаны: {order.accession_number}")
+
+
 async def test_who_may_only_look_is_offered_no_change(scene: Scene, radiologist: User) -> None:
     scene.begin(None, "1.9", patient_name="ZUEV^PETR")
     scene.refuse(scene.register("10:00"), "Полис не найден")

@@ -50,6 +50,7 @@ class AuditAction(StrEnum):
     DECLINE = "decline"
     ACKNOWLEDGE_LATE = "acknowledge_late"
     RESULT = "result"
+    RESULT_CONFIRMED = "result_confirmed"
     HISTORY = "history"
     REGION_ASK = "region_ask"
     REGION_TAKE = "region_take"

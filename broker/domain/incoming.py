@@ -56,6 +56,8 @@ class IncomingReferral(Referral):
         return self.id
 
 
+# The beginning of why a result waits for a person: its patient contradicts ours. The fields follow the colon.
+ANOTHER_PATIENT = "it is about another patient"
 # Why a result waits for a person: another clinic has performed what this one had cancelled.
 ANSWERS_CANCELLED = "it answers a referral that was cancelled here"
 # The other clinic has performed what was corrected here since, and does not know of it.
@@ -95,6 +97,8 @@ class ArrivalRecord:
     first_at: datetime
     at: datetime
     kept: bool  # its JSON is still stored
+    about: Patient | None = None  # whom a result names that was set aside because they contradict our patient
+    confirmed: tuple[str, ...] = ()  # the fields in which they do, and a person has said that it is ours nevertheless
 
     @property
     def may_be_read_again(self) -> bool:
@@ -104,6 +108,13 @@ class ArrivalRecord:
         """
         is_result = self.kind is ArrivalKind.RESULT and self.reason not in (ANSWERS_CANCELLED, ANSWERS_FORMER_DATA)
         return self.state is ArrivalState.NEEDS_ATTENTION and (is_result or not self.order_id)
+
+    @property
+    def contradicts(self) -> tuple[str, ...]:
+        """Return the fields in which a result that was set aside contradicts our patient; empty if that is not why."""
+        if self.state is not ArrivalState.NEEDS_ATTENTION or not self.reason.startswith(f"{ANOTHER_PATIENT}: "):
+            return ()
+        return tuple(self.reason.removeprefix(f"{ANOTHER_PATIENT}: ").split(", "))
 
     def is_due(self, now: datetime) -> bool:
         """Return True if it is to be retried at `now` (UTC): after a wait that doubles, or because a person wants it.

@@ -19,11 +19,15 @@ from broker.domain.errors import Forbidden, NotFound, Stale
 from broker.domain.incoming import ANSWERS_CANCELLED, ANSWERS_FORMER_DATA, ArrivalKind, ArrivalState
 from broker.domain.lifecycle import Event
 from broker.domain.orders import Order, OrderState, StepState
+from broker.domain.patients import confirmation
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.patient_match import NUMBERS
 from broker.domain.patients.people import Patient
 from broker.domain.studies import prior_studies
 from broker.domain.studies.reports import ExternalStudy
+from broker.security.permissions import Permission, permit
 from broker.store.database import Reader, Tx
+from broker.store.queries import inbox
 from broker.store.tables import audit, devices, external_studies, incoming, orders, outbox, patients
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
@@ -97,14 +101,42 @@ def note_result_failure(
     actor: Actor = ACTOR,
     *,
     needs_attention: bool = True,
+    about: Patient | None = None,
 ) -> None:
     """Note among the arrivals why a result cannot be stored; without `needs_attention` it is tried again.
 
-    Raise Forbidden.
+    `about`: whom it names, if they contradict our patient. Raise Forbidden.
     """
     _permit(actor)
     state = ArrivalState.NEEDS_ATTENTION if needs_attention else ArrivalState.FAILED
-    incoming.put(tx, ArrivalKind.RESULT, arrival, state, reason, order_id)
+    incoming.put(tx, ArrivalKind.RESULT, arrival, state, reason, order_id, about)
+    tx.notify()
+
+
+def take_as_ours(tx: Tx, item_id: int, version: str, actor: Actor, confirmed: Confirmation) -> None:
+    """Take a result whose patient contradicts ours for our patient's, as this person says; it is read again.
+
+    `version` is that of the result, and `confirmed` our patient and the fields that contradict, as the person saw them.
+    Raise NotFound; Stale if the result or our patient is another one by now, or it was decided about; Invalid with the
+    fields that contradict and were not confirmed; Forbidden.
+    """
+    permit(tx, actor, Permission.AMEND)
+    item = inbox.item(tx, item_id)
+    if item is None or item.order_id is None:
+        raise NotFound(f"result {item_id}")
+    if not item.contradicts or item.version != version:
+        raise Stale(f"result {item.reference}")
+    confirmation.check(orders.require(tx, item.order_id).patient, item.contradicts, confirmed)
+    incoming.confirm(tx, item_id, item.contradicts)
+    audit.write(
+        tx,
+        actor,
+        AuditAction.RESULT_CONFIRMED,
+        item.order_id,
+        reference=item.reference,
+        confirmed=", ".join(item.contradicts),
+        named=str(item.about.name) if item.about else "",
+    )
     tx.notify()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from datetime import date, tzinfo
 
-from broker.domain.incoming import ANSWERS_CANCELLED, ANSWERS_FORMER_DATA, ArrivalKind
+from broker.domain.incoming import ANOTHER_PATIENT, ANSWERS_CANCELLED, ANSWERS_FORMER_DATA, ArrivalKind
 from broker.domain.lifecycle import Event, allowed
 from broker.domain.messages import CONSENT_WITHDRAWN
 from broker.domain.orders import OrderState
@@ -172,7 +172,11 @@ def _set_aside(each: inbox.LateChange) -> AttentionItem:
         key=("late", each.kind, each.item_id),
         title="Результат другой клиники отложен",
         why=f"{each.patient}, {each.accession_number}: {bus.incoming_reason(each.reason)}."
-        " Свяжитесь с той клиникой; поправив карту, прочитайте его снова.",
+        + (
+            " Сверьте с той клиникой, наш это пациент или чужой."
+            if each.reason.startswith(ANOTHER_PATIENT)
+            else " Свяжитесь с той клиникой; поправив карту, прочитайте его снова."
+        ),
         act="Посмотреть",
         path=f"/exchange/in/{each.item_id}",
     )

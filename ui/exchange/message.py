@@ -13,21 +13,27 @@ from nicegui import ui
 from broker.domain.actors import Actor
 from broker.domain.incoming import ArrivalKind, ArrivalRecord
 from broker.domain.messages import OutboxState
+from broker.domain.patients import patient_merge
+from broker.domain.patients.confirmation import Confirmation
+from broker.domain.patients.people import Patient
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import exchange_state, inbox
+from broker.store.queries import exchange_state, inbox, order_card
 from broker.store.queries.exchange_state import OutboundLine
-from broker.workflow import incoming_referrals, outbox
+from broker.workflow import external_results, incoming_referrals, outbox
 from ui.exchange import ledger
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.services import Services
 from ui.text import bus, words
+from ui.text import patient_cards as card_words
+from ui.text.referral_fields import LABELS, listed
 from ui.widgets import theme
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
+_COMPARED = ("family", "given", "middle", "birth_date", "birth_year", "sex", "snils", "policy")
 SHOWN = 200_000  # characters of a JSON that are shown
 
 
@@ -57,6 +63,17 @@ class MessageView:
     dismissable: bool = False  # a result that was set aside
     seq: int = 0  # of a sent message
     item_id: int = 0  # of a received one
+    doubt: Doubt | None = None  # a result whose patient contradicts ours
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Our patient, whom a result names instead, and in which fields they contradict each other."""
+
+    version: str  # of the result
+    patient: Patient
+    about: Patient
+    fields: tuple[str, ...]
 
 
 def _sent(reader: Reader, seq: int) -> MessageView | None:
@@ -103,7 +120,15 @@ def _received(reader: Reader, id: int) -> MessageView | None:
         resend=item.may_be_read_again,
         dismissable=item.kind is ArrivalKind.RESULT and item.may_be_read_again,
         item_id=item.id,
+        doubt=_doubt(reader, item),
     )
+
+
+def _doubt(reader: Reader, item: ArrivalRecord) -> Doubt | None:
+    order = order_card.order(reader, item.accession_number) if item.contradicts else None
+    if order is None or item.about is None:
+        return None
+    return Doubt(item.version, order.patient, item.about, item.contradicts)
 
 
 async def _open(services: Services, read: Callable[[Reader], MessageView | None]) -> None:
@@ -130,6 +155,8 @@ class MessagePage:
         self._amends = permissions.may(actor, Permission.AMEND)
         self._shown: MessageView | None = None
         self._box = Memo(ui.element("div"))
+        with theme.dialog("ours", "Это точно наш пациент?", danger="Да, наш", on_danger=self._take, leave="Нет"):
+            self._question = text("p", "", "muted")
 
     def show(self, found: MessageView | None) -> None:
         """Draw the message; None leaves what is shown."""
@@ -149,11 +176,15 @@ class MessagePage:
                 theme.button(
                     "Отправить снова" if not found.item_id else "Попробовать ещё раз", self._again, icon="sync"
                 )
+            if found.doubt and self._amends:
+                theme.button("Это наш пациент", self._ask).props("data-opens=ours")
             if found.dismissable and self._amends:
-                theme.button("Не наше, убрать", self._dismiss)
+                theme.button("Чужой, убрать" if found.doubt else "Не наше, убрать", self._dismiss)
         with ui.element("div").classes(f"verdict tone-{tone}").props("role=status"):
             ui.icon(icon).props("aria-hidden=true")
             text("p", answer)
+        if found.doubt:
+            self._draw_doubt(found.doubt)
         with theme.section("Ход"):
             theme.facts([(name, self._when(at) if at else value) for name, value, at in found.facts if value or at])
             with ui.element("ol").classes("attempts"):
@@ -170,6 +201,45 @@ class MessagePage:
                 text("pre", pretty(found.content))
             else:
                 text("p", "Не хранится: ещё не передавали, или срок хранения прошёл.", "muted")
+
+    def _draw_doubt(self, doubt: Doubt) -> None:
+        """Draw our patient beside whom the result names: every field that one of them has, with what contradicts."""
+        with theme.section("Чей это результат?"), ui.element("table").classes("sides"):
+            text("caption", "Наш пациент и пациент результата", "unseen")
+            with ui.element("thead"), ui.element("tr"):
+                for word in ("Что", f"У нас, карта {doubt.patient.patient_id}", "В результате", ""):
+                    text("th", word).props("scope=col")
+            with ui.element("tbody"):
+                for field in _COMPARED:
+                    ours, theirs = (patient_merge.value(each, field) for each in (doubt.patient, doubt.about))
+                    if not (ours or theirs):
+                        continue
+                    with ui.element("tr").classes("differs" if field in doubt.fields else ""):
+                        text("th", LABELS[field]).props("scope=row")
+                        text("td", card_words.shown(field, ours))
+                        text("td", card_words.shown(field, theirs))
+                        with ui.element("td"):
+                            if field in doubt.fields:
+                                theme.state_chip("attention", "не сходится")
+
+    def _ask(self) -> None:
+        if self._shown and self._shown.doubt:
+            doubt, number = self._shown.doubt, self._shown.number
+            differ = listed(doubt.fields)
+            who = f"{doubt.patient.name}, {number}"
+            self._question.set_text(f"{who}. В результате другое: {differ}. Результат встанет в карту этого пациента.")
+
+    async def _take(self) -> None:
+        services, found = self._services, self._shown
+        if found is None or found.doubt is None:
+            return
+        doubt, actor = found.doubt, current_actor(services)
+        seen = Confirmation(doubt.patient, doubt.fields)
+        done = await attempt(
+            lambda: services.store.write(external_results.take_as_ours, found.item_id, doubt.version, actor, seen)
+        )
+        if done:
+            theme.show_message("Записано: результат нашего пациента. Прочитаем его при следующем обращении к шине")
 
     def _when(self, at: datetime) -> str:
         return words.moment(at, self._services.clinic.zone, self._services.today())

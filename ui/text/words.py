@@ -98,6 +98,7 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.BUS_CHANGED_LATE: "Направившая клиника изменила направление, когда оно уже было принято",
     AuditAction.INCOMING_AGAIN: "Полученное сообщение разбираем ещё раз",
     AuditAction.RESULT: "Пришёл результат другой клиники",
+    AuditAction.RESULT_CONFIRMED: "Результат другой клиники признан нашим",
     AuditAction.HISTORY: "Спросили регион о прежних исследованиях",
     AuditAction.REGION_ASK: "Спросили регион, кто это",
     AuditAction.REGION_TAKE: "Данные пациента взяты из региона",

@@ -141,6 +141,23 @@ def contradictions(person: Resource, patient: Patient, today: date) -> list[str]
     return found
 
 
+def described(person: Resource, today: date) -> Patient:
+    """Return what a Patient of the bus says that identifies somebody; what it does not say is empty."""
+    try:
+        born, year = birth(person)
+    except ValueError:
+        born, year = None, None
+    snils, policy = number(person, SNILS, today), number(person, POLICY, today)
+    return Patient(
+        name(person, today),
+        born,
+        sex(person) or Sex.OTHER,
+        snils="" if snils_problem(snils) else snils,
+        policy="" if policy_problem(policy) else policy,
+        birth_year=year,
+    )
+
+
 def is_comparable(person: Resource, patient: Patient, today: date) -> bool:
     """Return True if a Patient of the bus says enough to be one of ours.
 

@@ -22,8 +22,9 @@ from broker.bus.profile import Profile
 from broker.bus.transport.answers import Paused
 from broker.bus.transport.dialect import Dialect
 from broker.bus.transport.session import BusSession, NotSent
-from broker.domain.incoming import ArrivalKind, ArrivalRecord
+from broker.domain.incoming import ANOTHER_PATIENT, ArrivalKind, ArrivalRecord
 from broker.domain.orders import Order
+from broker.domain.patients.people import Patient
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import external_studies, incoming, orders, outbox
 from broker.store.tables.external_studies import StoredStudy
@@ -69,6 +70,20 @@ class _ResultTask:
     order: Order
     bus_patient: str  # id of the order's patient on the bus; empty where it is not known
     known: ArrivalRecord | None
+
+    def is_confirmed(self, about: Patient, fields: Iterable[str]) -> bool:
+        """Return True if a person has seen these fields of this version contradict, and has said that it is ours."""
+        known = self.known
+        is_same = known is not None and known.version == self.arrival.version and known.about == about
+        return known is not None and is_same and set(fields) <= set(known.confirmed)
+
+
+class AnotherPatient(Unusable):
+    """A result names a patient who contradicts ours, `about`."""
+
+    def __init__(self, fields: Iterable[str], about: Patient) -> None:
+        super().__init__(f"{ANOTHER_PATIENT}: {', '.join(fields)}")
+        self.about = about
 
 
 class ResultPoll:
@@ -188,6 +203,8 @@ class ResultPoll:
             return ExternalResultOutcome.KNOWN
         try:
             outcome = self._store_result(result)
+        except AnotherPatient as another:
+            return self._mark_needs_attention(arrival, another.reason, order.id, another.about)
         except Unusable as unusable:
             return self._mark_needs_attention(arrival, unusable.reason, order.id)
         except BusUnavailable as unavailable:
@@ -221,13 +238,15 @@ class ResultPoll:
 
     def _store_result(self, result: _ResultTask) -> ExternalResultOutcome:
         """Read what a result says, and store it. Raise Unusable, BusUnavailable, StoreError."""
-        study, read = self._read(result.task, result.order, result.bus_patient)
+        study, read = self._read(result)
         complete = _as_json([result.task, *read])
         arrival = replace(result.arrival, content=complete) if len(complete) <= CONTENT_LIMIT else result.arrival
         return self._store.write(external_results.store_result, result.order.id, study, arrival)
 
-    def _mark_needs_attention(self, arrival: Arrival, reason: str, order_id: int | None) -> ExternalResultOutcome:
-        self._store.write(external_results.note_result_failure, arrival, reason, order_id)
+    def _mark_needs_attention(
+        self, arrival: Arrival, reason: str, order_id: int | None, about: Patient | None = None
+    ) -> ExternalResultOutcome:
+        self._store.write(external_results.note_result_failure, arrival, reason, order_id, about=about)
         log.warning("%s, an external result, needs attention", arrival.reference)
         return ExternalResultOutcome.NEEDS_ATTENTION
 
@@ -248,20 +267,24 @@ class ResultPoll:
             raise unavailable
         return ExternalResultOutcome.NEEDS_ATTENTION if needs_attention else ExternalResultOutcome.FAILED
 
-    def _read(self, task: Resource, order: Order, known_patient: str) -> tuple[StoredStudy, list[Resource]]:
+    def _read(self, result: _ResultTask) -> tuple[StoredStudy, list[Resource]]:
         """Read a result's report and what it refers to; raise Unusable if it is not one, or another patient's."""
-        resolver = self._search.resolver
+        resolver, task = self._search.resolver, result.task
         resolver.begin()
         report = resolver.resource(member(task, "focus"), "DiagnosticReport")
-        self._check_patient(report, task, order, known_patient)
+        self._check_patient(report, result)
         study = external_study(self._search.report_graph(report, task), self._profile)
         return StoredStudy(study, version_of(report) or _version(report), bus_time(report)), resolver.seen
 
-    def _check_patient(self, report: Resource, task: Resource, order: Order, known_patient: str) -> None:
-        """Raise Unusable unless a result says that it is about the order's patient; BusUnavailable."""
+    def _check_patient(self, report: Resource, result: _ResultTask) -> None:
+        """Raise Unusable unless a result says that it is about the order's patient; BusUnavailable.
+
+        It may be about whom a person has been shown and has said to be ours, with no other contradiction than then.
+        """
         resolver, today = self._search.resolver, self._store.clock().date()
+        order, known_patient = result.order, result.bus_patient
         is_stated = False
-        for container, reference in ((report, member(report, "subject")), (task, member(task, "for"))):
+        for container, reference in ((report, member(report, "subject")), (result.task, member(result.task, "for"))):
             if not reference:
                 continue
             described = [{"identifier": [member(reference, "identifier")]}]
@@ -274,7 +297,10 @@ class ResultPoll:
                 is_stated = is_stated or parse_patient.is_comparable(person, order.patient, today)
             for each in described:
                 if differ := parse_patient.contradictions(each, order.patient, today):
-                    raise Unusable(f"it is about another patient: {', '.join(differ)}")
+                    about = parse_patient.described(each, today)
+                    if not result.is_confirmed(about, differ):
+                        raise AnotherPatient(differ, about)
+                    is_stated = True
         if not is_stated:
             raise Unusable("it does not say about whom it is")
 

@@ -30,6 +30,10 @@ def refresh(conn: sqlite3.Connection) -> None:
             f" WHERE {_OTHER}"
         )
         conn.execute(
+            "UPDATE OR IGNORE patient_former_name SET name_key = fold(trim(family || ' ' || given || ' ' || middle))"
+            " WHERE name_key <> fold(trim(family || ' ' || given || ' ' || middle))"
+        )
+        conn.execute(
             "UPDATE directory SET name_key = entry_key(name, details) WHERE name_key <> entry_key(name, details)"
         )
         conn.execute(f"PRAGMA user_version = {names.FOLD_VERSION:d}")

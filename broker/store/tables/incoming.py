@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
@@ -125,16 +126,23 @@ def put(
     state: ArrivalState = ArrivalState.TAKEN,
     reason: str = "",
     order_id: int | None = None,
+    about: Patient | None = None,
 ) -> None:
-    """Insert or update the row of a message; attempts at the same version are counted."""
+    """Insert or update the row of a message; attempts at the same version are counted.
+
+    `about`: whom a result names that is set aside. What a person has confirmed of it holds until it was read.
+    """
     tx.run(
-        "INSERT INTO incoming_item (source, reference, kind, version, state, reason, order_id, content, first_at, at)"
-        " VALUES (:source, :reference, :kind, :version, :state, :reason, :order_id, :content, :now, :now)"
+        "INSERT INTO incoming_item (source, reference, kind, version, state, reason, order_id, content, about,"
+        " first_at, at)"
+        " VALUES (:source, :reference, :kind, :version, :state, :reason, :order_id, :content, :about, :now, :now)"
         " ON CONFLICT (source, reference, kind) DO UPDATE SET"
         " attempts = CASE WHEN version = excluded.version THEN attempts + 1 ELSE 1 END, version = excluded.version,"
         " state = excluded.state, acknowledged = 0, reason = excluded.reason,"
         " order_id = coalesce(excluded.order_id, order_id),"
-        " content = coalesce(excluded.content, content), at = excluded.at",
+        " content = coalesce(excluded.content, content), at = excluded.at,"
+        " about = CASE WHEN excluded.state = 'failed' THEN about ELSE excluded.about END,"
+        " confirmed = CASE WHEN excluded.state = 'failed' THEN confirmed ELSE '' END",
         {
             "source": arrival.source,
             "reference": arrival.reference,
@@ -144,6 +152,7 @@ def put(
             "reason": reason,
             "order_id": order_id,
             "content": zlib.compress(arrival.content) if arrival.content else None,
+            "about": json.dumps(asdict(about), ensure_ascii=False, default=_plain) if about else "",
             "now": tx.now.isoformat(),
         },
     )
@@ -179,6 +188,12 @@ def retry(tx: Tx, id: int) -> bool:
     """Have a row that needs attention retried, with all attempts; return False if it needs none."""
     again = "UPDATE incoming_item SET state = 'failed', attempts = 0 WHERE id = ? AND state = 'needs_attention'"
     return tx.change(again, [id]) > 0
+
+
+def confirm(tx: Tx, id: int, fields: Collection[str]) -> None:
+    """Record that a result which was set aside is our patient's, although these fields contradict; it is retried."""
+    confirmed = json.dumps(list(fields))
+    tx.run("UPDATE incoming_item SET state = 'failed', attempts = 0, confirmed = ? WHERE id = ?", [confirmed, id])
 
 
 def dismiss(tx: Tx, id: int) -> None:
@@ -247,7 +262,7 @@ def items(reader: Reader, rest: str, values: list[Any]) -> list[ArrivalRecord]:
     """Return the rows of the ledger that `rest` selects: the end of an SQL query, with its bound values."""
     rows = reader.rows(
         "SELECT i.id, i.source, i.reference, i.kind, i.version, i.state, i.attempts, i.reason, i.order_id,"
-        " i.first_at, i.at, i.content IS NOT NULL AS kept, o.accession_number"
+        " i.first_at, i.at, i.content IS NOT NULL AS kept, i.about, i.confirmed, o.accession_number"
         f" FROM incoming_item i LEFT JOIN orders o ON o.id = i.order_id {rest}",
         values,
     )
@@ -266,6 +281,8 @@ def items(reader: Reader, rest: str, values: list[Any]) -> list[ArrivalRecord]:
             first_at=datetime.fromisoformat(row["first_at"]),
             at=datetime.fromisoformat(row["at"]),
             kept=bool(row["kept"]),
+            about=_person(json.loads(row["about"])) if row["about"] else None,
+            confirmed=tuple(json.loads(row["confirmed"])) if row["confirmed"] else (),
         )
         for row in rows
     ]
@@ -288,23 +305,25 @@ def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
+def _person(content: dict[str, Any]) -> Patient:
+    born = content["birth_date"]
+    values = {
+        "name": PersonName(**content["name"]),
+        "birth_date": date.fromisoformat(born) if born else None,
+        "sex": Sex(content["sex"]),
+        "id": None,  # the sender does not know whom of ours it means
+    }
+    return Patient(**content | values)
+
+
 def referral_from_row(row: Row) -> IncomingReferral:
     """Return the referral of a row of `incoming_referral`."""
     content = json.loads(row["content"])
-    person = content["patient"]
-    born, authored = person["birth_date"], content["authored_on"]
+    authored = content["authored_on"]
     return IncomingReferral(
         **content
         | {
-            "patient": Patient(
-                **person
-                | {
-                    "name": PersonName(**person["name"]),
-                    "birth_date": date.fromisoformat(born) if born else None,
-                    "sex": Sex(person["sex"]),
-                    "id": None,  # the sender does not know whom of ours it means
-                }
-            ),
+            "patient": _person(content["patient"]),
             "priority": Priority(content["priority"]),
             "requester": content["requester"] or None,
             "referrer": PersonName(**content["referrer"]),

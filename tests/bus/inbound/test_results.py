@@ -22,14 +22,16 @@ from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import n3
 from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, SessionPriority
+from broker.domain.errors import Invalid, Stale
 from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState
 from broker.domain.orders import Order, OrderState, StepState
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.tables import external_studies, incoming, orders, outbox
-from broker.workflow import incoming_referrals, referrals
+from broker.workflow import external_results, incoming_referrals, patient_correction, referrals
 from tests.bus import strangers
 from tests.bus.bundles import SNILS
 from tests.bus.samples import PROFILE
@@ -372,6 +374,86 @@ def test_an_identifier_beside_our_reference_is_compared_too(clinic: Clinic) -> N
         patient = outbox.references(reader, order.id).patient
     say_about(clinic, order, {"reference": f"Patient/{patient}", **by_snils("08765430300")})
     assert clinic.poll() == ResultPollSummary(needs_attention=1)
+
+
+def take(clinic: Clinic, item: ArrivalRecord, order: Order, *fields: str) -> None:
+    seen = Confirmation(clinic.now(order).patient, fields)
+    clinic.store.write(external_results.take_as_ours, item.id, item.version, REGISTRAR, seen)
+
+
+def set_aside(clinic: Clinic) -> tuple[Order, ArrivalRecord]:
+    """Let a result come whose patient is a sister of ours."""
+    order = clinic.refer()
+    sister = replace(
+        KUZNETSOVA, name=replace(KUZNETSOVA.name, given="Мария"), birth_date=date(1960, 1, 2), snils="", policy=""
+    )
+    clinic.answer(order, patient=strangers.person(sister))
+    assert clinic.poll() == ResultPollSummary(needs_attention=1)
+    [item] = clinic.ledger()
+    return order, item
+
+
+def test_a_person_takes_a_result_that_was_set_aside_for_ours_after_seeing_what_contradicts(clinic: Clinic) -> None:
+    order, item = set_aside(clinic)
+    assert item.contradicts == ("given", "birth_date")
+    assert item.about is not None
+    assert (item.about.name.given, item.about.birth_date) == ("Мария", date(1960, 1, 2))
+    with pytest.raises(Invalid) as caught:
+        take(clinic, item, order, "given")
+    assert caught.value.problems == {"birth_date": "contradicts"}
+    take(clinic, item, order, "given", "birth_date")
+    assert clinic.poll() == COMPLETED
+    assert clinic.now(order).state is OrderState.COMPLETED
+    assert len(clinic.results(order)) == 1
+    with clinic.store.read() as reader:
+        [said] = reader.rows("SELECT order_id, actor, details FROM audit WHERE action = 'result_confirmed'")
+    assert (said["order_id"], said["actor"]) == (order.id, REGISTRAR.name)
+    assert "Мария" in said["details"]
+    with pytest.raises(Stale):
+        take(clinic, item, order, "given", "birth_date")
+
+
+def test_what_was_confirmed_is_of_the_patient_and_the_version_that_were_seen(clinic: Clinic) -> None:
+    order, item = set_aside(clinic)
+    seen = clinic.now(order).patient
+    clinic.store.write(
+        patient_correction.correct, replace(seen, birth_date=date(1962, 1, 1)), REGISTRAR, CLINIC, made_seen=()
+    )
+    with pytest.raises(Stale):
+        clinic.store.write(
+            external_results.take_as_ours,
+            item.id,
+            item.version,
+            REGISTRAR,
+            Confirmation(seen, ("given", "birth_date")),
+        )
+    with pytest.raises(Stale):
+        clinic.store.write(
+            external_results.take_as_ours,
+            item.id,
+            "older",
+            REGISTRAR,
+            Confirmation(clinic.now(order).patient, ("given", "birth_date")),
+        )
+
+
+def test_a_card_that_is_corrected_after_the_confirmation_sets_the_result_aside_again(clinic: Clinic) -> None:
+    order, item = set_aside(clinic)
+    take(clinic, item, order, "given", "birth_date")
+    corrected = replace(clinic.now(order).patient, sex=Sex.MALE)
+    clinic.store.write(patient_correction.correct, corrected, REGISTRAR, CLINIC, made_seen=())
+    assert clinic.poll() == ResultPollSummary(needs_attention=1)
+    assert clinic.ledger()[0].contradicts == ("given", "birth_date", "sex")
+    assert clinic.results(order) == []
+
+
+def test_a_line_that_breaks_does_not_forget_what_was_confirmed(clinic: Clinic) -> None:
+    order, item = set_aside(clinic)
+    take(clinic, item, order, "given", "birth_date")
+    clinic.bus.fail_next("503", path=f"/{item.reference}")
+    assert clinic.poll().failed == 1
+    clinic.clock.advance(hours=1)
+    assert clinic.poll() == COMPLETED
 
 
 def test_what_cannot_be_read_is_marked_for_attention_until_a_person_wants_it_tried_again(clinic: Clinic) -> None:

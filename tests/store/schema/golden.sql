@@ -48,6 +48,22 @@ BEGIN INSERT INTO worklist_change (order_id) VALUES (new.id); END;
 CREATE TRIGGER patient_delete_old AFTER DELETE ON patient
 BEGIN INSERT INTO worklist_change (order_id) SELECT id FROM orders WHERE patient_id = old.id; END;
 
+CREATE TRIGGER patient_former_search_delete AFTER DELETE ON patient_former_name
+BEGIN
+    INSERT INTO patient_former_search (patient_former_search, rowid, name_key) VALUES ('delete', old.id, old.name_key);
+END;
+
+CREATE TRIGGER patient_former_search_insert AFTER INSERT ON patient_former_name
+BEGIN
+    INSERT INTO patient_former_search (rowid, name_key) VALUES (new.id, new.name_key);
+END;
+
+CREATE TRIGGER patient_former_search_update AFTER UPDATE OF name_key ON patient_former_name
+BEGIN
+    INSERT INTO patient_former_search (patient_former_search, rowid, name_key) VALUES ('delete', old.id, old.name_key);
+    INSERT INTO patient_former_search (rowid, name_key) VALUES (new.id, new.name_key);
+END;
+
 CREATE TRIGGER patient_insert_new AFTER INSERT ON patient
 BEGIN INSERT INTO worklist_change (order_id) SELECT id FROM orders WHERE patient_id = new.id; END;
 
@@ -402,7 +418,7 @@ CREATE TABLE incoming_item (  -- the ledger: one row for each resource and kind 
     order_id INTEGER REFERENCES orders (id),
     content BLOB,  -- its JSON, zlib; forgotten after a while
     first_at TEXT NOT NULL,
-    at TEXT NOT NULL,
+    at TEXT NOT NULL, about TEXT NOT NULL DEFAULT '', confirmed TEXT NOT NULL DEFAULT '',
     UNIQUE (source, reference, kind)
 ) STRICT;
 
@@ -523,6 +539,18 @@ CREATE TABLE patient_difference (  -- pairs of cards that a person has said are 
     CHECK (one_id < other_id)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE patient_former_name (
+    id INTEGER PRIMARY KEY,
+    patient_id INTEGER NOT NULL REFERENCES patient (id),  -- the card that bore it; a merged one leads to another
+    family TEXT NOT NULL,
+    given TEXT NOT NULL,
+    middle TEXT NOT NULL,
+    name_key TEXT NOT NULL CHECK (name_key <> ''),  -- folded
+    same_person INTEGER NOT NULL CHECK (same_person IN (0, 1)),  -- 0: by the correction it became another person's
+    at TEXT NOT NULL,
+    UNIQUE (patient_id, name_key)
+) STRICT;
+
 CREATE TABLE patient_former_number (  -- numbers that a correction has put out of force, and that were the patient's
     patient_id INTEGER NOT NULL REFERENCES patient (id),
     kind TEXT NOT NULL CHECK (kind IN ('snils', 'policy')),
@@ -531,6 +559,17 @@ CREATE TABLE patient_former_number (  -- numbers that a correction has put out o
     actor TEXT NOT NULL,
     PRIMARY KEY (patient_id, kind, number)
 ) STRICT, WITHOUT ROWID;
+
+CREATE VIRTUAL TABLE patient_former_search USING fts5 (
+    name_key, content = 'patient_former_name', content_rowid = 'id', detail = none, columnsize = 0,
+    prefix = '1 2 3 4 5 6 7 8', tokenize = 'unicode61 remove_diacritics 0'
+);
+
+CREATE TABLE 'patient_former_search_config'(k PRIMARY KEY, v) WITHOUT ROWID;
+
+CREATE TABLE 'patient_former_search_data'(id INTEGER PRIMARY KEY, block BLOB);
+
+CREATE TABLE 'patient_former_search_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID;
 
 CREATE TABLE patient_merge (  -- the trail: what each merge did, so that it can be undone
     id INTEGER PRIMARY KEY AUTOINCREMENT,

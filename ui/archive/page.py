@@ -128,7 +128,7 @@ class ArchivePage:
         self._missed.set_visibility(bool(missing))
         self._missed_count.set_text(str(len(missing)))
         clock = self._services.store.clock()
-        self._missing.show((each.order.id, (each, words.duration(clock - each.since))) for each in missing)
+        self._missing.show((each.order.id, (each, archive.missing_for(clock - each.since))) for each in missing)
         self._unreferred.show(gaps.unreferred)
         self._other.set_visibility(bool(gaps.counts))
         self._other_count.set_text(str(len(gaps.counts)))
@@ -181,10 +181,10 @@ class ArchivePage:
                 theme.button("Чужое, не наше", lambda: self._dismiss(discrepancy.id), small=True)
 
     def _draw_missing(self, model: tuple[MissingImages, str]) -> None:
-        each, length = model
+        each, word = model
         order, services = each.order, self._services
         with ui.element("div"):
-            theme.state_chip("imageless", f"Снимков нет {length}")
+            theme.state_chip("imageless", word)
         with ui.element("div"):
             text("b", f"{names.short(order.patient.name)}, {order.accession_number}")
             at = words.moment(each.since, services.clinic.zone, services.today())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from broker.domain.clinic.devices import Device
@@ -28,7 +28,7 @@ from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.refused_imports import RefusedSummary
 from broker.store.queries.schedule import Visit
 from broker.store.queries.unreferred_studies import OfferedStudy
-from ui.text import words
+from ui.text import archive, words
 
 FEW_DEVICES = 4  # up to this many, each has a column even on a day without visits
 MAX_FINISHED = 3  # finished visits of today that are shown; older ones are folded into one line
@@ -77,6 +77,8 @@ class BoardDay:
     counts: Sequence[OtherCount] = ()
     refused: RefusedSummary | None = None  # from worklist files and tables
     offered: Sequence[OfferedStudy] = ()  # studies in the archive that an order fits
+    imageless: Mapping[int, MissingImages] = field(default_factory=dict)  # by order id, of any day; so is the next
+    miscounted: Mapping[int, OtherCount] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class VisitRow:
     what: str
     urgent: bool
     state: str  # a key of theme.STATES
+    word: str  # instead of that state's own; empty: that
     delivered: bool  # the bus has taken all of it
     length: str  # how long it has been in its state
 
@@ -149,6 +152,8 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: dateti
     end = datetime.combine(on + timedelta(days=1), time.min, zone).astimezone(UTC)
     visits = schedule.day(reader, on)
     performed_steps = schedule.performed_steps(reader, {visit.order.id for visit in visits})
+    missing = archive_gaps.missing_images(reader, images_due) if images_due else ()
+    counts = archive_gaps.other_counts(reader, images_due) if images_due else ()
     return BoardDay(
         on=on,
         # Referred visits take no time here, unless a device here performed them nevertheless.
@@ -169,8 +174,10 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: dateti
         doubtful=board.doubtful(reader) if on == today else (),
         archive=archive_gaps.open_studies(reader) if on == today else (),
         offered=unreferred_studies.offered(reader) if on == today else (),
-        missing=archive_gaps.missing_images(reader, images_due) if on == today and images_due else (),
-        counts=archive_gaps.other_counts(reader, images_due) if on == today and images_due else (),
+        missing=missing if on == today else (),
+        counts=counts if on == today else (),
+        imageless={each.order.id: each for each in missing},
+        miscounted={each.order.id: each for each in counts},
         refused=refused_imports.summary(reader) if on == today else None,
     )
 
@@ -222,7 +229,8 @@ def _rows(
     rest = [visit for visit in shown if visit.order.state is not OrderState.IN_PROGRESS]
     top: list[ColumnRow] = [_visit_row(day, visit, now, zone) for visit in running]
     if now.date() == day.on and show == ALL:
-        done = [visit for visit in rest if visit.order.state is OrderState.COMPLETED][:-MAX_FINISHED]
+        finished = [visit for visit in rest if visit.order.state is OrderState.COMPLETED and not _lacks(day, visit)]
+        done = finished[:-MAX_FINISHED]
         if len(done) >= MIN_FOLDED:
             top.append(FoldRow(len(done), unfolded))
             hidden = set() if unfolded else {id(visit) for visit in done}  # comparing visits is slow
@@ -253,8 +261,25 @@ def _gaps(day: BoardDay, visits: list[Visit], now: datetime) -> list[tuple[datet
     return found
 
 
+def _lacks(day: BoardDay, visit: Visit) -> bool:
+    """Return True if a visit's images have not come, or not as many as its device has reported."""
+    return visit.order.id in day.imageless or visit.order.id in day.miscounted
+
+
+def _state(day: BoardDay, visit: Visit, now: datetime, zone: tzinfo) -> tuple[str, str]:
+    """Return a visit's state as a key of theme.STATES, and the word for it if that is not the state's own."""
+    id, state = visit.order.id, words.visit_state(visit)
+    if state == "attention" or not _lacks(day, visit):
+        return state, ""
+    if id in day.imageless:
+        since = day.imageless[id].since.astimezone(zone).replace(tzinfo=None)
+        return "imageless", archive.missing_for(max(now - since, timedelta(0)))
+    return "imageless", archive.other_count(day.miscounted[id].reported, day.miscounted[id].archived)
+
+
 def _visit_row(day: BoardDay, visit: Visit, now: datetime, zone: tzinfo) -> VisitRow:
     order, patient = visit.order, visit.order.patient
+    state, word = _state(day, visit, now, zone)
     return VisitRow(
         key=(order.id, visit.start),
         number=order.accession_number,
@@ -263,9 +288,10 @@ def _visit_row(day: BoardDay, visit: Visit, now: datetime, zone: tzinfo) -> Visi
         full=f"{patient.name}, {words.born(patient.born)}. {words.procedure(order)}. {order.accession_number}",
         what=words.short_procedure(order),
         urgent=order.priority is Priority.URGENT and order.state not in OVER,
-        state=words.visit_state(visit),
+        state=state,
+        word=word,
         delivered=visit.delivered,
-        length=_length(visit, now, zone) if day.on == now.date() else "",
+        length=_length(visit, now, zone) if day.on == now.date() and not word else "",
     )
 
 

@@ -212,7 +212,8 @@ def _make_visit(line: VisitRow) -> tuple[ui.element, Redraw]:
     return row, redraw
 
 
-_STANDING = {"running": "now", "reported": "done", "answered": "done"}  # the CSS class of a visit in this state
+# The CSS class of a visit in this state.
+_STANDING = {"running": "now", "reported": "done", "answered": "done", "imageless": "lacking"}
 
 
 @lru_cache(1024)  # twenty boards show the same visits
@@ -222,7 +223,7 @@ def _write_visit(line: VisitRow) -> Markup:
         tag("span", "name cut", line.name),
         tag("span", "mins nowrap", line.length),
         tag("span", "what cut", tag("b", "urgent", "Срочно") if line.urgent else "", tag("span", "", line.what)),
-        tag("span", "chips", theme.state_chip_html(line.state), theme.DELIVERED if line.delivered else ""),
+        tag("span", "chips", theme.state_chip_html(line.state, line.word), theme.DELIVERED if line.delivered else ""),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from broker.domain.patients import names
 from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind, DiscrepancyState
 from broker.store.queries.unreferred_studies import OfferedStudy
@@ -48,6 +50,11 @@ NO_IMAGES = "Снимков не будет"
 def missing(at: str) -> str:
     """Return what it means that the images of a study that ended at this time have not come."""
     return f"Аппарат сообщил о конце ({at}), а в архиве снимков нет. Проверьте, отправил ли он их."
+
+
+def missing_for(length: timedelta) -> str:
+    """Return how long images have been missing, as a state."""
+    return f"Снимков нет {words.duration(length)}"
 
 
 UNREFERRED = "Снимки без направления"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from broker.domain.clinic.devices import Device
-from broker.domain.orders import Priority
+from broker.domain.orders import Order, Priority
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import PerformedState
@@ -223,3 +224,77 @@ def test_other_images_than_the_device_has_reported_need_attention(scene: Scene, 
     [item] = attention.attention_items(found, ZONE, amend=True)
     assert (item.title, item.path) == (title, "/archive")
     assert item.why == f"Кузнецова М. П., K2611-0001: аппарат сообщил о 2, в архиве {archived}."
+
+
+# ---- images that have not come ----
+
+
+def rows_of(scene: Scene, ahead: int = 0, show: str = layout.ALL) -> dict[str, tuple[str, str, str]]:
+    """Return the visits on the X-ray's column: name -> state, its word, how long."""
+    on, now = TODAY + timedelta(days=ahead), scene.now.astimezone(ZONE).replace(tzinfo=None)
+    with scene.store.read() as reader:
+        shown = layout.read(reader, on, TODAY, ZONE, scene.now - timedelta(minutes=30))
+    [made] = [each for each in layout.columns(shown, now, ZONE, show) if each.ae_title == "XRAY_14"]
+    return {row.name: (row.state, row.word, row.length) for row in made.rows if isinstance(row, VisitRow)}
+
+
+def perform(scene: Scene, order: Order, images: int = 4) -> None:
+    scene.begin(order, f"1.2.{order.id}")
+    scene.finish(f"1.2.{order.id}", images=images)
+
+
+def answer(scene: Scene, order: Order, *found: ArchiveStudy) -> None:
+    scene.store.write(archive_images.record_answer, order.id, found, SYSTEM, CLINIC, settled=True)
+
+
+def held(order: Order, images: int) -> ArchiveStudy:
+    name = f"{order.patient.name.family}^{order.patient.name.given}"
+    return ArchiveStudy(
+        order.study_instance_uid, order.accession_number, images, "DX", name, order.patient.patient_id, "19610312"
+    )
+
+
+def test_a_visit_whose_images_have_not_come_stands_out_and_is_not_folded_away(scene: Scene) -> None:
+    lost, fewer, fine = (
+        scene.register(f"08:{n}0", who) for n, who in enumerate(["Попов Степан", "Ли Ен", "Зуев Пётр"])
+    )
+    for order in (lost, fewer, fine):
+        perform(scene, order)
+    for n in range(5):
+        perform(scene, scene.register(f"09:0{n}", f"Иванов Иван {'абвгд'[n]}", comment=str(n)))
+    answer(scene, fewer, held(fewer, 3))
+    answer(scene, fine, held(fine, 4))
+    answer(scene, lost)
+    assert rows_of(scene).get("Попов С.") is None  # more may come
+    scene.now += timedelta(minutes=40)
+    answer(scene, lost)
+    rows = rows_of(scene)
+    assert rows["Попов С."] == ("imageless", "Снимков нет 40 мин", "")
+    assert rows["Ли Е."] == ("imageless", "Снимков 3 из 4", "")
+    assert "Зуев П." not in rows
+    assert set(rows_of(scene, show="Без снимков")) == {"Попов С."}
+    answer(scene, lost, held(lost, 4))
+    assert "Попов С." not in rows_of(scene)
+
+
+def test_it_stands_out_on_its_own_day_later_too_where_nothing_of_that_day_needs_attention(scene: Scene) -> None:
+    order = scene.register("09:30", on=TODAY + timedelta(days=1))
+    perform(scene, order)
+    scene.now += timedelta(minutes=40)
+    answer(scene, order)
+    assert rows_of(scene, 1)["Кузнецова М. П."][0] == "imageless"
+    with scene.store.read() as reader:
+        due = scene.now - timedelta(minutes=30)
+        missing = [layout.read(reader, TODAY + timedelta(days=n), TODAY, ZONE, due).missing for n in (0, 1)]
+    assert [len(each) for each in missing] == [1, 0]
+
+
+def test_a_study_whose_images_were_waived_or_are_doubted_is_not_said_to_lack_them(scene: Scene) -> None:
+    waived = scene.register("09:30")
+    perform(scene, waived)
+    scene.now += timedelta(minutes=40)
+    answer(scene, waived)
+    scene.store.write(archive_images.waive_images, waived.id, REGISTRAR, CLINIC)
+    assert rows_of(scene)["Кузнецова М. П."][0] == "done"
+    answer(scene, waived, replace(held(waived, 4), patient_name="Попов^Олег"))
+    assert rows_of(scene)["Кузнецова М. П."][0] == "attention"

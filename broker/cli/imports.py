@@ -25,7 +25,8 @@ A table of referrals has a row of column names, in Russian or English, and as se
   ФИО;дата рождения;пол;СНИЛС;исследование;аппарат;дата;время;кто направил;диагноз;срочно
   Кузнецова Марина Петровна;12.03.1961;ж;112-233-445 95;WLB-FLG1;FLG_12;24.11.2026;10:00;Зимин А. П.;Z00.0;нет
 
-Every row that is refused is reported with the column and the reason; the others are registered.
+Every row that is refused is reported with the column and the reason; the others are registered. A new patient who is
+similar to one of ours is registered, too, and reported; both cards wait on a screen for somebody to merge them.
 """
 
 
@@ -44,17 +45,20 @@ def _import(args: argparse.Namespace) -> int:
     if table and table.unread_sheets:
         print(f"Only the first sheet is read, not: {', '.join(table.unread_sheets)}")
     counted: Counter[str] = Counter()
+    similar = 0
     with CommandContext(args) as context:
         if args.send_to_bus and not context.clinic.sends_to_bus:
             raise BrokerError("no bus is configured: bus.url is not set")
         for result in _results(context, args, table):
             counted[result.outcome] += 1
-            words = [result.outcome, result.accession_number, "; ".join(result.reasons)]
+            similar += bool(result.notes)
+            words = [result.outcome, result.accession_number, "; ".join((*result.reasons, *result.notes))]
             print(f"{result.where}: {': '.join(word for word in words if word)}")
         if not counted:
             print(f"{args.path}: there is nothing to import")
             return Exit.FAILED
-        context.report(", ".join(f"{number} {outcome}" for outcome, number in sorted(counted.items())) + ".")
+        outcomes = [f"{number} {outcome}" for outcome, number in sorted(counted.items())]
+        context.report(", ".join(outcomes + ([f"{similar} to look at: similar to a card"] if similar else [])) + ".")
     return Exit.FAILED if counted[REFUSED] else Exit.OK
 
 

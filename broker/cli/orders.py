@@ -12,6 +12,8 @@ from broker.cli.commands import Commands, Exit
 from broker.cli.context import CommandContext
 from broker.cli.output import show
 from broker.domain.errors import BrokerError
+from broker.domain.import_result import ImportPlace, ImportSource
+from broker.domain.patients.patient_match import similar_note
 from broker.imports import order_json
 from broker.store.queries import schedule
 from broker.store.queries.schedule import Visit
@@ -28,6 +30,9 @@ One referral, or a list of them:
 
 Where no more is known, birth_date is a year or null, and a name may be one word. Such a patient is on the worklist at
 once; the region is sent the order when the card has been completed.
+
+A new patient who is similar to one of ours is registered, and reported on standard error; both cards wait on a screen
+for somebody to merge them.
 
 With a submission_id the call may be repeated: it registers one referral only. A dry run prints null for the numbers.
 """
@@ -46,15 +51,21 @@ def register(commands: Commands) -> None:
 def _add(args: argparse.Namespace) -> int:
     """Register referrals; every form of the file is checked before the first one is registered."""
     drafts = order_json.read(sys.stdin.buffer.read() if args.json == "-" else Path(args.json).read_bytes())
+    path = "-" if args.json == "-" else str(Path(args.json).resolve())
     status = Exit.OK
     with CommandContext(args) as context:
         for number, draft in enumerate(drafts, 1):
             try:
-                order = context.change(referrals.register, draft, context.actor, context.clinic)
+                place = ImportPlace(ImportSource.JSON, path, number)
+                order, similar = context.change(
+                    referrals.register_imported, draft, place, context.actor, context.clinic
+                )
             except BrokerError as error:
                 print(f"referral {number}: {error}", file=sys.stderr)
                 status = Exit.FAILED
                 continue
+            for each in similar:
+                print(f"referral {number}: {similar_note(each)}", file=sys.stderr)
             numbers = (None, None) if args.dry_run else (order.accession_number, order.id)
             print(json.dumps(dict(zip(("accession_number", "order_id"), numbers, strict=True))))
     return status

@@ -13,10 +13,20 @@ Progress = Callable[[int, int | None], None]
 
 
 class ImportSource(StrEnum):
-    """Where something came from that was refused."""
+    """Where something came from."""
 
     WORKLIST_FILE = "worklist_file"
     TABLE = "table"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPlace:
+    """Where an imported item stands."""
+
+    source: ImportSource
+    path: str
+    row: int = 0  # of the table or the JSON; 0: a worklist file
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,7 @@ class ImportResult:
     outcome: str
     accession_number: str = ""
     reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what a person should look at although it was taken
 
 
 def silent(done: int, total: int | None) -> None:

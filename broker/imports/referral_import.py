@@ -14,8 +14,9 @@ from pathlib import Path
 
 from broker.domain.actors import Actor
 from broker.domain.clinic.settings import Clinic
-from broker.domain.errors import BrokerError, Invalid
-from broker.domain.import_result import REFUSED, ImportResult, ImportSource, Progress, Reason, silent
+from broker.domain.errors import BrokerError, Invalid, Refused
+from broker.domain.import_result import REFUSED, ImportPlace, ImportResult, ImportSource, Progress, Reason, silent
+from broker.domain.patients.patient_match import similar_note
 from broker.domain.patients.people import Patient
 from broker.imports import referral_columns, referral_row
 from broker.imports.referral_columns import ReferralRow, ReferralTable
@@ -49,10 +50,11 @@ class ReferralImport:
         seen: dict[str, str] = {}
         refused: list[int] = []
         for done, row in enumerate(table.rows, 1):
-            result, reasons, patient = self._row(row, table, catalogue, today, seen)
+            place = ImportPlace(ImportSource.TABLE, path, row.number)
+            result, reasons, patient = self._row(row, place, table, catalogue, today, seen)
             if reasons and not self.dry_run:
                 refused.append(row.number)
-                refusal = ImportRefusal(ImportSource.TABLE, path, row.number, _digest(row), tuple(reasons))
+                refusal = ImportRefusal(place.source, path, row.number, _digest(row), tuple(reasons))
                 self.store.write(import_refusals.note, refusal.of(patient), self.actor)
             yield result
             self.progress(done, len(table.rows))
@@ -60,7 +62,13 @@ class ReferralImport:
             self.store.write(import_refusals.forget, ImportSource.TABLE, path, self.actor, but=refused)
 
     def _row(
-        self, row: ReferralRow, table: ReferralTable, catalogue: Catalogue, today: date, seen: dict[str, str]
+        self,
+        row: ReferralRow,
+        place: ImportPlace,
+        table: ReferralTable,
+        catalogue: Catalogue,
+        today: date,
+        seen: dict[str, str],
     ) -> tuple[ImportResult, Sequence[Reason], Patient]:
         """Register the referral of a row; return the outcome, why it was refused, and its patient."""
         where = f"row {row.number}"
@@ -80,12 +88,18 @@ class ReferralImport:
             return ImportResult(where, SyncOutcome.UNCHANGED, earlier[0].accession_number), (), patient
         try:
             run = self.store.dry_run if self.dry_run else self.store.write
-            order = run(referrals.register, draft, self.actor, self.clinic)
+            order, similar = run(referrals.register_imported, draft, place, self.actor, self.clinic)
         except Invalid as error:
             return refused(referral_row.explained(error.problems, table.columns))
+        except Refused as error:
+            if error.reason == "several_patients":
+                return refused(referral_row.explained({"patient": "several"}, table.columns))
+            return refused([Reason(error.reason, str(error), about=error.about)])
         except BrokerError as error:
             return refused([Reason(error.code, str(error))])
-        return ImportResult(where, SyncOutcome.ADDED, "" if self.dry_run else order.accession_number), (), patient
+        number = "" if self.dry_run else order.accession_number
+        notes = tuple(similar_note(each) for each in similar)
+        return ImportResult(where, SyncOutcome.ADDED, number, notes=notes), (), patient
 
 
 def _digest(row: ReferralRow) -> str:

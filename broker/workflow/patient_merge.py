@@ -33,6 +33,7 @@ from broker.store.tables import (
     patient_details,
     patient_merges,
     performed_links,
+    similar_imports,
     worklist,
 )
 from broker.store.tables import patients as cards
@@ -95,6 +96,7 @@ def merge(
     patient_merges.set_moved(tx, id, moved)
     corrections.queue_for_orders(tx, before)
     worklist.note_any_change(tx)  # the merged card's number leads to others' orders now
+    similar_imports.review(tx, (surviving_id, merged_id))
     _audit(tx, actor, AuditAction.PATIENT_MERGE, moved.orders, surviving, merged, fields=sorted(changed))
     tx.notify()
     return patient_merges.require(tx, id)
@@ -132,6 +134,7 @@ def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic, *, revision:
     merged = cards.get(tx, merged_id)
     assert merged is not None
     worklist.note_any_change(tx)
+    similar_imports.review(tx, (surviving_id, merged_id))
     _audit(tx, actor, AuditAction.PATIENT_SPLIT, back, surviving, merged, lost=list(lost))
     tx.notify()
     return lost
@@ -148,6 +151,7 @@ def declare_different(tx: Tx, one_id: int, other_id: int, actor: Actor) -> None:
     one, other = _card(tx, one_id), _card(tx, other_id)
     if patient_merges.declare_different(tx, one_id, other_id, _name(actor)):
         _audit(tx, actor, AuditAction.PATIENT_DIFFERENT, (), one, other)
+    similar_imports.review(tx, (one_id, other_id))
     tx.notify()
 
 

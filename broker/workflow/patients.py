@@ -1,6 +1,7 @@
-"""Finds the patient of a referral or an imported item, or adds one; two patients never become one.
+"""Finds the patient of a referral, or adds one; two patients never become one.
 
-Called inside the transactions of the use cases that register, amend and import, which have checked the permission.
+Called inside the transactions of the use cases that register and amend, which have checked the permission. What is
+imported is for `imported_patients`.
 """
 
 from __future__ import annotations
@@ -8,20 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from broker.domain.actors import Actor
-from broker.domain.audit import AuditAction
-from broker.domain.errors import Invalid, NotFound, Refused, Stale
-from broker.domain.patients import correction, identity, incomplete, names, patient_match, patient_merge
+from broker.domain.errors import Invalid, NotFound, Stale
+from broker.domain.patients import correction, identity, incomplete, patient_match
 from broker.domain.patients.patient_match import NUMBERS, Likeness, PatientMatch
 from broker.domain.patients.people import Patient
 from broker.domain.studies import passthrough
 from broker.store.database import Tx
 from broker.store.queries.patients import made_studies, patient_index
-from broker.store.tables import audit, orders, outbox, patient_merges, patients
+from broker.store.tables import orders, outbox, patient_merges, patients
 from broker.workflow import corrections, numbering
-
-# What `identity.difference` says -> reason of a refusal.
-_OTHER = {"date of birth": "other_birth_date", "sex": "other_sex", "name": "other_name"}
 
 
 def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None, amends_others: bool = True) -> Patient:
@@ -40,8 +36,7 @@ def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None, a
     else:
         found = _found(tx, typed, other_than)
         if found is None:
-            number = typed.patient_id or numbering.patient_id(tx)
-            return _add(tx, replace(typed, patient_id=number, name=incomplete.numbered(typed.name, number)))
+            return add(tx, typed)
         known, is_former = found
     if is_former:
         former = patient_merges.former_data(tx, [known.stored_id])[known.stored_id]
@@ -62,39 +57,11 @@ def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None, a
     return merged
 
 
-def save_imported(tx: Tx, imported: Patient, current: Patient | None, actor: Actor) -> Patient:
-    """Find the patient of a script's worklist item, or add a new one; fill in what was not known.
-
-    `current` is the patient of the order that came of the item's earlier content. Under the same Patient ID, birth date
-    and sex, a completed patronymic or a changed family name is taken over, and noted. Raise Refused.
-    """
-    if imported.patient_id:
-        known = patients.find_by(tx, "patient_id", imported.patient_id)
-        if known and _is_former(tx, known, imported):
-            return known  # a script goes on writing what the merged card said; people have chosen what holds
-    elif current and not _is_named(imported, current) and _is_former(tx, current, imported):
-        return current
-    elif current and not identity.difference(imported, current):
-        known = current
-    else:
-        known, is_former = _described(tx, imported)
-        if known and is_former:
-            return known
-    if known is None:
-        return _add(tx, imported)
-    if difference := identity.difference(imported, known):
-        text = f"the Patient ID {known.patient_id} belongs to a patient with another {difference} here"
-        raise Refused(text, _OTHER[difference], known.patient_id)
-    filled = identity.fill_in(known, imported)
-    if filled == known:
-        return known
-    before = orders.of_patient(tx, known.stored_id)
-    patients.update(tx, known.stored_id, filled)
-    corrections.queue_for_orders(tx, before)
-    changed = patient_merge.changes(known, filled)
-    audit.write(tx, actor, AuditAction.PATIENT_AMEND, patient=known.patient_id, changed=changed)
-    outbox.resume_patient(tx, known.stored_id)
-    return replace(filled, revision=known.revision + 1)
+def add(tx: Tx, patient: Patient) -> Patient:
+    """Add a new patient; an unidentified one gets a number in the name."""
+    number = patient.patient_id or numbering.patient_id(tx)
+    numbered = replace(patient, patient_id=number, name=incomplete.numbered(patient.name, number))
+    return replace(numbered, id=patients.add(tx, numbered, number), revision=1)
 
 
 def chosen(tx: Tx, typed: Patient) -> Patient:
@@ -152,35 +119,3 @@ def _bearing(found: PatientMatch, typed: Patient) -> list[str]:
     if not fields:  # numbers that are no longer in force
         fields = [field for field in NUMBERS if getattr(typed, field)]
     return fields if len(found.patients) > 1 else fields[:1]
-
-
-def _described(tx: Tx, imported: Patient) -> tuple[Patient | None, bool]:
-    """Return who is described, or None, and True if only by the card's former data."""
-    found = patient_index.match(tx, imported)
-    if found.likeness is Likeness.SEVERAL:
-        text = "several patients here have this name, date of birth and sex: the item needs a Patient ID"
-        raise Refused(text, "several_patients")
-    if found.likeness is Likeness.CONTRADICTORY:
-        differ = ", ".join(found.fields)
-        text = f"a number of this patient belongs to somebody here who differs in {differ}"
-        raise Refused(text, "number_of_another", found.patients[0].patient_id)
-    return found.patient, found.former
-
-
-def _is_former(tx: Tx, known: Patient, imported: Patient) -> bool:
-    """Return True for a person as a card has them that was merged into the known patient's."""
-    former = patients.merged_cards(tx, known.stored_id)
-    return any(
-        imported.patient_id in ("", each.patient_id) and not identity.difference(imported, each) for each in former
-    )
-
-
-def _is_named(imported: Patient, current: Patient) -> bool:
-    """Return True for a person as the card has them now: the same full name, and nothing that differs."""
-    same = names.fold(str(imported.name)) == names.fold(str(current.name))
-    return same and not identity.difference(imported, current)
-
-
-def _add(tx: Tx, patient: Patient) -> Patient:
-    number = patient.patient_id or numbering.patient_id(tx)
-    return replace(patient, id=patients.add(tx, patient, number), patient_id=number, revision=1)

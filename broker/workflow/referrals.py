@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any
@@ -18,11 +19,13 @@ from broker.domain.audit import AuditAction
 from broker.domain.clinic.devices import ProcedureType
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Duplicate, Invalid, NotFound, Stale, WrongState
+from broker.domain.import_result import ImportPlace
 from broker.domain.lifecycle import Event
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, ReferralDraft, ScheduledStep, StepState
 from broker.domain.patients import confirmation, identifiers, names
 from broker.domain.patients.confirmation import Confirmation
+from broker.domain.patients.patient_match import SimilarCard
 from broker.domain.patients.people import Patient, PersonName
 from broker.domain.studies import passthrough
 from broker.domain.studies.performed import PerformedStep
@@ -30,15 +33,30 @@ from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
 from broker.store.tables import audit, devices, orders, outbox, patient_details, performed, performed_links
-from broker.workflow import corrections, numbering, order_status, patients
+from broker.workflow import corrections, imported_patients, numbering, order_status, patients
+
+PatientOf = Callable[[Tx, ReferralDraft], Patient]
 
 
-def register(tx: Tx, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, repeats: str = "") -> Order:
+def typed_patient(tx: Tx, draft: ReferralDraft) -> Patient:
+    """Find the patient of a referral that a person has typed, or add a new one; raise as `patients.save`."""
+    return patients.save(tx, draft.patient, other_than=draft.other_than)
+
+
+def register(
+    tx: Tx,
+    draft: ReferralDraft,
+    actor: Actor,
+    clinic: Clinic,
+    *,
+    repeats: str = "",
+    patient_of: PatientOf = typed_patient,
+) -> Order:
     """Create an order from a referral: numbers, worklist entry, message to the region.
 
     A submission id that is known already returns the order that it created. `repeats` names, for the audit trail, the
-    earlier study that a person was shown and decided to repeat. Raise Invalid with the wrong fields, Duplicate if a
-    submission id comes again with other content, Forbidden, SessionEnded.
+    earlier study that a person was shown and decided to repeat; `patient_of` finds the patient. Raise Invalid with the
+    wrong fields, Duplicate if a submission id comes again with other content, Forbidden, SessionEnded.
     """
     draft = normalise(draft)
     digest = _digest(draft)
@@ -47,7 +65,8 @@ def register(tx: Tx, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, repe
         if earlier[1] != digest:
             raise Duplicate(f"submission {draft.submission_id} with other content")
         return earlier[0]
-    order = create_order(tx, draft, digest, actor, clinic, BusRole.PLACER if clinic.sends_to_bus else BusRole.NONE)
+    role = BusRole.PLACER if clinic.sends_to_bus else BusRole.NONE
+    order = create_order(tx, draft, digest, actor, clinic, role, patient_of=patient_of)
     if order.bus_role is BusRole.PLACER:
         outbox.add(tx, order.id, OutboxKind.ORDER)
     audit.write(
@@ -55,6 +74,24 @@ def register(tx: Tx, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, repe
     )
     tx.notify()
     return order
+
+
+def register_imported(
+    tx: Tx, draft: ReferralDraft, place: ImportPlace, actor: Actor, clinic: Clinic
+) -> tuple[Order, tuple[SimilarCard, ...]]:
+    """Create an order from a referral of a table or JSON, as `register`; also return to whom a new patient is similar.
+
+    `place` is where the referral stands; the patient is found as `imported_patients` says. Raise Refused besides.
+    """
+    similar: list[SimilarCard] = []
+
+    def patient_of(tx: Tx, draft: ReferralDraft) -> Patient:
+        found = imported_patients.save(tx, draft.patient, place, actor, clinic)
+        similar.extend(found.similar)
+        return found.patient
+
+    order = register(tx, draft, actor, clinic, patient_of=patient_of)
+    return order, tuple(similar)
 
 
 def repeat_details(repeats: str) -> dict[str, str]:
@@ -122,11 +159,13 @@ def create_order(
     *,
     performed_already: bool = False,
     current_procedure: str = "",
+    patient_of: PatientOf = typed_patient,
     **given: str | None,
 ) -> Order:
     """Create an order from a normalised draft; the caller writes audit and outbox rows.
 
     `performed_already`: the start may lie in the past. `current_procedure` (a code) need not be offered any more.
+    `patient_of` finds the patient.
     `given` are members of Order that do not come from the draft: accession_number, study_instance_uid, requester,
     bus_accession_number.
     Raise Invalid, Stale, NotFound.
@@ -142,7 +181,7 @@ def create_order(
         raise Invalid({"owner": "no_bus"})  # no message would take the referral there
     if draft.owner and draft.owner.casefold() == clinic.organisation.casefold():
         raise Invalid({"owner": "ours"})  # it would be on no worklist, and no other clinic would take it
-    patient = patients.save(tx, draft.patient, other_than=draft.other_than)
+    patient = patient_of(tx, draft)
     if role in (BusRole.PLACER, BusRole.WALK_IN) and patient_details.get(tx, patient.stored_id).is_consent_withdrawn:
         if draft.owner:
             raise Invalid({"owner": "no_consent"})

@@ -18,11 +18,12 @@ from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Refused
-from broker.domain.import_result import ImportSource, Reason
+from broker.domain.import_result import ImportPlace, ImportSource, Reason
 from broker.domain.lifecycle import Event
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, ImportedItem, Order, OrderState, ScheduledStep, StepState
 from broker.domain.patients import identity, names
+from broker.domain.patients.patient_match import SimilarCard
 from broker.domain.patients.people import Patient
 from broker.domain.studies import passthrough
 from broker.security.permissions import Permission, permit
@@ -32,7 +33,7 @@ from broker.store.tables import audit, devices, orders, outbox, worklist_files
 from broker.store.tables import patients as cards
 from broker.store.tables.import_refusals import ImportRefusal
 from broker.store.tables.worklist_files import FileState, WorklistFile
-from broker.workflow import corrections, import_refusals, numbering, order_status, patients, referrals
+from broker.workflow import corrections, import_refusals, imported_patients, numbering, order_status, referrals
 
 CREATED_BY = "import"
 
@@ -50,11 +51,12 @@ class SyncOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """The outcome of a file, and its order."""
+    """The outcome of a file, its order, and the cards to which a new patient is similar."""
 
     outcome: SyncOutcome
     order_id: int
     accession_number: str
+    similar: tuple[SimilarCard, ...] = ()
 
 
 def sync(
@@ -141,13 +143,14 @@ def _find_renamed(tx: Tx, item: ImportedItem, digest: str, vanished: Mapping[str
 
 def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, send_to_bus: bool) -> SyncResult:
     sends = send_to_bus and clinic.sends_to_bus
-    order = replace(_order(tx, item, None, actor, clinic), bus_role=BusRole.PLACER if sends else BusRole.NONE)
+    made, similar = _order(tx, item, None, path, actor, clinic)
+    order = replace(made, bus_role=BusRole.PLACER if sends else BusRole.NONE)
     orders.add(tx, order, "", "")
     if sends:
         outbox.add(tx, order.id, OutboxKind.ORDER)
     audit.write(tx, actor, AuditAction.IMPORT, order.id, accession_number=order.accession_number, file=path)
     tx.notify()
-    return SyncResult(SyncOutcome.ADDED, order.id, order.accession_number)
+    return SyncResult(SyncOutcome.ADDED, order.id, order.accession_number, similar)
 
 
 def _unchanged(tx: Tx, known: WorklistFile, order: Order, actor: Actor) -> SyncResult:
@@ -168,7 +171,7 @@ def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor:
         reason = "order_cancelled" if order.state is OrderState.CANCELLED else "order_started"
         number = order.accession_number
         raise Refused(f"it has changed, but its order {number} {what} and stays as it is", reason, number)
-    after = _order(tx, item, order, actor, clinic)
+    after, similar = _order(tx, item, order, known.path, actor, clinic)
     changed = referrals.changed_fields(order, after)
     if not changed:
         return SyncResult(
@@ -184,7 +187,7 @@ def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor:
     corrections.queue_amendment(tx, order, orders.require(tx, order.id))
     audit.write(tx, actor, AuditAction.AMEND, order.id, changed=changed, file=known.path)
     tx.notify()
-    return SyncResult(outcome, order.id, after.accession_number)
+    return SyncResult(outcome, order.id, after.accession_number, similar)
 
 
 def _withdraw(tx: Tx, known: WorklistFile, order: Order, actor: Actor, clinic: Clinic) -> SyncResult:
@@ -232,12 +235,17 @@ def _is_same(tx: Tx, item: ImportedItem, order: Order) -> bool:
     same_patient = any(
         not identity.difference(item.patient, card) and item.patient.patient_id in ("", card.patient_id)
         for card in (order.patient, *cards.merged_cards(tx, order.patient.stored_id))
-    )
+    ) or (item.patient.patient_id == order.patient.patient_id and identity.completes(order.patient, item.patient))
     return same_patient and item.requested_procedure_id in ("", order.requested_procedure_id)
 
 
-def _order(tx: Tx, item: ImportedItem, current: Order | None, actor: Actor, clinic: Clinic) -> Order:
-    """Return the order of an item, with the id and the numbers of `current` if the file has an order already."""
+def _order(
+    tx: Tx, item: ImportedItem, current: Order | None, path: str, actor: Actor, clinic: Clinic
+) -> tuple[Order, tuple[SimilarCard, ...]]:
+    """Return the order of an item, with the id and the numbers of `current` if the file has an order already.
+
+    Also return the cards to which its patient is similar, where that is a new one.
+    """
     attributes: dict[str, Any] = deepcopy(item.attributes)
     own = current.id if current else None
     uid = item.study_instance_uid
@@ -251,7 +259,9 @@ def _order(tx: Tx, item: ImportedItem, current: Order | None, actor: Actor, clin
     if item.sps_id and not sps_id:
         attributes[passthrough.STEP]["ScheduledProcedureStepID"] = {"vr": "SH", "Value": [item.sps_id]}
     station_ae_titles, modality = _stations_and_modality(tx, item)
-    patient = patients.save_imported(tx, item.patient, current.patient if current else None, actor)
+    place = ImportPlace(ImportSource.WORKLIST_FILE, path)
+    found = imported_patients.save(tx, item.patient, place, actor, clinic, current=current.patient if current else None)
+    patient = found.patient
     same_name = names.fold(str(patient.name)) == names.fold(str(item.patient.name))
     if same_name and patient.name != item.patient.name:  # another spelling; a merged card's name is not answered
         written = {"vr": "PN", "Value": [{"Alphabetic": names.to_dicom(item.patient.name)}]}
@@ -271,7 +281,7 @@ def _order(tx: Tx, item: ImportedItem, current: Order | None, actor: Actor, clin
         authored_on=tx.now,
         created_by=CREATED_BY,
     )
-    return replace(
+    order = replace(
         base,
         accession_number=item.accession_number or base.accession_number,
         study_instance_uid=uid or base.study_instance_uid,
@@ -296,6 +306,7 @@ def _order(tx: Tx, item: ImportedItem, current: Order | None, actor: Actor, clin
             ),
         ),
     )
+    return order, found.similar
 
 
 def _refuse_taken(tx: Tx, number: str, label: str, value: str, own: int | None) -> None:

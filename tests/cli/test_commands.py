@@ -99,6 +99,18 @@ def test_orders_are_added_once_and_listed(device: Path, tmp_path: Path, capsys: 
     assert capsys.readouterr().out == ""
 
 
+def test_a_new_patient_who_is_similar_to_one_of_ours_is_registered_and_reported(
+    device: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(device, tmp_path, referral())
+    capsys.readouterr()
+    nearly = {**referral()["patient"], "birth_date": "1961-12-03"}
+    assert add(device, tmp_path, referral(submission_id="script 2", patient=nearly)) == 0
+    printed = capsys.readouterr()
+    assert "accession_number" in printed.out
+    assert printed.err == "referral 1: similar to card 000001 (swapped date)\n"
+
+
 def test_wrong_forms_are_all_reported_before_anything_is_registered(
     device: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

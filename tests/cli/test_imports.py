@@ -336,6 +336,16 @@ def test_a_table_imported_again_doubles_nothing_in_whatever_format(tmp_path: Pat
     assert len(orders_of(config)) == 1
 
 
+def test_a_new_patient_who_is_similar_to_one_of_ours_is_taken_and_reported(tmp_path: Path, run: Any) -> None:
+    nearly = ("Кузнецва Марина Петровна", *ROWS[0][1:])
+    for options in (("--dry-run",), ()):
+        run(table(tmp_path / "t.csv", ROWS[0]))
+        result = run(table(tmp_path / "u.csv", nearly), *options)
+        assert result.status == 0
+        assert result.lines[1].endswith("similar to card 000001 (letter)")
+        assert result.lines[-1].endswith("1 added, 1 to look at: similar to a card.")
+
+
 def test_a_row_that_occurs_twice_is_refused_the_second_time(tmp_path: Path, run: Any) -> None:
     result = run(table(tmp_path / "t.csv", ROWS[0], ROWS[0]))
     assert result.lines[2] == "row 3: refused: is the same as row 2"

@@ -8,12 +8,13 @@ from datetime import date
 import pytest
 
 from broker.domain.errors import Invalid
+from broker.domain.import_result import ImportPlace, ImportSource
 from broker.domain.orders import Order
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.performed import StepReference
 from broker.store.database import Store
 from broker.store.tables import performed_links
-from broker.workflow import patients, performed_steps, referrals, step_links
+from broker.workflow import imported_patients, performed_steps, referrals, step_links
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM, XRAY, draft, message, performed
 from tests.workflow.test_worklist_files import item, order_of, take
 
@@ -67,7 +68,8 @@ def test_an_unidentified_person_is_examined_again_by_the_card_number(store: Stor
     for name in (PersonName("Неизвестный"), PersonName("Неизвестный", "№777")):
         again = register(store, replace(person, name=name)).patient
         assert (again.id, str(again.name)) == (first.id, "Неизвестный №777")
-    imported = store.write(patients.save_imported, person, None, SYSTEM)
+    place = ImportPlace(ImportSource.TABLE, "/lists/a.csv", 2)
+    imported = store.write(imported_patients.save, person, place, SYSTEM, CLINIC).patient
     assert (imported.id, str(imported.name)) == (first.id, "Неизвестный №777")
 
 

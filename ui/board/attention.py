@@ -16,7 +16,7 @@ from broker.store.queries import inbox
 from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages, OtherCount
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from broker.store.queries.exchange_state import OutboundLine
-from broker.store.queries.refused_imports import RefusedSummary
+from broker.store.queries.refused_imports import RefusedSummary, SimilarSummary
 from broker.store.queries.unreferred_studies import OfferedStudy
 from ui.board.layout import BoardDay
 from ui.text import archive, bus, patient_cards, refused, words
@@ -52,6 +52,8 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
     found += [_counted(each) for each in day.counts]
     if day.refused:
         found.append(_refused(day.refused))
+    if day.similar:
+        found.append(_similar(day.similar))
     found += _without_consent(day.needs_attention)
     for message in day.needs_attention:
         if message.row.reason == CONSENT_WITHDRAWN:
@@ -295,6 +297,14 @@ def _refused(found: RefusedSummary) -> AttentionItem:
     if found.files + found.rows > 1:
         why = f"{refused.count(found.files, found.rows)}. Например, {why}"
     return AttentionItem(key="refused", title=refused.PLACE, why=why, act="Посмотреть", path="/refused")
+
+
+def _similar(found: SimilarSummary) -> AttentionItem:
+    """Return one item for all cards of imported items that may be those of patients whom we had."""
+    why = f"{refused.short(found.first.place.path)}: {refused.similar(found.first)}"
+    if found.count > 1:
+        why = f"{words.plural(found.count, 'пара карт', 'пары карт', 'пар карт')}. Например, {why}"
+    return AttentionItem(key="similar", title=refused.SIMILAR_CARDS, why=f"{why}.", act="Посмотреть", path="/refused")
 
 
 def _orphan(each: OrphanMessage, zone: tzinfo) -> AttentionItem:

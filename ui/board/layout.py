@@ -25,7 +25,7 @@ from broker.store.queries import (
 from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages, OtherCount
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from broker.store.queries.exchange_state import OutboundLine
-from broker.store.queries.refused_imports import RefusedSummary
+from broker.store.queries.refused_imports import RefusedSummary, SimilarSummary
 from broker.store.queries.schedule import Visit
 from broker.store.queries.unreferred_studies import OfferedStudy
 from ui.text import archive, words
@@ -76,6 +76,7 @@ class BoardDay:
     missing: Sequence[MissingImages] = ()
     counts: Sequence[OtherCount] = ()
     refused: RefusedSummary | None = None  # from worklist files and tables
+    similar: SimilarSummary | None = None  # cards of imported items
     offered: Sequence[OfferedStudy] = ()  # studies in the archive that an order fits
     imageless: Mapping[int, MissingImages] = field(default_factory=dict)  # by order id, of any day; so is the next
     miscounted: Mapping[int, OtherCount] = field(default_factory=dict)
@@ -179,6 +180,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: dateti
         imageless={each.order.id: each for each in missing},
         miscounted={each.order.id: each for each in counts},
         refused=refused_imports.summary(reader) if on == today else None,
+        similar=refused_imports.similar_summary(reader) if on == today else None,
     )
 
 

@@ -1,4 +1,5 @@
-"""«Не принято из файлов»: worklist files and rows of tables that were refused, why, and what to do. Live."""
+"""«Не принято из файлов»: worklist files and rows of tables that were refused, why, and what to do; and imported
+patients who are similar to others. Live."""
 
 from __future__ import annotations
 
@@ -13,9 +14,10 @@ from broker.domain.actors import Actor
 from broker.domain.import_result import ImportSource
 from broker.security import permissions
 from broker.security.permissions import Permission
+from broker.store.database import Reader
 from broker.store.queries import refused_imports
-from broker.store.queries.refused_imports import RefusedImport
-from broker.workflow import import_refusals
+from broker.store.queries.refused_imports import RefusedImport, SimilarCards
+from broker.workflow import import_refusals, patient_merge
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest
 from ui.services import Services
@@ -36,9 +38,22 @@ def build(services: Services) -> None:
         actor = current_actor(services)
         with frame(services, actor, "/board"), ui.element("div").classes("page"):
             page = RefusedPage(services, actor)
-            refresh = latest(services, refused_imports.waiting, page.show)
+            refresh = latest(services, read, page.show)
             follow(services, refresh)
             await refresh()
+
+
+def read(reader: Reader) -> RefusedPageData:
+    """Return what the page is drawn from."""
+    return RefusedPageData(refused_imports.waiting(reader), refused_imports.similar(reader))
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedPageData:
+    """What was refused, and the cards of what was taken that are similar to others."""
+
+    refused: list[RefusedImport]
+    similar: list[SimilarCards]
 
 
 CHANGED = "Остальное тем временем стало другим или уже убрано, посмотрите ещё раз"
@@ -59,17 +74,27 @@ class RefusedPage:
     def __init__(self, services: Services, actor: Actor) -> None:
         self._services = services
         self._may_dismiss = permissions.may(actor, Permission.REGISTER)
+        self._merges = permissions.may(actor, Permission.MERGE)
         with ui.element("div").classes("page-head"):
             text("h1", refused.PLACE)
             self._count = text("span", "", "muted small")
         self._none = Memo(ui.element("div"))
         self._files = KeyedList(ui.element("div"), redraw_row("section", "section", self._draw_file))
+        with ui.element("section").classes("section") as self._similar_section:
+            with ui.element("div").classes("head"):
+                text("h2", refused.SIMILAR_CARDS)
+            text("p", refused.SIMILAR_WHAT_TO_DO, "muted small")
+            self._similar = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_similar))
 
-    def show(self, found: list[RefusedImport]) -> None:
+    def show(self, data: RefusedPageData) -> None:
         """Draw what has changed."""
+        found = data.refused
+        self._similar_section.set_visibility(bool(data.similar))
+        self._similar.show(((each.imported.id, each.other.id), each) for each in data.similar[:SHOWN])
         files = sum(each.refusal.source is ImportSource.WORKLIST_FILE for each in found)
         self._count.set_text(refused.count(files, len(found) - files))
-        self._none.show(not found, lambda: None if found else self._draw_none())
+        is_empty = not (found or data.similar)
+        self._none.show(is_empty, lambda: self._draw_none() if is_empty else None)
         places = groupby(found, lambda each: (each.refusal.source, each.refusal.path))
         self._files.show((key, RefusedFile(*key, tuple(items))) for key, items in places)
 
@@ -117,6 +142,33 @@ class RefusedPage:
                 what = _plain(refused.short(refusal.path)) + (f", строка {refusal.row}" if refusal.row else "")
                 dismiss = theme.button("Не нужно", lambda: self._dismiss([each]), small=True)
                 dismiss.props(f'aria-label="Не нужно: {what}"')
+
+    def _draw_similar(self, each: SimilarCards) -> None:
+        new, other = each.imported, each.other
+        with ui.element("div"):
+            theme.state_chip("attention", refused.place(each.place.source, each.place.row))
+        with ui.element("div"):
+            text("b", f"{new.name}, {words.born(new.born)}, карта {new.patient_id}")
+            text("p", f"{refused.similar(each)}.", "small")
+            text("p", f"У нас: {other.name}, {words.born(other.born)}, карта {other.patient_id}", "small")
+            text("p", refused.short(each.place.path), "muted small").props["title"] = each.place.path
+        with ui.element("div").classes("acts"):
+            if self._merges:
+                path = patient_cards.merge_address(other.patient_id, new.patient_id)
+                compare = ui.link("Сравнить", path).classes("btn btn-small")
+                compare.props(f'aria-label="Сравнить карты {_plain(other.patient_id)} и {_plain(new.patient_id)}"')
+                different = theme.button("Это разные люди", lambda: self._declare_different(each), small=True)
+                different.props(
+                    f'aria-label="Это разные люди: {_plain(str(new.name))}, карта {_plain(new.patient_id)}"'
+                )
+            else:
+                ui.link("Открыть карту", patient_cards.address(new.patient_id)).classes("btn btn-small")
+
+    async def _declare_different(self, each: SimilarCards) -> None:
+        services, actor = self._services, current_actor(self._services)
+        pair = each.imported.stored_id, each.other.stored_id
+        if await attempt(lambda: services.store.write(patient_merge.declare_different, *pair, actor)):
+            theme.show_message("Запомнили: это разные люди")
 
     async def _dismiss(self, shown: Collection[RefusedImport]) -> None:
         seen = [each.refusal for each in shown]

@@ -6,10 +6,15 @@ import ntpath
 from collections.abc import Sequence
 
 from broker.domain.import_result import ImportSource, Reason
-from ui.text import errors
+from broker.store.queries.refused_imports import SimilarCards
+from ui.text import errors, patient_cards
 from ui.text.words import plural
 
 PLACE = "Не принято из файлов"
+SIMILAR_CARDS = "Из файлов записаны похожие пациенты"
+SIMILAR_WHAT_TO_DO = (
+    "Они записаны и стоят на аппаратах, для них заведены новые карты. Если это тот же человек, объедините карты."
+)
 
 # Reason of a refused worklist file -> what is wrong, and what to do; {about} is the number or card.
 FILES: dict[str, tuple[str, str]] = {
@@ -24,6 +29,10 @@ FILES: dict[str, tuple[str, str]] = {
     "other_name": (
         "Под номером карты {about} у нас человек с другим именем",
         "Если это он, исправьте имя в карте; если нет, номер в файле чужой",
+    ),
+    "other_number": (
+        "Под номером карты {about} у нас человек с другим СНИЛС или полисом",
+        "Если верно в файле, исправьте карту; если номер не его, исправьте файл",
     ),
     "several_patients": (
         "Таких людей у нас несколько, а номера карты в файле нет",
@@ -112,9 +121,22 @@ def what_to_do(source: ImportSource, reasons: Sequence[Reason]) -> str:
     return "; ".join([*found, *(f"«{text}»" for text in details)]) + "."
 
 
+def similar(found: SimilarCards) -> str:
+    """Return that a card of an imported item may be the same person's as another one, and why."""
+    why = "такими данные были раньше" if found.is_former else patient_cards.SIMILAR[found.similarity]
+    return f"{found.imported.name} похож на карту {found.other.patient_id}: {why}"
+
+
+def place(source: ImportSource, row: int) -> str:
+    """Return where an imported item stands in its file."""
+    if source is ImportSource.WORKLIST_FILE:
+        return "Файл"
+    return f"Строка {row}" if source is ImportSource.TABLE else f"Запись {row}"
+
+
 def short(path: str) -> str:
     """Return the name of a file, without its folders."""
-    return ntpath.basename(path) or path
+    return "Стандартный ввод" if path == "-" else ntpath.basename(path) or path
 
 
 def count(files: int, rows: int) -> str:
@@ -131,6 +153,8 @@ def _file(reason: Reason) -> tuple[str, str]:
 
 
 def _row(reason: Reason) -> str:
+    if reason.code not in ROWS and reason.code in FILES and not reason.field:  # about a card, as of a file
+        return FILES[reason.code][0].format(about=reason.about)
     what = ROWS.get(reason.code) or errors.ERRORS.get(reason.code) or errors.problem("", reason.code)
     what = what.format(about=reason.about)
     found = f" («{reason.about}»)" if reason.about and reason.code != "same_row" else ""

@@ -16,6 +16,7 @@ from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Refused
 from broker.domain.import_result import REFUSED, ImportResult, Progress, Reason, silent
 from broker.domain.orders import ImportedItem
+from broker.domain.patients.patient_match import similar_note
 from broker.store.database import Store
 from broker.workflow import worklist_files
 
@@ -74,7 +75,8 @@ class WorklistImport:
         except (worklist_file.BadWorklistFile, Refused) as error:
             return self._refused(file, where, digest, watched_folder.reason_of(error), item)
         number = "" if self.dry_run else taken.accession_number
-        return ImportResult(where, taken.outcome, number or item.accession_number)
+        notes = tuple(similar_note(each) for each in taken.similar)
+        return ImportResult(where, taken.outcome, number or item.accession_number, notes=notes)
 
     def _refused(self, file: Path, where: str, digest: str, reason: Reason, item: ImportedItem | None) -> ImportResult:
         if not self.dry_run:

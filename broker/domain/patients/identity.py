@@ -129,13 +129,17 @@ def merge(known: Patient, typed: Patient) -> Patient:
     )
 
 
-def complete(known: Patient, typed: Patient, former: Sequence[Patient]) -> Patient:
+def complete(known: Patient, typed: Patient, former: Sequence[Patient], *, replaces_changing: bool = True) -> Patient:
     """Return a known patient with what a description by its card's `former` data says beyond it.
 
     Name, birth date, sex and numbers stay, and a number that was put out of force is not put into force again: people
-    have decided what holds when they merged or corrected the card.
+    have decided what holds when they merged or corrected the card. `replaces_changing`: phone, weight, … are today's.
     """
-    said = {field: getattr(typed, field) for field in _CHANGING if getattr(typed, field)}
+    said = {
+        field: getattr(typed, field)
+        for field in _CHANGING
+        if getattr(typed, field) and (replaces_changing or not getattr(known, field))
+    }
     for field in ("snils", "policy"):
         number = getattr(typed, field)
         if number and not getattr(known, field) and all(getattr(each, field) != number for each in former):
@@ -164,6 +168,22 @@ def difference(one: Patient, other: Patient) -> str:
     return "" if given and middle and (family or certain) else "name"
 
 
+def completes(known: Patient, imported: Patient) -> bool:
+    """Return True if an item under the Patient ID of somebody without a name says who it is, and contradicts nothing.
+
+    Of a newborn the date of birth must be known and the same: its mother has the same family name.
+    """
+    named = names.identifies(imported.name) and names.stated(imported.name.family) and names.stated(imported.name.given)
+    if names.identifies(known.name) or not named or born_differently(known, imported):
+        return False
+    if Sex.OTHER not in (known.sex, imported.sex) and known.sex != imported.sex:
+        return False
+    if names.is_unidentified(known.name):
+        return True
+    is_born = known.birth_date is not None and known.birth_date == imported.birth_date
+    return is_born and not placeholders.is_child_of(known.name, imported.name)
+
+
 def fill_in(known: Patient, imported: Patient) -> Patient:
     """Return the known patient with what the imported item says beyond it; nothing that is known is removed.
 
@@ -171,11 +191,18 @@ def fill_in(known: Patient, imported: Patient) -> Patient:
     """
     name = known.name
     is_other = names.fold(str(imported.name)) != names.fold(str(name))
-    if is_other and not placeholders.are_compatible(name, imported.name):
+    if is_other and not names.identifies(name) and names.identifies(imported.name):
+        name = imported.name
+    elif is_other and not placeholders.are_compatible(name, imported.name):
         name = replace(imported.name, middle=imported.name.middle or name.middle)
     return replace(
         known,
         name=name,
+        snils=known.snils or imported.snils,
+        policy=known.policy or imported.policy,
+        phone=imported.phone or known.phone,
+        pregnancy=imported.pregnancy or known.pregnancy,
+        mother=imported.mother or known.mother,
         birth_date=known.birth_date or imported.birth_date,
         birth_year=None if known.birth_date or imported.birth_date else known.birth_year,
         sex=known.sex if imported.sex is Sex.OTHER else imported.sex,

@@ -86,6 +86,12 @@ class SimilarCard:
     similarity: Similarity | None
 
 
+def similar_note(card: SimilarCard) -> str:
+    """Return in plain English, without names, that a new card may be the same person's as another one."""
+    why = str(card.similarity).replace("_", " ") if card.similarity else "the same name, date of birth and sex"
+    return f"similar to card {card.patient.patient_id} ({why})"
+
+
 def match(
     person: Patient, candidates: Iterable[Patient], different: Collection[int] = (), former: FormerData = NOTHING_FORMER
 ) -> PatientMatch:

@@ -1,16 +1,20 @@
-"""What was not imported and waits for a person, with our card that it is about. Reads only."""
+"""What was not imported and waits for a person, with our card that it is about, and which cards of imported items are
+similar to others. Reads only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from broker.domain.import_result import ImportSource
+from broker.domain.import_result import ImportPlace, ImportSource
+from broker.domain.patients import patient_match
+from broker.domain.patients.patient_match import Similarity
 from broker.domain.patients.people import Patient
 from broker.store.database import Reader
-from broker.store.tables import import_refusals, patients
+from broker.store.tables import import_refusals, patients, similar_imports
 from broker.store.tables.import_refusals import ImportRefusal
 
-_ABOUT_CARDS = ("other_birth_date", "other_sex", "other_name", "number_of_another")
+_ABOUT_CARDS = ("other_birth_date", "other_sex", "other_name", "other_number", "number_of_another")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,44 @@ class RefusedSummary:
     first: ImportRefusal
     files: int
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarCards:
+    """The card of an imported item, and a card that was there and may be the same person's."""
+
+    place: ImportPlace
+    at: datetime  # UTC
+    imported: Patient
+    other: Patient
+    similarity: Similarity | None  # None: the same data
+    is_former: bool  # they are not alike as they are now, but were
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarSummary:
+    """How many pairs of cards wait, and the first of them."""
+
+    first: SimilarCards
+    count: int
+
+
+def similar(reader: Reader, limit: int = -1) -> list[SimilarCards]:
+    """Return the pairs of cards that wait for a person to merge them or to say that they are two people's."""
+    found = []
+    for each in similar_imports.waiting(reader, limit):
+        imported, other = patients.get(reader, each.patient_id), patients.get(reader, each.other_id)
+        if imported and other:
+            now = patient_match.similar_cards(imported, [other])
+            why = now[0].similarity if now else None
+            found.append(SimilarCards(each.place, each.at, imported, other, why, is_former=not now))
+    return found
+
+
+def similar_summary(reader: Reader) -> SimilarSummary | None:
+    """Return how many pairs of cards wait, and the first of them; None if none does."""
+    first = similar(reader, 1)
+    return SimilarSummary(first[0], similar_imports.count(reader)) if first else None
 
 
 def waiting(reader: Reader) -> list[RefusedImport]:

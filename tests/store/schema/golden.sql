@@ -744,6 +744,18 @@ CREATE TABLE session (
     address TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE similar_import (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    patient_id INTEGER NOT NULL REFERENCES patient (id),  -- the card that an import made, or gave a name
+    other_id INTEGER NOT NULL REFERENCES patient (id),  -- the card that was there
+    source TEXT NOT NULL CHECK (source IN ('worklist_file', 'table', 'json')),
+    path TEXT NOT NULL,
+    row INTEGER NOT NULL,  -- of the table or the JSON; 0: a worklist file
+    at TEXT NOT NULL,
+    settled_at TEXT,  -- one of the cards is merged, or a person has said that they are two people's
+    UNIQUE (patient_id, other_id)
+) STRICT;
+
 CREATE TABLE worklist_change (
     revision INTEGER PRIMARY KEY AUTOINCREMENT,
     order_id INTEGER  -- NULL: any order's responses may have changed
@@ -869,6 +881,10 @@ CREATE INDEX scheduled_step_order ON scheduled_step (order_id);
 CREATE INDEX scheduled_step_start ON scheduled_step (start);
 
 CREATE INDEX scheduled_step_station_ae_title ON scheduled_step_station (ae_title);
+
+CREATE INDEX similar_import_open ON similar_import (id) WHERE settled_at IS NULL;
+
+CREATE INDEX similar_import_other ON similar_import (other_id);
 
 CREATE INDEX worklist_file_order ON worklist_file (order_id);
 

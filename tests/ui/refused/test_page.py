@@ -17,7 +17,7 @@ from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM
 from tests.ui.conftest import person
 from tests.ui.incoming.test_page import find_link
-from tests.ui.scene import press
+from tests.ui.scene import Scene, press
 from ui.services import Services
 from ui.text import refused
 
@@ -89,6 +89,39 @@ async def test_what_became_another_patients_since_it_was_shown_is_not_dismissed(
         await user.should_see("Ли Ольга")
 
 
+async def test_similar_cards_from_a_table_stand_on_the_board_until_a_person_tells_them_apart(
+    scene: Scene, services: Services
+) -> None:
+    scene.register("10:00")
+    load(services, ROW.replace("Зуева Анна Павловна;31.02.1970", "Кузнецва Марина Петровна;12.03.1961"))
+    async with person(services) as user:
+        await user.open("/board")
+        await user.should_see("Из файлов записаны похожие пациенты")
+        like = "Кузнецва Марина Петровна похож на карту 000001: имя отличается одной буквой, дата та же."
+        await user.should_see(f"завод.csv: {like}")
+        assert find_link(user, "Посмотреть") == "/refused"
+        await user.open("/refused")
+        await user.should_see("Кузнецва Марина Петровна, 12.03.1961, карта 000002")
+        await user.should_see(like)
+        await user.should_see("Строка 2")
+        assert find_link(user, "Сравнить") == "/patient/000001/merge/000002"
+        press(user, "Это разные люди")
+        await user.should_see("Всё, что было в файлах, принято.")
+        await user.open("/board")
+        await user.should_not_see("Из файлов записаны похожие пациенты")
+
+
+async def test_a_row_that_contradicts_a_card_is_shown_with_the_card(scene: Scene, services: Services) -> None:
+    scene.register("10:00")
+    header = f"{HEADER};Номер карты"
+    table = referral_columns.read(f"{header}\n{ROW.replace('31.02.1970', '01.02.1970')};000001".encode())
+    list(ReferralImport(services.store, REGISTRAR, CLINIC).run(table, "/lists/завод.csv"))
+    async with person(services) as user:
+        await user.open("/refused")
+        await user.should_see("Под номером карты 000001 у нас человек с другой датой рождения.")
+        await user.should_see("У нас: Кузнецова Марина Петровна, 12.03.1961, карта 000001")
+
+
 async def test_who_only_reads_sees_it_and_dismisses_nothing(services: Services) -> None:
     refuse(services)
     async with person(services, "volskaya") as user:
@@ -98,7 +131,7 @@ async def test_who_only_reads_sees_it_and_dismisses_nothing(services: Services) 
 
 
 def test_every_reason_has_its_words() -> None:
-    sources = [ROOT / "broker/workflow/worklist_files.py", ROOT / "broker/workflow/patients.py"]
+    sources = [ROOT / "broker/workflow/worklist_files.py", ROOT / "broker/workflow/imported_patients.py"]
     sources.append(ROOT / "broker/dicom/files/worklist_import.py")
     text = "".join(path.read_text("utf-8") for path in sources)
     codes = set(

@@ -15,10 +15,11 @@ from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Forbidden, Invalid, Stale, WrongState
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
-from broker.domain.patients import names
+from broker.domain.patients import confirmation, names
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName
 from broker.domain.studies.performed import PerformedState
-from broker.domain.studies.reports import Report, ReportDoubt, ReportState
+from broker.domain.studies.reports import Report, ReportDoubt, ReportState, SeenImages
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import accounts, archive, audit, orders, outbox, performed, performed_links, reports
@@ -71,11 +72,20 @@ def save_report(tx: Tx, order_id: int, revision: int, text: ReportText, actor: A
     return after
 
 
-def sign(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor, clinic: Clinic) -> Report:
+def sign(
+    tx: Tx,
+    order_id: int,
+    revision: int,
+    text: ReportText,
+    actor: Actor,
+    clinic: Clinic,
+    seen: SeenImages | None = None,
+) -> Report:
     """Sign a report with this text, under the actor's name, and queue it for the region; return it.
 
+    `seen`: the images as the doctor was shown them with the text; None: no images were shown.
     The same person signing the same text again changes nothing. Raise Stale, WrongState if another text is signed or
-    the study is not completed, Invalid (also `images`: they may be of another patient), Forbidden.
+    the study is not completed, Invalid (also `images`: perhaps another patient's, or others by now), Forbidden.
     """
     text = tidy(text)
     if found := problems(text, signing=True):
@@ -92,6 +102,8 @@ def sign(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor, c
     if before.revision != revision:
         raise Stale(f"the report on {order.accession_number}")
     _check_images(tx, order)
+    if seen is not None and not _are_seen(tx, order, seen):
+        raise Invalid({"images": "changed"})
     written = _with_text(tx, before, text, actor)
     after = reports.put(tx, replace(written, state=ReportState.SIGNED, signed_at=tx.now))
     audit.write(tx, actor, AuditAction.REPORT_SIGN, order_id, drafted_by=str(before.author_name))
@@ -100,10 +112,11 @@ def sign(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor, c
     return after
 
 
-def uphold(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
+def uphold(tx: Tx, order_id: int, seen: SeenImages, actor: Actor, clinic: Clinic) -> None:
     """Confirm a signed report after its order's images have changed; the region gets it again if images were added.
 
-    Raise WrongState if it is not in doubt, Invalid (`images`), Forbidden.
+    `seen` are the images that the doctor was shown. Raise WrongState if the report is not in doubt, Stale if the images
+    or their patient are others by now, Invalid (`images`), Forbidden.
     """
     permit(tx, actor, Permission.REPORT)
     order = orders.require(tx, order_id)
@@ -111,9 +124,12 @@ def uphold(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
     if doubt is None:
         raise WrongState(f"no report is in doubt on {order.accession_number}")
     _check_images(tx, order)
+    if not _are_seen(tx, order, seen):
+        raise Stale(f"images of order {order.accession_number}")
     # Others may have been unlinked since images were added, which withdrew the message about them.
     has_more = doubt is ReportDoubt.IMAGES_ADDED or reports.has_more_images(tx, order_id)
-    audit.write(tx, actor, AuditAction.REPORT_UPHOLD, order_id)
+    studies = ", ".join(uid for uid, _, _ in seen.steps)
+    audit.write(tx, actor, AuditAction.REPORT_UPHOLD, order_id, sop_instance_uids=studies, images=seen.count)
     _queue_report(tx, order, clinic)
     if not outbox.release(tx, order_id, OutboxKind.APPENDED) and has_more:
         _queue_added_images(tx, order, clinic)
@@ -150,6 +166,15 @@ def _check_images(tx: Tx, order: Order) -> None:
         raise Invalid({"images": "other_patient"})  # perhaps: a person must confirm the patient
     if archive.is_disputed(tx, order.id):
         raise Invalid({"images": "disputed"})
+
+
+def _are_seen(tx: Tx, order: Order, seen: SeenImages) -> bool:
+    """Return True if these are the images of an order, and their patient, as they are now."""
+    try:
+        confirmation.check(order.patient, (), Confirmation(seen.patient))
+    except Stale:
+        return False
+    return replace(reports.images(tx, order), patient=seen.patient) == seen
 
 
 def _queue_report(tx: Tx, order: Order, clinic: Clinic) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,12 +15,13 @@ from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
 from broker.domain.orders import BusRole, Order
 from broker.domain.patients.confirmation import Confirmation
+from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.domain.studies.reports import Report, ReportDoubt, ReportState
 from broker.store.database import Store
 from broker.store.queries import order_card
 from broker.store.tables import accounts, reports
-from broker.workflow import performed_steps, referrals, step_links
+from broker.workflow import archive_images, performed_steps, referrals, step_links
 from broker.workflow import reports as results
 from broker.workflow.reports import ReportText
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed
@@ -52,6 +54,10 @@ def open_account(store: Store, **more: Any) -> None:
 
 def sign(store: Store, order: Order, revision: int = 0, text: ReportText = TEXT, **who: Any) -> Report:
     return store.write(results.sign, order.id, revision, text, who.get("actor", DOCTOR), who.get("clinic", CLINIC))
+
+
+def uphold(store: Store, order: Order, who: Actor = DOCTOR) -> None:
+    store.write(results.uphold, order.id, card(store, order).images, who, CLINIC)
 
 
 def kinds(store: Store, state: str = "pending") -> list[str]:
@@ -290,7 +296,7 @@ def test_images_that_come_after_the_signature_are_shown_to_the_doctor(store: Sto
     store.write(performed_steps.change, performed_steps.ChangeRequest("1.3", DONE, message("c")), XRAY, CLINIC)
     assert card(store, order).report_doubt is ReportDoubt.IMAGES_ADDED
     assert kinds(store) == ["order", "images", "report"]  # what was signed was true
-    store.write(results.uphold, order.id, DOCTOR, CLINIC)
+    uphold(store, order)
     assert card(store, order).report_doubt is None
     assert kinds(store) == ["order", "images", "report"]
 
@@ -323,15 +329,73 @@ def test_a_doctor_upholds_a_report_and_it_goes_after_all(store: Store, order: Or
     sign(store, order)
     store.write(step_links.unlink, "1.2", order.id, REGISTRAR, CLINIC)
     with pytest.raises(WrongState):
-        store.write(results.uphold, order.id, DOCTOR, CLINIC)  # there are no images
+        uphold(store, order)  # there are no images
     store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC)
     with pytest.raises(Forbidden):
-        store.write(results.uphold, order.id, REGISTRAR, CLINIC)
-    store.write(results.uphold, order.id, DOCTOR, CLINIC)
+        uphold(store, order, REGISTRAR)
+    uphold(store, order)
     assert kinds(store) == ["order", "images", "report"]
     assert card(store, order).report_doubt is None
     with pytest.raises(WrongState):
-        store.write(results.uphold, order.id, DOCTOR, CLINIC)
+        uphold(store, order)
+
+
+def add_step(store: Store, order: Order, uid: str) -> None:
+    reference = StepReference(order.study_instance_uid)
+    store.write(performed_steps.start, performed(uid, reference), message(f"{uid}a"), XRAY, CLINIC)
+    change = performed_steps.ChangeRequest(uid, DONE, message(f"{uid}b"))
+    store.write(performed_steps.change, change, XRAY, CLINIC)
+
+
+CHANGES: dict[str, Callable[[Store, Order], object]] = {
+    "more images came": lambda store, order: add_step(store, order, "1.4"),
+    "images were unlinked": lambda store, order: store.write(step_links.unlink, "1.3", order.id, REGISTRAR, CLINIC),
+    "the archive counted more": lambda store, order: store.write(
+        archive_images.record_answer, order.id, [held(order, 9)], SYSTEM, CLINIC, settled=True
+    ),
+    "images were unlinked and linked again": lambda store, order: [
+        store.write(use_case, "1.3", order.id, REGISTRAR, CLINIC) for use_case in (step_links.unlink, step_links.link)
+    ],
+    "the patient was corrected": lambda store, order: store.write(
+        lambda tx: tx.run("UPDATE patient SET birth_date = '1961-03-21' WHERE id = ?", [order.patient.stored_id])
+    ),
+}
+
+
+def held(order: Order, images: int) -> ArchiveStudy:
+    return ArchiveStudy(order.study_instance_uid, order.accession_number, images, "DX", "", order.patient.patient_id)
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_report_is_upheld_about_the_images_that_were_seen_only(store: Store, order: Order, what: str) -> None:
+    sign(store, order)
+    add_step(store, order, "1.3")
+    seen = card(store, order).images
+    CHANGES[what](store, order)
+    with pytest.raises(Stale):
+        store.write(results.uphold, order.id, seen, DOCTOR, CLINIC)
+    assert card(store, order).report_doubt is not None
+    uphold(store, order)
+    assert card(store, order).report_doubt is None
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_report_is_signed_about_the_images_that_were_seen_only(store: Store, order: Order, what: str) -> None:
+    add_step(store, order, "1.3")
+    seen = card(store, order).images
+    CHANGES[what](store, order)
+    with pytest.raises(Invalid) as caught:
+        store.write(results.sign, order.id, 0, TEXT, DOCTOR, CLINIC, seen)
+    assert caught.value.problems == {"images": "changed"}
+    store.write(results.sign, order.id, 0, TEXT, DOCTOR, CLINIC, card(store, order).images)
+
+
+def test_what_was_upheld_is_written_down(store: Store, order: Order) -> None:
+    sign(store, order)
+    add_step(store, order, "1.3")
+    uphold(store, order)
+    [line] = [each for each in card(store, order).events if each.what == "report_uphold"]
+    assert line.details == {"sop_instance_uids": "1.2, 1.3", "images": 4}
 
 
 def test_what_waits_for_a_report_no_longer_does_once_it_is_signed(store: Store, order: Order) -> None:

@@ -56,6 +56,7 @@ class ReportForm:
         self._clash: Report | None = None  # another person's draft, saved after this page had read its own
         self._closed = False  # signed
         self._asked = ReportText()  # the text in the dialog: exactly this is signed
+        self._seen = study.card.images  # with which it is signed
         self._box = ui.element("div")
         with self._box:
             self._none = Memo(ui.element("div"))
@@ -285,7 +286,7 @@ class ReportForm:
             return
         if not await self._keep():
             return
-        self._asked = content
+        self._asked, self._seen = content, self._study.card.images
         self._summary.clear()
         with self._summary:
             self._draw_summary(content)
@@ -302,6 +303,7 @@ class ReportForm:
                 ("Описание", words.plural(len(content.description.split()), "слово", "слова", "слов")),
                 ("Рекомендации", names.cut(content.recommendations, 200)),
                 ("Доза", report_pdf.dose(content.effective_dose)),
+                ("Снимков", str(self._seen.count or "")),
                 ("Подписывает", self._actor.title or self._actor.name),
             ]
         )
@@ -312,11 +314,13 @@ class ReportForm:
     async def _sign(self) -> None:
         """Sign what the dialog showed, and nothing typed since."""
         services, order, content, revision = self._services, self._study.card.order, self._asked, self._revision
-        actor = current_actor(services)
+        actor, seen = current_actor(services), self._seen
         async with self._lock:
             try:
                 done = await attempt(
-                    lambda: services.store.write(reports.sign, order.id, revision, content, actor, services.clinic),
+                    lambda: services.store.write(
+                        reports.sign, order.id, revision, content, actor, services.clinic, seen
+                    ),
                     let_pass=(Invalid, Stale),
                     report=lambda why: self._show_note(f"Не подписано. {why}", bad=True),
                 )

@@ -89,6 +89,7 @@ class ReadingPage:
             with ui.element("div").classes("writing"):
                 with ui.element("div").classes("attention-reason").props("role=alert") as self._alarm:
                     self._doubt = text("p", "")
+                    self._confirmed = text("p", "")
                     self._right = theme.button("Протокол верен", self._uphold, small=True)
                 self._signed = Memo(ui.element("div"))
                 self._form = ReportForm(services, actor, found.study, self._reread)
@@ -111,7 +112,10 @@ class ReadingPage:
         signed = card.report if card.report and card.report.state is ReportState.SIGNED else None
         self._doubt.set_text(words.REPORT_DOUBTS[card.report_doubt] if card.report_doubt else "")
         self._alarm.set_visibility(card.report_doubt is not None)
-        self._right.set_visibility(card.order.state is OrderState.COMPLETED and not card.conflicts)
+        is_right = card.order.state is OrderState.COMPLETED and not card.conflicts and not card.disputed
+        self._right.set_visibility(is_right)
+        self._confirmed.set_text(study_facts.confirmed(card, found.devices))
+        self._confirmed.set_visibility(is_right)
         self._signed.show((signed, found.following, today), lambda: self._draw_signed(signed, found.following))
         self._form.show(found.study, signed is not None)
 
@@ -140,7 +144,7 @@ class ReadingPage:
             ui.link("К списку", queue_page.list_address(self._only))
 
     async def _uphold(self) -> None:
-        services, order = self._services, self._found.study.card.order
+        services, order, seen = self._services, self._found.study.card.order, self._found.study.card.images
         actor = current_actor(services)
-        if await attempt(lambda: services.store.write(reports.uphold, order.id, actor, services.clinic)):
+        if await attempt(lambda: services.store.write(reports.uphold, order.id, seen, actor, services.clinic)):
             theme.show_message("Подтверждено: протокол об этих снимках")

@@ -14,10 +14,11 @@ from broker.domain.studies.performed import PerformedSeries, PerformedState, Per
 from broker.domain.studies.reports import Report
 from broker.store.database import Reader
 from broker.store.queries import device_registry
+from broker.store.queries.order_card import Card
 from broker.store.queries.reading_list import StudyToRead
 from broker.store.queries.schedule import Visit
 from ui.reading import dose
-from ui.text import words
+from ui.text import archive, words
 from ui.text.referral_fields import SEXES
 from ui.widgets import theme
 from ui.widgets.theme import text
@@ -49,6 +50,18 @@ def draw(study: StudyToRead, device_places: Mapping[str, str], today: date) -> N
         for visit, report in study.earlier:
             with ui.element("li"):
                 _draw_earlier(visit, report, today)
+
+
+def confirmed(card: Card, device_places: Mapping[str, str]) -> str:
+    """Return the images that a doctor confirms a report about, each study in words."""
+    parts = []
+    for step in card.performed:
+        at = f"{step.start:%d.%m.%Y %H:%M}" if step.start else ""
+        count = words.plural(step.images, "снимок", "снимка", "снимков") if step.images else "число снимков неизвестно"
+        where = device_places.get(step.ae_title, step.ae_title)
+        parts.append(", ".join(part for part in (where, at, count) if part))
+    held = archive.held(card.holding.exists, card.holding.images) if card.holding else ""
+    return f"Вы подтверждаете его об этих снимках: {'; '.join(parts)}." + (f" В архиве {held}." if held else "")
 
 
 def _why(order: Order) -> list[tuple[str, str]]:

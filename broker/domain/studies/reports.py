@@ -7,7 +7,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from broker.domain.orders import Order
-from broker.domain.patients.people import NO_NAME, PersonName
+from broker.domain.patients.people import NO_NAME, Patient, PersonName
 
 
 class ReportState(StrEnum):
@@ -50,6 +50,22 @@ class Report:
         if self.id is None:
             raise ValueError("a report that is not stored has no id")
         return self.id
+
+
+@dataclass(frozen=True, slots=True)
+class SeenImages:
+    """The images of an order, and whose they are, as a doctor was shown them."""
+
+    patient: Patient
+    steps: tuple[tuple[str, str, int], ...] = ()  # SOP Instance UID, state, images of each performed step
+    archived: tuple[str, int | None] = ("", None)  # Study Instance UID and images that the archive holds
+    revision: int = 0  # of the audit trail: the last line about the images; 0: there is none
+
+    @property
+    def count(self) -> int:
+        """Return how many images there are, as far as the archive or the devices tell."""
+        made = sum(images for _, _, images in self.steps)
+        return self.archived[1] or made if self.archived[0] else made
 
 
 @dataclass(frozen=True, slots=True)

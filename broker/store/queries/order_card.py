@@ -12,7 +12,7 @@ from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.studies.archive import Discrepancy
 from broker.domain.studies.performed import PerformedStep
-from broker.domain.studies.reports import Report, ReportDoubt, SignedReport
+from broker.domain.studies.reports import Report, ReportDoubt, SeenImages, SignedReport
 from broker.store.database import Reader, Row
 from broker.store.queries import archive_gaps, schedule
 from broker.store.tables import (
@@ -49,6 +49,7 @@ class Card:
     bus: str
     attention_reason: str
     performed: tuple[PerformedStep, ...]
+    images: SeenImages
     events: tuple[OrderEvent, ...]  # newest first
     conflicts: dict[str, str] = field(default_factory=dict)  # SOP Instance UID -> fields that contradict the patient
     report: Report | None = None  # draft or signed
@@ -91,6 +92,7 @@ def card(reader: Reader, accession_number: str, images_due: datetime | None = No
         bus=visit.bus,
         attention_reason=reason or "",
         performed=tuple(performed.from_row(row) for row in steps),
+        images=reports.images(reader, order),
         events=tuple(_timeline(reader, order.id)),
         conflicts=performed_links.conflicts(reader, order.id),
         report=reports.of_order(reader, order.id),

@@ -8,10 +8,10 @@ from datetime import date, datetime
 from broker.domain.audit import AuditAction
 from broker.domain.orders import Order
 from broker.domain.patients.people import PersonName
-from broker.domain.studies.reports import Report, ReportDoubt, ReportState, SignedReport
+from broker.domain.studies.reports import Report, ReportDoubt, ReportState, SeenImages, SignedReport
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
-from broker.store.tables import audit
+from broker.store.tables import archive, audit
 
 
 def get(reader: Reader, id: int) -> Report | None:
@@ -58,6 +58,27 @@ def doubt(reader: Reader, order_id: int) -> ReportDoubt | None:
     if audit.newest(reader, order_id, (*_SEEN, *_REMOVED)) in _REMOVED:
         return ReportDoubt.IMAGES_REMOVED
     return ReportDoubt.IMAGES_ADDED if _were_added(reader, order_id) else None
+
+
+def images(reader: Reader, order: Order) -> SeenImages:
+    """Return the images of an order as they are now, for a doctor to look at."""
+    steps = reader.rows(
+        "SELECT DISTINCT p.id, p.sop_instance_uid, p.state, p.images FROM performed_step p"
+        " JOIN performed_step_link l ON l.performed_step_id = p.id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " WHERE s.order_id = ? ORDER BY p.id",
+        [order.id],
+    )
+    held = archive.holding(reader, order.id)
+    changed = reader.value(
+        "SELECT max(seq) FROM audit WHERE order_id = ? AND action IN (SELECT value FROM json_each(?))",
+        [order.id, json.dumps([*_SEEN, *_REMOVED, *_ADDED])],
+    )
+    return SeenImages(
+        order.patient,
+        tuple((row["sop_instance_uid"], row["state"], row["images"]) for row in steps),
+        (held.study_instance_uid, held.images) if held else ("", None),
+        changed or 0,
+    )
 
 
 def _were_added(reader: Reader, order_id: int) -> bool:

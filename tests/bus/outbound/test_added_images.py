@@ -32,7 +32,10 @@ def reported(clinic: Clinic) -> Order:
 
 
 def uphold(clinic: Clinic, order: Order) -> None:
-    clinic.store.write(reports.uphold, order.id, DOCTOR, CLINIC)
+    with clinic.store.read() as reader:
+        card = order_card.card(reader, order.accession_number)
+    assert card is not None
+    clinic.store.write(reports.uphold, order.id, card.images, DOCTOR, CLINIC)
 
 
 def queue(clinic: Clinic) -> list[tuple[str, str]]:

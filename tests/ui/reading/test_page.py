@@ -291,6 +291,7 @@ async def test_a_report_on_images_that_were_taken_away_raises_an_alarm_that_a_do
     await doctor.should_not_see("Протокол верен")
     scene.store.write(step_links.link, "1.2.1", order.id, REGISTRAR, CLINIC)
     await doctor.should_see("Протокол верен")
+    await doctor.should_see("Вы подтверждаете его об этих снимках: Рентген, каб. 14, 24.11.2026 09:15, 2 снимка.")
     press(doctor, "Протокол верен")
     await doctor.should_not_see("возможно, он не об этом пациенте")
 
@@ -361,3 +362,18 @@ def test_a_dose_is_shown_in_the_units_of_doctors() -> None:
 )
 def test_an_effective_dose_is_read_as_people_type_it(typed: str, read: tuple[float | None, str]) -> None:
     assert dose.typed(typed) == read
+
+
+async def test_images_that_come_while_the_dialog_is_open_are_not_signed_unseen(scene: Scene, doctor: User) -> None:
+    order = done(scene)
+    scene.store.write(reports.save_report, order.id, 0, TEXT, DOCTOR)
+    await doctor.open(f"/reading/{order.accession_number}")
+    signing(doctor, 0)
+    await doctor.should_see("Без патологии.")
+    scene.begin(order, "1.2.2")
+    scene.finish("1.2.2", images=3)
+    signing(doctor, -1)
+    await doctor.should_see("Пока вы писали, снимки изменились. Посмотрите их слева и подпишите снова")
+    signing(doctor, 0)
+    signing(doctor, -1)
+    await doctor.should_see(f"Протокол {order.accession_number} подписан")

@@ -63,6 +63,7 @@ def save(
         return ImportedPatient(known)
     before = orders.of_patient(tx, known.stored_id)
     patients.update(tx, known.stored_id, filled)
+    typed_patients.keep_name(tx, known, filled)
     is_named = names.identifies(filled.name) and not names.identifies(known.name)
     if is_named:  # no order answers with what stood in the place of the name
         orders.forget(tx, known.stored_id, passthrough.outdated_by_patient(known, filled))

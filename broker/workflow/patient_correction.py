@@ -24,7 +24,7 @@ from broker.domain.patients.people import Patient
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries.patients import made_studies
-from broker.store.tables import audit, external_studies, orders, patient_details
+from broker.store.tables import audit, external_studies, former_names, orders, patient_details
 from broker.store.tables import patients as table
 from broker.workflow import corrections, patients, referrals, step_links
 from broker.workflow.patient_merge import without_old_attributes
@@ -66,6 +66,8 @@ def correct(
         return known
     if changed:
         table.update(tx, known.stored_id, after)
+        is_same = "name" not in correction.contradictions(known, after)
+        former_names.renamed(tx, known.stored_id, known.name, after.name, same_person=is_same)
         without_old_attributes(tx, before, after)
         _keep_numbers(tx, known, after, kept_numbers, actor, clinic)
         step_links.clear_conflicts(tx, [order.id for order in before], clinic)

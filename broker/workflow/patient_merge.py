@@ -28,6 +28,7 @@ from broker.store.queries.patients import patient_index
 from broker.store.tables import (
     audit,
     external_studies,
+    former_names,
     orders,
     outbox,
     patient_details,
@@ -81,6 +82,8 @@ def merge(
     id = patient_merges.add(tx, surviving_id, merged_id, _name(actor), sorted(chosen), changed, former)
     if changed:
         cards.update(tx, surviving_id, result)
+        former_names.renamed(tx, surviving_id, surviving.name, result.name)
+    former_names.keep(tx, merged_id, merged.name)
     if any(field in changed for field in NUMBERS):
         external_studies.forget_lookup(tx, surviving_id)  # the bus was not asked about this number
     present_studies = tuple(external_studies.versions(tx, surviving_id))
@@ -121,6 +124,7 @@ def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic, *, revision:
     before = _orders_of(tx, surviving_id)
     lost = _restore_cards(tx, trail, surviving)
     patient_merges.close(tx, trail.id, _name(actor))
+    _restore_names(tx, trail)
     back = patient_merges.move_orders(tx, surviving_id, merged_id, trail.moved.orders)
     patient_merges.move_external_studies(tx, surviving_id, merged_id, trail.moved.external_studies)
     external_studies.restore_states(tx, merged_id, surviving_id, trail.moved.replaced_studies)
@@ -253,6 +257,15 @@ def _restore_cards(tx: Tx, trail: PatientMerge, surviving: Patient) -> tuple[str
     taken = [field for field, number in numbers.items() if number and cards.find_by(tx, field, number)]
     patient_merges.reinstate(tx, trail, {field: numbers[field] for field in NUMBERS if field not in taken})
     return tuple(dict.fromkeys([*lost, *taken]))
+
+
+def _restore_names(tx: Tx, trail: PatientMerge) -> None:
+    """Forget the former names that are in force again; the merged card's name leads to that card alone."""
+    for id in (trail.surviving_id, trail.merged_id):
+        card = cards.get(tx, id)
+        assert card is not None
+        former_names.forget(tx, id, card.name)
+    former_names.forget(tx, trail.surviving_id, cards.from_row(trail.card).name)
 
 
 def _restore_attributes(tx: Tx, trail: PatientMerge) -> None:

@@ -16,7 +16,7 @@ from broker.domain.patients.people import Patient
 from broker.domain.studies import passthrough
 from broker.store.database import Tx
 from broker.store.queries.patients import made_studies, patient_index
-from broker.store.tables import orders, outbox, patient_merges, patients
+from broker.store.tables import former_names, orders, outbox, patient_merges, patients
 from broker.workflow import corrections, numbering
 
 
@@ -49,6 +49,7 @@ def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None, a
             orders.of_patient(tx, known.stored_id) if amends_others and _has_other_description(known, merged) else []
         )
         patients.update(tx, known.stored_id, merged)
+        keep_name(tx, known, merged)
         orders.forget(tx, known.stored_id, passthrough.outdated_by_patient(known, merged))
         outbox.resume_patient(tx, known.stored_id)
         # Other clinics get corrections only: a completion alone is no reason to place a referral again.
@@ -85,6 +86,12 @@ def _check_made(tx: Tx, known: Patient, merged: Patient) -> None:
     contradicted = correction.contradictions(known, merged)
     if contradicted and made_studies.of_patients(tx, [known.stored_id]):
         raise Invalid(correction.problems(contradicted))
+
+
+def keep_name(tx: Tx, known: Patient, now: Patient) -> None:
+    """Keep the name that a card had before, if it has another one now."""
+    is_same = "name" not in correction.contradictions(known, now)
+    former_names.renamed(tx, known.stored_id, known.name, now.name, same_person=is_same)
 
 
 def _has_other_description(known: Patient, now: Patient) -> bool:

@@ -347,3 +347,62 @@ def test_a_referral_makes_no_other_person_of_a_card_under_which_something_was_ma
 
 def deliver_only(store: Store, kind: str) -> None:
     store.write(lambda tx: tx.run("UPDATE outbox SET state = 'delivered' WHERE kind = ?", [kind]))
+
+
+# ---- former names ----
+
+
+def found(store: Store, typed: str) -> list[tuple[str, str]]:
+    with store.read() as reader:
+        searched = patient_search.search(reader, typed)
+    return [(str(each.name), str(searched.former.get(each.stored_id, ""))) for each in searched.patients]
+
+
+MARRIED = replace(KUZNETSOVA.name, family="Замужняя-Петрова")
+
+
+@pytest.mark.parametrize("typed", ["кузнец", "марина кузнецова", "кузнецова 12.03.1961", "кузнецова 1961"])
+def test_who_has_changed_the_name_is_found_by_the_former_one(store: Store, order: Order, typed: str) -> None:
+    correct(store, order, name=MARRIED)
+    assert found(store, typed) == [("Замужняя-Петрова Марина Петровна", "Кузнецова Марина Петровна")]
+    assert found(store, "замужн") == [("Замужняя-Петрова Марина Петровна", "")]
+    assert found(store, "кузнецова 13.03.1961") == []
+
+
+def test_a_former_name_that_is_in_force_again_is_none(store: Store, order: Order) -> None:
+    correct(store, order, name=MARRIED)
+    correct(store, order, name=KUZNETSOVA.name)
+    assert found(store, "кузнецова") == [("Кузнецова Марина Петровна", "")]
+    assert found(store, "замужняя") == [("Кузнецова Марина Петровна", "Замужняя-Петрова Марина Петровна")]
+
+
+def test_who_bears_the_name_comes_before_who_bore_it(store: Store, order: Order) -> None:
+    correct(store, order, name=MARRIED)
+    register(store, replace(KUZNETSOVA, name=PersonName("Кузнецова", "Анна"), snils=OTHER_SNILS, policy=""))
+    assert [name for name, _ in found(store, "кузнецова")] == ["Кузнецова Анна", "Замужняя-Петрова Марина Петровна"]
+
+
+def test_a_name_that_a_referral_changed_is_kept_too(store: Store, order: Order) -> None:
+    register(store, replace(card(store, order.patient.stored_id), name=MARRIED), comment="второе")
+    assert found(store, "кузнецова") == [("Замужняя-Петрова Марина Петровна", "Кузнецова Марина Петровна")]
+
+
+def test_a_merged_cards_name_leads_to_the_one_that_stayed_until_they_are_split(store: Store, order: Order) -> None:
+    other = register(store, replace(KUZNETSOVA, name=MARRIED, snils="", policy=""))
+    ids = order.patient.stored_id, other.patient.stored_id
+    trail = store.write(patient_merge.merge, *ids, ("family",), (1, 1), REGISTRAR, CLINIC)
+    assert found(store, "кузнецова") == [("Замужняя-Петрова Марина Петровна", "Кузнецова Марина Петровна")]
+    store.write(patient_merge.undo_merge, trail.id, REGISTRAR, CLINIC)
+    assert found(store, "кузнецова") == [("Кузнецова Марина Петровна", "")]
+    assert found(store, "замужняя") == [("Замужняя-Петрова Марина Петровна", "")]
+
+
+def test_a_device_that_has_the_former_name_names_the_same_patient_after_a_marriage_alone(
+    store: Store, order: Order
+) -> None:
+    correct(store, order, name=MARRIED)
+    made(store, order)
+    assert conflicts(store) == [""]
+    correct(store, order, made_seen=[order.id], name=OLGA)
+    made(store, order, uid="1.3")
+    assert conflicts(store) == ["patient_name", "patient_name"]

@@ -12,6 +12,7 @@ from broker.store.queries.patients import patient_search
 from ui.desk.referral.form import ReferralForm
 from ui.live import read_as_viewer
 from ui.services import Services
+from ui.text import patient_cards as card_words
 from ui.widgets import theme
 from ui.widgets.autocomplete import Autocomplete
 from ui.widgets.form_field import labelled_field
@@ -26,6 +27,7 @@ class PatientSearch:
         self, services: Services, take: Callable[[Patient | None, str], Awaitable[None]], *, autofocus: bool
     ) -> None:
         self._services = services
+        self._former: dict[int, str] = {}  # by what name of before patients were found
         self.field = labelled_field(
             "Поиск: ФИО, СНИЛС, полис или штрих-код",
             name="patient-search",
@@ -37,7 +39,7 @@ class PatientSearch:
         Autocomplete(
             self.field,
             self._find,
-            lambda patient: theme.patient_line(str(patient.name), patient.born, services.today()),
+            self._draw,
             take,
             name="patient",
             at_most=SHOWN,
@@ -48,7 +50,12 @@ class PatientSearch:
 
     async def _find(self, typed: str) -> list[Patient]:
         found = await read_as_viewer(self._services, lambda reader: patient_search.search(reader, typed, SHOWN + 1))
+        self._former = card_words.former_names(found)
         return found.patients
+
+    def _draw(self, patient: Patient) -> None:
+        former = self._former.get(patient.stored_id, "")
+        theme.patient_line(str(patient.name), patient.born, self._services.today(), former)
 
 
 def suggest_mothers(services: Services, form: ReferralForm) -> None:

@@ -79,6 +79,7 @@ class PatientPage:
         self._registers = permissions.may(actor, Permission.REGISTER)
         self._corrects = permissions.may(actor, Permission.AMEND)
         self._shown = ALL  # which studies are listed
+        self._former: dict[int, str] = {}  # by what name of before patients were found
         self._banner = Memo(ui.element("div"))
         with ui.element("div").classes("page-head card-head"):
             self._title = Memo(ui.element("h1"))
@@ -223,7 +224,9 @@ class PatientPage:
                 Autocomplete(
                     field,
                     self._search,
-                    lambda each: theme.patient_line(str(each.name), each.born, today),
+                    lambda each: theme.patient_line(
+                        str(each.name), each.born, today, self._former.get(each.stored_id, "")
+                    ),
                     self._compare,
                     name="other-card-list",
                     at_most=SHOWN,
@@ -234,9 +237,10 @@ class PatientPage:
                 theme.button("Закрыть").props("data-closes")
 
     async def _search(self, typed: str) -> list[Patient]:
-        own = self._found.patient.id
+        own = self._found.patient.stored_id
         # One more than are listed, so that it is said if there are more; and the card itself may be among them.
         found = await read_as_viewer(self._services, lambda reader: patient_search.search(reader, typed, SHOWN + 2))
+        self._former = card_words.former_names(found)
         return [each for each in found.patients if each.id != own]
 
     async def _compare(self, other: Patient | None, typed: str) -> None:
@@ -305,14 +309,13 @@ class PatientPage:
 
     def _draw_notes(self) -> None:
         found, patient = self._found, self._found.patient
-        families = [each.patient.name.family for each in found.former]
-        older = [each for each in families if names.fold(each) != names.fold(patient.name.family)]
+        older = [card_words.former_name(patient, each) for each in found.former_names]
         notes = [
             ("info", "amber", card_words.lacking(patient) if self._services.clinic.sends_to_bus else ""),
             ("warning", "amber", f"Аллергия: {patient.allergies}" if patient.allergies else ""),
             ("pregnant_woman", "amber", f"Беременность: {patient.pregnancy}" if patient.pregnancy else ""),
             ("scale", "slate", _size(patient)),
-            ("history", "slate", f"Раньше: {', '.join(dict.fromkeys(older))}" if older else ""),
+            ("history", "slate", f"Ранее: {', '.join(dict.fromkeys(older))}" if older else ""),
         ]
         with ui.element("ul").classes("notes"):
             for icon, tone, note in notes:

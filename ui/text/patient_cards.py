@@ -10,9 +10,10 @@ from broker.domain.patients import identifiers, names
 from broker.domain.patients.incomplete import missing
 from broker.domain.patients.patient_match import Similarity
 from broker.domain.patients.patient_merge import ComparedField, Value
-from broker.domain.patients.people import Patient, Sex
+from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.queries.patient_cards import FormerCard
 from broker.store.queries.patients.made_studies import MadeStudy
+from broker.store.queries.patients.patient_search import FoundPatients
 from ui.text import bus, words
 from ui.text.referral_fields import LABELS, SEXES, in_sentence
 from ui.text.words import plural
@@ -46,6 +47,18 @@ def address(patient_id: str) -> str:
 def merge_address(surviving: str, merged: str) -> str:
     """Return the address on which two cards are compared, by their numbers; the first one is to stay."""
     return f"/patient/{_part(surviving)}/merge/{_part(merged)}"
+
+
+def former_names(found: FoundPatients) -> dict[int, str]:
+    """Return by what name of before patients were found, by their ids."""
+    by_id = {each.stored_id: each for each in found.patients}
+    return {id: former_name(by_id[id], name) for id, name in found.former.items() if id in by_id}
+
+
+def former_name(patient: Patient, former: PersonName) -> str:
+    """Return a name of before, as far as it says more than the present one: the family name, or the whole."""
+    rest, present = (names.fold(f"{each.given} {each.middle}") for each in (former, patient.name))
+    return former.family if rest == present else str(former)
 
 
 SAME_PERSON = "Это один и тот же человек, прежние данные были ошибкой"

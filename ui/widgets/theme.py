@@ -251,10 +251,12 @@ STATE_CELL = (
 ) % ((_JS_STATES,) * 3)
 
 
-def patient_line(name: str, born: date | int | None, today: date) -> None:
-    """Draw a patient the way every page does: «Фамилия Имя Отчество, 12.03.1961 (65 лет)»."""
+def patient_line(name: str, born: date | int | None, today: date, former: str = "") -> None:
+    """Draw a patient the way every page does: «Фамилия Имя Отчество, 12.03.1961 (65 лет)», and a name of before."""
     with text("span", name, "patient"):
         text("span", f", {born_and_age(born, today)}", "muted nowrap")
+        if former:
+            text("span", f", ранее: {former}", "muted")
 
 
 def born_and_age(born: date | int | None, today: date) -> str:

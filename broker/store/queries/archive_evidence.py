@@ -13,7 +13,7 @@ from broker.domain.studies.archive import ArchiveStudy, OrderEvidence
 from broker.domain.studies.performed import PerformedState
 from broker.store.database import Reader
 from broker.store.queries.patients import patient_index
-from broker.store.tables import archive, devices, orders, patients, performed, performed_links
+from broker.store.tables import archive, devices, orders, performed, performed_links
 
 
 def evidence_of(reader: Reader, order: Order) -> OrderEvidence:
@@ -22,7 +22,7 @@ def evidence_of(reader: Reader, order: Order) -> OrderEvidence:
     stations = {ae_title for step in order.steps for ae_title in step.station_ae_titles}
     known = [devices.get(reader, ae_title) for ae_title in stations]
     return OrderEvidence(
-        cards=tuple(patients.merged_cards(reader, order.patient.stored_id)),
+        cards=patient_index.former_cards(reader, order.patient),
         reported_uids=uids,
         group_numbers=numbers,
         decided=archive.decided(reader, order.id),

@@ -11,6 +11,7 @@ from broker.domain.patients.people import Patient
 from broker.domain.studies.archive import ArchiveStudy, Discrepancy, DiscrepancyKind
 from broker.store.database import Reader, Row
 from broker.store.queries import unreferred_studies
+from broker.store.queries.patients import patient_index
 from broker.store.queries.unreferred_studies import OfferedStudy
 from broker.store.tables import archive, orders, patients
 from broker.store.tables.archive_unreferred import UnreferredStudy
@@ -74,7 +75,7 @@ def decided_studies(reader: Reader, since: datetime) -> tuple[DoubtfulStudy, ...
 def _with_orders(reader: Reader, rows: Iterable[Row]) -> list[DoubtfulStudy]:
     found = [archive.discrepancy_from_row(row) for row in rows]
     by_id = {order.id: order for order in orders.get_many(reader, list({each.order_id for each in found}))}
-    cards = {order.id: tuple(patients.merged_cards(reader, order.patient.stored_id)) for order in by_id.values()}
+    cards = {order.id: patient_index.former_cards(reader, order.patient) for order in by_id.values()}
     return [DoubtfulStudy(each, by_id[each.order_id], cards[each.order_id]) for each in found]
 
 

@@ -8,9 +8,10 @@ from datetime import datetime
 
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, StepState
+from broker.domain.patients import names
 from broker.domain.patients.details import FormerNumber, PatientDetails
 from broker.domain.patients.patient_match import SimilarCard
-from broker.domain.patients.people import Patient
+from broker.domain.patients.people import Patient, PersonName
 from broker.domain.studies.prior_studies import OwnStudy
 from broker.store.database import Reader
 from broker.store.queries import directory_search, schedule
@@ -19,7 +20,7 @@ from broker.store.queries.patients.made_studies import MadeStudy
 from broker.store.queries.patients.patient_history import ExternalHistory
 from broker.store.queries.schedule import Visit
 from broker.store.rows import instant
-from broker.store.tables import outbox, patient_details, patient_merges, patients
+from broker.store.tables import former_names, outbox, patient_details, patient_merges, patients
 
 MOST_VISITS = 200
 
@@ -49,6 +50,7 @@ class PatientCard:
     organisations: dict[str, str]  # GUID -> name, as far as the directory has them
     former: tuple[FormerCard, ...]  # newest first
     former_numbers: tuple[FormerNumber, ...]  # that corrections have put out of force, newest first
+    former_names: tuple[PersonName, ...]  # of this card and of those that were merged into it, newest first
     details: PatientDetails
     similar: tuple[SimilarCard, ...]
 
@@ -132,6 +134,7 @@ def read(reader: Reader, number: str) -> PatientCard | None:
         organisations={guid: directory_search.organisation_name(reader, guid) for guid in guids},
         former=tuple(_former(reader, id)),
         former_numbers=tuple(patient_details.former_numbers(reader, [id]).get(id, ())),
+        former_names=tuple(_former_names(reader, patient)),
         details=patient_details.get(reader, id),
         similar=tuple(patient_index.similar_cards(reader, patient)),
     )
@@ -165,6 +168,13 @@ def _former(reader: Reader, id: int) -> list[FormerCard]:
         orders = len(merge.moved.orders)
         found.append(FormerCard(merge.id, card, merge.at, merge.actor, former, orders, corrections, others))
     return found
+
+
+def _former_names(reader: Reader, patient: Patient) -> list[PersonName]:
+    cards = [patient.stored_id, *(each.stored_id for each in patients.merged_cards(reader, patient.stored_id))]
+    known = {names.fold(str(patient.name))}
+    found = {names.fold(str(each)): each for each in reversed(former_names.of_cards(reader, cards))}
+    return [each for key, each in reversed(found.items()) if key not in known]
 
 
 def _compared(reader: Reader, patient: Patient) -> ComparedCard:

@@ -17,6 +17,7 @@ from broker.workflow import patient_correction
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person
+from tests.ui.desk.hands import Hands
 from tests.ui.patients.test_page import CT, FLG, links, register
 from tests.ui.scene import Scene, press
 from ui.patients import dose_sheet
@@ -190,3 +191,15 @@ async def test_what_was_made_under_the_former_data_is_shown_and_confirmed(scene:
     await user.open(f"/order/{order.accession_number}")
     await user.should_see("Это один и тот же человек, хотя прежние данные другие: подтверждено")
     await user.should_see("Тот ли это пациент?")
+
+
+async def test_a_former_name_finds_the_patient_at_the_desk_and_stands_on_the_page(scene: Scene, user: User) -> None:
+    register(scene)
+    renamed = replace(card(scene), name=replace(KUZNETSOVA.name, family="Замужняя"))
+    scene.store.write(patient_correction.correct, renamed, REGISTRAR, CLINIC)
+    await user.open("/patient/000001")
+    await user.should_see("Ранее: Кузнецова")
+    await user.open("/")
+    with user:
+        Hands(user).control("patient-search").value = "кузнец"
+    await user.should_see(", ранее: Кузнецова")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from broker.domain.patients import identity, patient_match
+from broker.domain.patients import identity, names, patient_match
 from broker.domain.patients.patient_match import PatientMatch, SimilarCard
 from broker.domain.patients.people import Patient
 from broker.domain.studies.performed import PerformedStep
 from broker.store.database import Reader
-from broker.store.tables import patient_merges, patients
+from broker.store.tables import former_names, patient_merges, patients
 
 
 def match(reader: Reader, person: Patient) -> PatientMatch:
@@ -63,8 +64,18 @@ def walk_in_contradictions(reader: Reader, patient: Patient, step: PerformedStep
 
 
 def cards(reader: Reader, patient: Patient) -> tuple[Patient, ...]:
-    """Return a patient's card, and those that were merged into it; of a patient who was only typed, what was typed."""
-    return (patient, *(patients.merged_cards(reader, patient.id) if patient.id is not None else ()))
+    """Return a patient's card, and what it was before; of a patient who was only typed, what was typed."""
+    return (patient, *(former_cards(reader, patient) if patient.id is not None else ()))
+
+
+def former_cards(reader: Reader, patient: Patient) -> tuple[Patient, ...]:
+    """Return the cards that were merged into a patient's, and the patient by the names that the card had before.
+
+    Devices and the archive have what was made before a marriage under the former name.
+    """
+    merged = patients.merged_cards(reader, patient.stored_id)
+    named = former_names.of_cards(reader, [patient.stored_id], same_person=True)
+    return (*merged, *(replace(patient, name=name) for name in named if names.identifies(name)))
 
 
 def foreign_ids(reader: Reader, patient: Patient, patient_ids: Iterable[str]) -> frozenset[str]:

@@ -7,13 +7,14 @@ no patient is "not found" because of a limit. Names are folded by `names.fold`, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from broker.domain import typed_dates
 from broker.domain.patients import identifiers, names
-from broker.domain.patients.people import Patient
+from broker.domain.patients.people import Patient, PersonName
 from broker.store.database import Reader, Row
 from broker.store.tables import patient_merges, patients
 from broker.store.tables.patients import PREFIX_END
@@ -55,6 +56,7 @@ class FoundPatients(NamedTuple):
 
     patients: list[Patient]
     more: bool
+    former: Mapping[int, PersonName] = MappingProxyType({})  # by what name of before they were found: id -> name
 
 
 class _Query(NamedTuple):
@@ -76,10 +78,16 @@ def search(reader: Reader, typed: str, limit: int = 8) -> FoundPatients:
         found.update({row["id"]: row for row in rows if row["id"] not in found})
         if len(found) > limit:
             break
+    former: dict[int, PersonName] = {}
+    if len(found) <= limit and query.words and not query.numbers:
+        for row, name in _by_former_names(reader, query, limit + 1):
+            if row["id"] not in found:
+                found[row["id"]], former[row["id"]] = row, name
     if not found and query.words and query.half_typed:
         words = _Query("", query.words, (), "", ())
         found = {row["id"]: row for row in _by_words(reader, words, limit + 1)}
-    return FoundPatients([patients.from_row(row) for row in list(found.values())[:limit]], len(found) > limit)
+    listed = [patients.from_row(row) for row in list(found.values())[:limit]]
+    return FoundPatients(listed, len(found) > limit, former)
 
 
 def numbered_orders(reader: Reader, typed: str) -> list[int]:
@@ -150,6 +158,29 @@ def _by_words(reader: Reader, query: _Query, limit: int) -> list[Row]:
         {**params, **words, "limit": limit},
     )
     return sorted(rows, key=_name)
+
+
+def _by_former_names(reader: Reader, query: _Query, limit: int) -> list[tuple[Row, PersonName]]:
+    """Return those who had all the words in a name before, with that name; the card's own birth date counts."""
+    conditions, words = _named(each for each in query.words if len(each) > _INDEXED)
+    born = {each.isoformat() for each in query.dates}
+    rows = reader.rows(
+        "SELECT * FROM patient_former_name WHERE id IN (SELECT rowid FROM patient_former_search"
+        f" WHERE patient_former_search MATCH :match){conditions} ORDER BY name_key, id LIMIT :limit",
+        {
+            "match": " AND ".join(f'"{word[:_INDEXED]}"*' for word in query.words),
+            **words,
+            "limit": _NO_LIMIT if born or query.year else limit,
+        },
+    )
+    found: dict[int, tuple[Row, PersonName]] = {}
+    for each in rows:
+        for row in _cards(reader, [each["patient_id"]]):
+            year = str(row["birth_year"] or row["birth_date"][:4])
+            if (not born or row["birth_date"] in born) and query.year in ("", year):
+                name = PersonName(each["family"], each["given"], each["middle"])
+                found.setdefault(row["id"], (row, name))
+    return list(found.values())[:limit]
 
 
 def _by_dates(reader: Reader, query: _Query, limit: int) -> list[Row]:

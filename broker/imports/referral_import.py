@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -48,10 +49,11 @@ class ReferralImport:
             catalogue = Catalogue(lookups.procedures(reader), device_registry.approved(reader))
         today = self.store.clock().astimezone(self.clinic.zone).date()
         seen: dict[str, str] = {}
+        repeated: Counter[str] = Counter()
         refused: list[int] = []
         for done, row in enumerate(table.rows, 1):
             place = ImportPlace(ImportSource.TABLE, path, row.number)
-            result, reasons, patient = self._row(row, place, table, catalogue, today, seen)
+            result, reasons, patient = self._row(row, place, table, catalogue, today, seen, repeated)
             if reasons and not self.dry_run:
                 refused.append(row.number)
                 refusal = ImportRefusal(place.source, path, row.number, _digest(row), tuple(reasons))
@@ -69,8 +71,12 @@ class ReferralImport:
         catalogue: Catalogue,
         today: date,
         seen: dict[str, str],
+        repeated: Counter[str],
     ) -> tuple[ImportResult, Sequence[Reason], Patient]:
-        """Register the referral of a row; return the outcome, why it was refused, and its patient."""
+        """Register the referral of a row; return the outcome, why it was refused, and its patient.
+
+        `seen` are the submission ids of earlier rows, and where; `repeated` counts contents that identify no person.
+        """
         where = f"row {row.number}"
 
         def refused(reasons: Sequence[Reason]) -> tuple[ImportResult, Sequence[Reason], Patient]:
@@ -79,6 +85,10 @@ class ReferralImport:
         draft, reasons, patient = referral_row.read(row, table.columns, catalogue, today)
         if draft is None:
             return refused(reasons)
+        if referral_row.is_anybody(draft.patient):
+            repeated[draft.submission_id] += 1
+            number = repeated[draft.submission_id]
+            draft = replace(draft, submission_id=referral_row.submission_of(draft, place.path, number))
         if first := seen.get(draft.submission_id):
             return refused([Reason("same_row", f"is the same as {first}", about=first.removeprefix("row "))])
         seen[draft.submission_id] = where

@@ -93,7 +93,7 @@ def read(
 ) -> tuple[ReferralDraft | None, list[Reason], Patient]:
     """Return a row's referral, or None and all reasons, and its patient as far as it could be read.
 
-    The submission id is a hash of the row's content.
+    The submission id is a hash of the row's content; for somebody whom that does not identify, see `submission_of`.
     """
     cells = _Cells(row, columns)
     if row.surplus:
@@ -142,6 +142,17 @@ def read(
         new = {field: code for field, code in found.items() if not cells.refused & {field, *_FIELDS.get(field, ())}}
         return None, cells.reasons + explained(new, columns), draft.patient
     return replace(draft, submission_id=_submission_id(draft)), [], draft.patient
+
+
+def is_anybody(patient: Patient) -> bool:
+    """Return True for somebody without a name and a number: two rows that say the same are two people."""
+    return not (names.identifies(patient.name) or patient.patient_id or patient.snils or patient.policy)
+
+
+def submission_of(draft: ReferralDraft, path: str, number: int) -> str:
+    """Return the submission id of the row of a table that has this content as the `number`th one, from 1."""
+    place = json.dumps([draft.submission_id, path, number], ensure_ascii=False)
+    return "table " + hashlib.sha256(place.encode()).hexdigest()
 
 
 def explained(problems: Mapping[str, str], columns: Mapping[str, str]) -> list[Reason]:

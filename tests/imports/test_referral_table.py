@@ -10,7 +10,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
@@ -90,6 +90,71 @@ def test_a_row_that_means_several_people_is_refused_with_the_reason_and_the_othe
     refused, taken = ReferralImport(store, REGISTRAR, CLINIC).run(table, "/lists/a.csv")
     assert refused.reasons == ("«ФИО»: means several patients here: give a number (СНИЛС, policy, card number)",)
     assert taken.outcome is SyncOutcome.ADDED
+
+
+UNKNOWN = ("Неизвестный", "неизвестна", "м", *PLAIN[3:])
+TWIN = ("Иванова девочка", "24.11.2026", "ж", *PLAIN[3:])
+
+
+def load(
+    store: Store, *rows: tuple[str, ...], path: str = "/lists/a.csv", header: tuple[str, ...] = HEADER
+) -> list[str]:
+    table = referral_columns.read(csv(*rows, header=header))
+    return [each.outcome for each in ReferralImport(store, REGISTRAR, CLINIC).run(table, path)]
+
+
+def people(store: Store) -> int:
+    with store.read() as reader:
+        found = reader.one("SELECT count(*) AS orders, count(DISTINCT patient_id) AS cards FROM orders")
+    assert found is not None
+    assert found["orders"] == found["cards"]
+    return int(found["orders"])
+
+
+@pytest.mark.parametrize("row", [UNKNOWN, TWIN])
+def test_two_without_a_name_at_one_time_are_two_people_and_the_same_table_again_makes_no_more(
+    store: Store, row: tuple[str, ...]
+) -> None:
+    assert load(store, row, PLAIN, row) == ["added"] * 3
+    assert load(store, PLAIN, row, row) == ["unchanged"] * 3
+    assert load(store, row, row, row) == ["unchanged", "unchanged", "added"]
+    assert load(store, row, path="/lists/b.csv") == ["added"]  # of another ward, at the same time
+    assert load(store, row, path="/lists/b.csv") == ["unchanged"]
+    assert people(store) == 5
+
+
+@pytest.mark.parametrize(("column", "number"), [("Номер карты", "777"), ("СНИЛС", "112-233-445 95")])
+def test_a_number_says_that_two_without_a_name_are_one(store: Store, column: str, number: str) -> None:
+    row = (*UNKNOWN, number)
+    header = (*HEADER, column)
+    assert load(store, row, row, header=header) == ["added", "refused"]
+    assert load(store, row, path="/lists/b.csv", header=header) == ["unchanged"]
+    assert people(store) == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    tables=st.lists(
+        st.tuples(st.sampled_from("ab"), st.lists(st.sampled_from([UNKNOWN, TWIN]), min_size=1, max_size=4)),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_as_many_are_there_as_one_version_of_each_table_has_at_most(
+    tmp_path_factory: pytest.TempPathFactory, tables: list[tuple[str, list[tuple[str, ...]]]]
+) -> None:
+    store = factory.open_store(tmp_path_factory.mktemp("tables") / "worklist.sqlite")
+    try:
+        for path, rows in tables:
+            load(store, *rows, path=f"/lists/{path}.csv")
+        expected = sum(
+            max((rows.count(row) for path, rows in tables if path == each), default=0)
+            for each in "ab"
+            for row in (UNKNOWN, TWIN)
+        )
+        assert people(store) == expected
+    finally:
+        store.close()
 
 
 # ---- the file ----

@@ -87,8 +87,8 @@ class ReferralImport:
             return refused(reasons)
         if referral_row.is_anybody(draft.patient):
             repeated[draft.submission_id] += 1
-            number = repeated[draft.submission_id]
-            draft = replace(draft, submission_id=referral_row.submission_of(draft, place.path, number))
+            nth = repeated[draft.submission_id]
+            draft = replace(draft, submission_id=referral_row.submission_of(draft, place.path, nth))
         if first := seen.get(draft.submission_id):
             return refused([Reason("same_row", f"is the same as {first}", about=first.removeprefix("row "))])
         seen[draft.submission_id] = where

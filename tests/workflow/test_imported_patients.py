@@ -319,3 +319,29 @@ def test_a_number_that_was_merged_into_a_named_card_names_that_card_no_other(sto
     store.write(patient_merge.merge, *ids, (), revisions, REGISTRAR, CLINIC)
     with pytest.raises(Refused):
         by_row(store, replace(POPOV, sex=Sex.FEMALE, patient_id="777"), 9)
+
+
+# ---- two without a name at one time ----
+
+
+@pytest.mark.parametrize("person", [UNKNOWN, Patient(PersonName("Иванова", "девочка"), BORN, Sex.FEMALE)])
+@each_way
+def test_two_items_of_people_without_a_name_are_two_and_one_item_again_is_one(
+    store: Store, way: Callable[..., Order], person: Patient
+) -> None:
+    first, second = way(store, person), way(store, person, 2)
+    assert first.patient.id != second.patient.id
+    assert (way(store, person).id, way(store, person, 2).id) == (first.id, second.id)
+
+
+@each_way
+def test_the_card_number_says_that_two_without_a_name_are_one(store: Store, way: Callable[..., Order]) -> None:
+    numbered = replace(UNKNOWN, patient_id="777")
+    assert way(store, numbered).patient.id == way(store, numbered, 2).patient.id
+
+
+def test_a_file_of_somebody_without_a_name_and_number_that_changes_is_of_the_same_person(store: Store) -> None:
+    first = by_file(store, UNKNOWN)
+    content = item(patient=UNKNOWN, accession_number="A1", study_instance_uid="1.2.3.1", comment="срочно")
+    again = order_of(store, take(store, content, "/wl/1.wl", "2"))
+    assert (again.id, again.patient.id, again.comment) == (first.id, first.patient.id, "срочно")

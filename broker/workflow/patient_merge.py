@@ -6,7 +6,7 @@ The trail of a merge lists what moved, so that it can be undone on any later day
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -88,6 +88,7 @@ def merge(
         external_studies.forget_lookup(tx, surviving_id)  # the bus was not asked about this number
     present_studies = tuple(external_studies.versions(tx, surviving_id))
     moved = Moved(
+        present_orders=tuple(patient_merges.order_ids(tx, surviving_id)),
         orders=patient_merges.move_orders(tx, merged_id, surviving_id),
         external_studies=patient_merges.move_external_studies(tx, merged_id, surviving_id),
         present_studies=present_studies,
@@ -105,13 +106,23 @@ def merge(
     return patient_merges.require(tx, id)
 
 
-def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic, *, revision: int | None = None) -> tuple[str, ...]:
-    """Take two cards apart again: what moved then goes back, what was added since stays with the surviving card.
+def undo_merge(
+    tx: Tx,
+    merge_id: int,
+    actor: Actor,
+    clinic: Clinic,
+    *,
+    revision: int | None = None,
+    decided: Mapping[int, bool] | None = None,
+) -> tuple[str, ...]:
+    """Take two cards apart again: what moved then goes back, and of what was ordered since a person says whose it is.
 
     A field that the merge changed is as it was before, unless somebody has changed it since. `revision` is that of the
-    surviving card as the person saw it. Return the numbers (`snils`, `policy`) that a card does not get back, because
-    somebody else bears them by now. Raise Stale when it was undone already, the surviving card has changed, or was
-    itself merged into another one since; NotFound, Forbidden.
+    surviving card as the person saw it, and `decided` what the person said of every order since
+    (`patient_merges.later_orders`): True if it is of the person of the merged card. Return the numbers (`snils`,
+    `policy`) that a card does not get back, because somebody else bears them by now. Raise Stale when it was undone
+    already, the surviving card has changed, has other later orders, or was itself merged into another one since;
+    Invalid (`orders` are `undecided`); NotFound, Forbidden.
     """
     permit(tx, actor, Permission.MERGE)
     trail = patient_merges.require(tx, merge_id)
@@ -121,11 +132,12 @@ def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic, *, revision:
         raise Stale(f"merge {merge_id}")
     if revision not in (None, surviving.revision):
         raise Stale(f"merge {merge_id}")
+    mine = _decided(tx, trail, decided)
     before = _orders_of(tx, surviving_id)
     lost = _restore_cards(tx, trail, surviving)
     patient_merges.close(tx, trail.id, _name(actor))
     _restore_names(tx, trail)
-    back = patient_merges.move_orders(tx, surviving_id, merged_id, trail.moved.orders)
+    back = patient_merges.move_orders(tx, surviving_id, merged_id, (*trail.moved.orders, *mine))
     patient_merges.move_external_studies(tx, surviving_id, merged_id, trail.moved.external_studies)
     external_studies.restore_states(tx, merged_id, surviving_id, trail.moved.replaced_studies)
     external_studies.move_results(tx, surviving_id, merged_id, back)
@@ -139,9 +151,20 @@ def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic, *, revision:
     assert merged is not None
     worklist.note_any_change(tx)
     similar_imports.review(tx, (surviving_id, merged_id))
-    _audit(tx, actor, AuditAction.PATIENT_SPLIT, back, surviving, merged, lost=list(lost))
+    said = {"decided": {str(id): is_merged for id, is_merged in decided.items()}} if decided else {}
+    _audit(tx, actor, AuditAction.PATIENT_SPLIT, back, surviving, merged, lost=list(lost), **said)
     tx.notify()
     return lost
+
+
+def _decided(tx: Tx, trail: PatientMerge, decided: Mapping[int, bool] | None) -> tuple[int, ...]:
+    """Return which orders since a merge are the merged card's; raise Stale, Invalid unless it was said of all."""
+    later = patient_merges.later_orders(tx, trail)
+    if decided is not None and (others := set(decided) - set(later)):
+        raise Stale(f"orders {sorted(others)}")
+    if set(later) - set(decided or ()):
+        raise Invalid({"orders": "undecided"})
+    return tuple(id for id in later if decided and decided[id])
 
 
 def declare_different(tx: Tx, one_id: int, other_id: int, actor: Actor) -> None:

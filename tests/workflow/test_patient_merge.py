@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -21,9 +22,9 @@ from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
-from broker.store.queries import board, order_card
+from broker.store.queries import board, order_card, patient_cards
 from broker.store.queries.patients import patient_history, patient_index, patient_search
-from broker.store.tables import external_studies, orders, outbox, patients
+from broker.store.tables import external_studies, orders, outbox, patient_merges, patients
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
 from broker.store.tables.patient_merges import PatientMerge
@@ -48,7 +49,10 @@ def merge(store: Store, surviving: int, merged: int, *chosen: str, actor: Actor 
 
 
 def undo(store: Store, merge_id: int) -> tuple[str, ...]:
-    return store.write(patient_merge.undo_merge, merge_id, REGISTRAR, CLINIC)
+    with store.read() as reader:  # the person says that everything since is of the card that stays
+        later = patient_merges.later_orders(reader, patient_merges.require(reader, merge_id))
+    decided = dict.fromkeys(later, False)
+    return store.write(patient_merge.undo_merge, merge_id, REGISTRAR, CLINIC, decided=decided)
 
 
 def card(store: Store, id: int) -> Patient:
@@ -696,3 +700,63 @@ def test_an_order_that_was_closed_by_hand_is_not_doubted_after_the_split(store: 
     store.write(step_links.close, moved.id, moved.revision, REGISTRAR, CLINIC)
     undo(store, trail.id)
     assert rows(store, "SELECT conflict FROM performed_step_link") == [{"conflict": ""}]
+
+
+# ---- what was ordered since the merge ----
+
+
+@pytest.fixture
+def unknown(store: Store) -> Order:
+    return register(store, Patient(PersonName("Неизвестная"), None, Sex.FEMALE))
+
+
+def test_a_split_asks_whose_the_orders_since_the_merge_are(store: Store, unknown: Order, one: Order) -> None:
+    trail = merge(store, unknown.patient.stored_id, one.patient.stored_id)  # the unknown woman's card stays
+    kept = card(store, unknown.patient.stored_id)
+    hers, theirs = (register(store, kept, comment=comment) for comment in ("ей", "неизвестной"))
+    with store.read() as reader:
+        assert patient_merges.later_orders(reader, trail) == [hers.id, theirs.id]
+        [former] = patient_cards.read(reader, kept.patient_id).former  # type: ignore[union-attr]
+    assert [each.id for each in former.later] == [hers.id, theirs.id]
+    for decided in (None, {}, {hers.id: True}):
+        with pytest.raises(Invalid) as caught:
+            store.write(patient_merge.undo_merge, trail.id, REGISTRAR, CLINIC, decided=decided)
+        assert caught.value.problems == {"orders": "undecided"}
+    with pytest.raises(Stale):
+        store.write(patient_merge.undo_merge, trail.id, REGISTRAR, CLINIC, decided={unknown.id: True})
+    store.write(patient_merge.undo_merge, trail.id, REGISTRAR, CLINIC, decided={hers.id: True, theirs.id: False})
+    assert order_now(store, hers).patient.id == order_now(store, one).patient.id == one.patient.id
+    assert order_now(store, theirs).patient.id == unknown.patient.id
+    [said] = rows(store, "SELECT * FROM audit WHERE action = 'patient_split' AND order_id IS NULL")
+    assert json.loads(said["details"])["decided"] == {str(hers.id): True, str(theirs.id): False}
+
+
+def test_the_region_learns_whose_a_later_order_is(store: Store, unknown: Order, one: Order) -> None:
+    trail = merge(store, one.patient.stored_id, unknown.patient.stored_id)
+    since = register(store, card(store, one.patient.stored_id), comment="ещё")
+    store.write(lambda tx: tx.run("UPDATE outbox SET state = 'delivered'"))
+    store.write(patient_merge.undo_merge, trail.id, REGISTRAR, CLINIC, decided={since.id: True})
+    amended = rows(store, "SELECT order_id FROM outbox WHERE kind = 'amend' AND state = 'pending' ORDER BY 1")
+    assert [row["order_id"] for row in amended] == [unknown.id, since.id]
+
+
+def test_orders_of_a_later_merge_are_not_asked_about(store: Store, one: Order, unknown: Order, two: Order) -> None:
+    first = merge(store, one.patient.stored_id, unknown.patient.stored_id)
+    merge(store, one.patient.stored_id, two.patient.stored_id)
+    with store.read() as reader:
+        assert patient_merges.later_orders(reader, first) == []
+    store.write(patient_merge.undo_merge, first.id, REGISTRAR, CLINIC)
+    assert order_now(store, two).patient.id == one.patient.id
+
+
+def test_a_merge_of_an_earlier_version_asks_about_what_was_written_after_it(
+    store: Store, one: Order, two: Order
+) -> None:
+    trail = merge(store, one.patient.stored_id, two.patient.stored_id)
+    store.write(lambda tx: tx.run("UPDATE patient_merge SET moved = json_remove(moved, '$.present_orders')"))
+    since = register(store, card(store, one.patient.stored_id), comment="ещё")
+    store.write(
+        lambda tx: tx.run("UPDATE orders SET authored_on = '2990-01-01T00:00:00+00:00' WHERE id = ?", [since.id])
+    )
+    with store.read() as reader:
+        assert patient_merges.later_orders(reader, patient_merges.require(reader, trail.id)) == [since.id]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date
 from urllib.parse import quote
 
@@ -12,7 +12,7 @@ from nicegui import ui
 from broker.documents import report_pdf
 from broker.domain.actors import Actor
 from broker.domain.clinic.settings import Clinic
-from broker.domain.orders import OrderState
+from broker.domain.orders import Order, OrderState
 from broker.domain.patients import identifiers, names
 from broker.domain.patients.details import FormerNumber
 from broker.domain.patients.people import Patient, Sex
@@ -32,8 +32,8 @@ from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.patients.study_rows import StudyRow, rows
 from ui.services import Services
+from ui.text import errors, words
 from ui.text import patient_cards as card_words
-from ui.text import words
 from ui.text.referral_fields import LABELS
 from ui.widgets import html, theme
 from ui.widgets.autocomplete import Autocomplete
@@ -79,6 +79,8 @@ class PatientPage:
         self._registers = permissions.may(actor, Permission.REGISTER)
         self._corrects = permissions.may(actor, Permission.AMEND)
         self._shown = ALL  # which studies are listed
+        self._splitting: tuple[FormerCard, int] | None = None  # which merge, seen with which revision of the card
+        self._decided: dict[int, bool] = {}  # order since that merge -> is it of the merged card's person?
         self._former: dict[int, str] = {}  # by what name of before patients were found
         self._banner = Memo(ui.element("div"))
         with ui.element("div").classes("page-head card-head"):
@@ -109,6 +111,7 @@ class PatientPage:
                 theme.button("Закрыть").props("data-closes autofocus")
         if self._merges:
             self._draw_search()
+            self._draw_whose()
         self.show(found)
 
     def read(self, reader: Reader) -> PatientCard | None:
@@ -193,15 +196,58 @@ class PatientPage:
 
     def _draw_split(self, former: FormerCard) -> None:
         if self._merges:
-            split = theme.button("Разъединить", lambda: self._split(former), small=True)
+            if former.later:
+                split = theme.button("Разъединить", lambda: self._ask_whose(former), small=True)
+                split.props("data-opens=whose")
+            else:
+                split = theme.button("Разъединить", lambda: self._split(former, {}), small=True)
             split.props(f'aria-label="Разъединить с картой {former.patient.patient_id}"')
 
-    async def _split(self, former: FormerCard) -> None:
-        services, revision = self._services, self._found.patient.revision
+    def _draw_whose(self) -> None:
+        with ui.element("dialog").classes("wide").props("id=whose aria-labelledby=whose-title"):
+            text("h2", "Чьи это направления?").props("id=whose-title")
+            self._whose = ui.element("div").classes("scrolled")
+            with ui.element("div").classes("acts").style("margin-top: 16px"):
+                theme.button("Не разъединять").props("data-closes autofocus")
+                theme.button("Да, разъединить", self._split_decided, kind="danger").props("data-closes")
+
+    def _ask_whose(self, former: FormerCard) -> None:
+        """Fill the dialog, which the browser has just opened, with the orders since the merge."""
+        self._splitting, self._decided = (former, self._found.patient.revision), {}
+        today = self._services.today()
+        self._whose.clear()
+        with self._whose:
+            text("p", card_words.WHOSE_SINCE, "muted").style("margin: 8px 0")
+            for each in former.later:
+                with ui.element("fieldset").classes("whose"):
+                    when = f"{words.day(each.steps[0].start.date(), today)}, {each.steps[0].start:%H:%M}"
+                    text(
+                        "legend", f"{when} {words.procedure(each)}, {each.accession_number}. Записал: {each.created_by}"
+                    )
+                    for is_merged, card in ((False, former.remaining), (True, former.patient)):
+                        self._draw_owner(each, card, is_merged=is_merged)
+
+    def _draw_owner(self, order: Order, card: Patient, *, is_merged: bool) -> None:
+        with ui.element("label").classes("pick"):
+            choice = ui.element("input").props(f"type=radio name=whose-{order.id}")
+            choice.on("change", lambda: self._decided.update({order.id: is_merged}))
+            text("span", f"Карта {card.patient_id}: {card.name}")
+
+    async def _split_decided(self) -> None:
+        if self._splitting is None:
+            return
+        former, revision = self._splitting
+        if len(self._decided) < len(former.later):
+            theme.show_message(errors.problem("orders", "undecided"), bad=True)
+            return
+        await self._split(former, self._decided, revision)
+
+    async def _split(self, former: FormerCard, decided: Mapping[int, bool], seen: int | None = None) -> None:
+        services, revision = self._services, seen or self._found.patient.revision
         actor = current_actor(services)
         done = await attempt(
             lambda: services.store.write(
-                patient_merge.undo_merge, former.merge_id, actor, services.clinic, revision=revision
+                patient_merge.undo_merge, former.merge_id, actor, services.clinic, revision=revision, decided=decided
             )
         )
         if done is None:

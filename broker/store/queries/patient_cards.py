@@ -8,7 +8,7 @@ from datetime import datetime
 
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, StepState
-from broker.domain.patients import names
+from broker.domain.patients import names, patient_merge
 from broker.domain.patients.details import FormerNumber, PatientDetails
 from broker.domain.patients.patient_match import SimilarCard
 from broker.domain.patients.people import Patient, PersonName
@@ -21,6 +21,7 @@ from broker.store.queries.patients.patient_history import ExternalHistory
 from broker.store.queries.schedule import Visit
 from broker.store.rows import instant
 from broker.store.tables import former_names, outbox, patient_details, patient_merges, patients
+from broker.store.tables import orders as order_rows
 
 MOST_VISITS = 200
 
@@ -37,6 +38,8 @@ class FormerCard:
     orders: int  # that moved
     corrections: int  # of these orders that were queued for the region since
     of_other_clinics: int  # orders of other clinics among those that moved: only those clinics can correct them
+    remaining: Patient  # the card that stayed, as it will be without the merge
+    later: tuple[Order, ...]  # since the merge, oldest first: of which of the two people they are is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,10 @@ def compare(reader: Reader, surviving: str, merged: str) -> CardComparison | Non
 
 def _former(reader: Reader, id: int) -> list[FormerCard]:
     found = []
-    for merge in reversed(patient_merges.open_merges(reader, id)):
+    merges = patient_merges.open_merges(reader, id)
+    stayed = patients.get(reader, id)
+    assert stayed is not None
+    for number, merge in reversed(list(enumerate(merges))):
         card = patients.from_row(merge.card)
         numbers = (("snils", merge.former_snils), ("policy", merge.former_policy))
         former = tuple((field, number) for field, number in numbers if number)
@@ -166,7 +172,12 @@ def _former(reader: Reader, id: int) -> list[FormerCard]:
             [moved],
         )
         orders = len(merge.moved.orders)
-        found.append(FormerCard(merge.id, card, merge.at, merge.actor, former, orders, corrections, others))
+        later = tuple(order_rows.get_many(reader, patient_merges.later_orders(reader, merge)))
+        since = [dict(each.changed) for each in merges[number + 1 :]]
+        remaining = patient_merge.take_back(stayed, merge.changed, since)
+        found.append(
+            FormerCard(merge.id, card, merge.at, merge.actor, former, orders, corrections, others, remaining, later)
+        )
     return found
 
 

@@ -26,6 +26,7 @@ class Moved:
     """What a merge moved and changed besides the two cards."""
 
     orders: tuple[int, ...] = ()  # of the merged card
+    present_orders: tuple[int, ...] | None = None  # of the surviving card; None: an earlier version did not keep them
     external_studies: tuple[str, ...] = ()  # references; those that the surviving card had already did not move
     present_studies: tuple[str, ...] = ()  # references of the earlier studies that the surviving card had itself
     replaced_studies: tuple[Row, ...] = ()  # the surviving card's states of reports that the other card had as final
@@ -224,6 +225,22 @@ def order_ids(reader: Reader, patient_id: int) -> list[int]:
     return [row["id"] for row in found]
 
 
+def later_orders(reader: Reader, merge: PatientMerge) -> list[int]:
+    """Return the orders that the surviving card got since a merge, oldest first, without those of later merges.
+
+    Of which of the two people each is nothing tells: both had one card.
+    """
+    known = {*merge.moved.orders, *(merge.moved.present_orders or ())}
+    for each in open_merges(reader, merge.surviving_id):
+        if each.id != merge.id:
+            known.update(each.moved.orders)
+    found = reader.rows(
+        "SELECT id FROM orders WHERE patient_id = ?1 AND (?2 OR authored_on > ?3) ORDER BY id",
+        [merge.surviving_id, merge.moved.present_orders is not None, merge.at.isoformat()],
+    )
+    return [row["id"] for row in found if row["id"] not in known]
+
+
 def declare_different(tx: Tx, one: int, other: int, actor: str) -> bool:
     """Keep that two cards are two people's; return False if that was known."""
     return bool(
@@ -266,6 +283,7 @@ def _from_row(row: Row) -> PatientMerge:
         card=json.loads(row["card"]),
         moved=Moved(
             orders=tuple(moved["orders"]),
+            present_orders=None if moved.get("present_orders") is None else tuple(moved["present_orders"]),
             external_studies=tuple(moved["external_studies"]),
             replaced_studies=tuple(moved.get("replaced_studies", ())),
             present_studies=tuple(moved.get("present_studies", ())),

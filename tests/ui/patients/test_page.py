@@ -9,13 +9,14 @@ from urllib.parse import unquote
 import pytest
 from nicegui import ui
 from nicegui.testing import User
+from nicegui.testing.user_interaction import UserInteraction
 
 from broker.domain.orders import Order
 from broker.domain.patients.people import Patient, PersonName
 from broker.domain.studies.reports import ExternalStudy, Report, ReportState
 from broker.store.queries import patient_cards
 from broker.store.queries.patients import patient_search
-from broker.store.tables import external_studies, reports, worklist
+from broker.store.tables import external_studies, orders, reports, worklist
 from broker.store.tables.external_studies import StoredStudy
 from broker.workflow import patient_merge, referrals
 from tests.peers import chromium
@@ -256,3 +257,22 @@ def test_by_keys_alone_two_cards_are_found_compared_merged_and_split(scene: Scen
         page.keyboard.press("Enter")
         page.get_by_text("Похожа карта 000002").wait_for()
         assert wrong == []
+
+
+async def test_a_split_asks_whose_the_orders_since_the_merge_are(scene: Scene, user: User) -> None:
+    merge(scene, register(scene), register(scene, TWIN))
+    later = register(scene, at="12:00")
+    await user.open("/patient/000001")
+    press(user, "Разъединить")
+    await user.should_see("Чьи это направления?")
+    await user.should_see(f"{later.accession_number}. Записал:")
+    press(user, "Да, разъединить")
+    await user.should_see("Ответьте про каждое, чьё оно")
+    assert user.client
+    choices = [each for each in user.client.elements.values() if each.props.get("name") == f"whose-{later.id}"]
+    with user.client:
+        UserInteraction(user, {choices[1]}, None).trigger("change")
+    press(user, "Да, разъединить")
+    await user.should_see("Разъединено: карта 000002 снова отдельно")
+    with scene.store.read() as reader:
+        assert orders.require(reader, later.id).patient.patient_id == "000002"

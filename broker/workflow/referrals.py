@@ -130,7 +130,8 @@ def register_walk_in(
     role = BusRole.WALK_IN if clinic.sends_to_bus else BusRole.NONE
     uid = _own_study_uid(tx, step)
     order = create_order(tx, normalised, "", actor, clinic, role, performed_already=True, study_instance_uid=uid)
-    wrong = patient_index.walk_in_contradictions(tx, order.patient, step)
+    reported = step.patient_name, step.patient_id, step.patient_birth_date, step.patient_sex
+    wrong = patient_index.walk_in_contradictions(tx, order.patient, *reported)
     confirmation.check(draft.patient, wrong, confirmed)
     for scheduled in order.steps:
         performed_links.link(tx, step.stored_id, scheduled.id, actor.name)

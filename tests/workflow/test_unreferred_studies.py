@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
 from broker.domain.messages import OutboxKind
-from broker.domain.orders import Order, OrderState
+from broker.domain.orders import BusRole, Order, OrderState
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName, Sex
 from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind, DiscrepancyState
@@ -495,6 +495,58 @@ def test_a_study_that_has_closed_an_order_by_its_number_closes_no_second_one(sto
     assert now(store, order).state is OrderState.COMPLETED
     answer(store, other, replace(made, accession_number=other.accession_number))
     assert now(store, other).state is OrderState.SCHEDULED
+
+
+def test_a_referral_is_made_of_a_study_and_has_its_images_at_once(store: Store) -> None:
+    record(store, replace(LATE, patient_id="D-7", start=local("08:40")))
+    [found] = shown(store)
+    order = store.write(workflow.register, found.unreferred.id, draft(), REGISTRAR, CLINIC)
+    made = now(store, order)
+    assert (made.state, made.bus_role, made.steps[0].start) == (
+        OrderState.COMPLETED,
+        BusRole.WALK_IN,
+        local("08:40"),
+    )
+    assert shown(store) == []
+    with store.read() as reader:
+        [step] = performed_table.completed_of_order(reader, order.id)
+        assert archive.decided(reader, order.id) == {
+            replace(LATE, patient_id="D-7").key: DiscrepancyState.ACCEPTED,
+        }
+    assert step.source is StepSource.ARCHIVE
+    answer(store, order)
+    record(store, replace(LATE, patient_id="D-7"))
+    assert (shown(store), now(store, order).state) == ([], OrderState.COMPLETED)
+
+
+def test_a_study_of_another_patient_becomes_a_referral_only_by_who_has_seen_what_contradicts(store: Store) -> None:
+    record(store, replace(LATE, patient_name="Попов^Олег", patient_sex="M", patient_id="D-7"))
+    [found] = shown(store)
+    with pytest.raises(Invalid) as caught:
+        store.write(workflow.register, found.unreferred.id, draft(), REGISTRAR, CLINIC)
+    assert set(caught.value.problems) == {"patient_name", "patient_sex"}
+    with store.read() as reader:
+        assert reader.value("SELECT count(*) FROM orders") == 0
+    seen = Confirmation(draft().patient, ("patient_name", "patient_sex"))
+    store.write(workflow.register, found.unreferred.id, draft(), REGISTRAR, CLINIC, seen)
+    assert shown(store) == []
+
+
+def test_of_a_study_that_was_decided_about_meanwhile_no_referral_is_made(store: Store) -> None:
+    record(store, LATE)
+    [found] = shown(store)
+    id = found.unreferred.id
+    with pytest.raises(Forbidden):
+        store.write(workflow.register, id, draft(), DOCTOR, CLINIC)
+    store.write(workflow.dismiss, id, REGISTRAR)
+    with pytest.raises(WrongState):
+        store.write(workflow.register, id, draft(), REGISTRAR, CLINIC)
+    store.write(workflow.reconsider, id, REGISTRAR)
+    store.write(workflow.register, id, draft(), REGISTRAR, CLINIC)
+    with pytest.raises(NotFound):  # a double click
+        store.write(workflow.register, id, draft(), REGISTRAR, CLINIC)
+    with store.read() as reader:
+        assert reader.value("SELECT count(*) FROM orders") == 1
 
 
 def test_only_who_may_link_decides_and_a_cancelled_order_gets_no_images(store: Store) -> None:

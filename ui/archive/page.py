@@ -61,6 +61,7 @@ class ArchivePage:
     def __init__(self, services: Services, actor: Actor, number: str) -> None:
         self._services = services
         self._links = permissions.may(actor, Permission.LINK)
+        registers = permissions.may(actor, Permission.REGISTER)
         self._number = number  # of the referral to begin with
         self._chosen: int | None = None  # the discrepancy that a person wants to compare
         # What the open dialog asks about, and what it says.
@@ -80,7 +81,7 @@ class ArchivePage:
                 text("h2", "Остальные")
                 self._rest_count = text("span", "", "muted small")
             self._rows = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_row))
-        self._unreferred = UnreferredSection(services, links=self._links)
+        self._unreferred = UnreferredSection(services, links=self._links, registers=registers)
         with ui.element("section").classes("section") as self._missed:
             with ui.element("div").classes("head"):
                 text("h2", archive.MISSING)

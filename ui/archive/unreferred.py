@@ -40,10 +40,10 @@ class Compared:
 
 
 class UnreferredSection:
-    """The section of studies without a referral; `links`: the person may link one."""
+    """The section of studies without a referral; `links`: the person may link one, `registers`: make one's referral."""
 
-    def __init__(self, services: Services, *, links: bool) -> None:
-        self._services, self._links = services, links
+    def __init__(self, services: Services, *, links: bool, registers: bool) -> None:
+        self._services, self._registers = services, links and registers
         self._studies: Sequence[OfferedStudy] = ()
         with ui.element("section").classes("section") as self._section:
             with ui.element("div").classes("head"):
@@ -82,6 +82,8 @@ class UnreferredSection:
                 dialog = self._dialog
                 find = "Сравнить" if each.candidates else "Найти направление"
                 theme.button(find, lambda: dialog.ask(each), small=True).props("data-opens=find-referral")
+                if self._registers and not each.candidates:
+                    ui.link("Завести", f"/desk?study={id}").classes("btn btn-small")
                 theme.button(archive.NOT_OURS, lambda: self._dismiss(id), small=True)
 
     async def _dismiss(self, id: int) -> None:

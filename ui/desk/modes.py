@@ -20,10 +20,10 @@ from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.security.permissions import Permission
 from broker.store.database import Reader, Store
 from broker.store.queries import desk, directory_search, inbox, lookups, order_card
-from broker.store.queries.desk import WalkIn
+from broker.store.queries.desk import ArchivedWalkIn, WalkIn
 from broker.store.queries.order_card import Card
 from broker.store.queries.patients import patient_index
-from broker.workflow import incoming_referrals, referrals
+from broker.workflow import incoming_referrals, referrals, unreferred_studies
 from ui.desk.referral.field_values import ReferralOptions, ReferralRules
 from ui.desk.referral.form import ReferralForm
 from ui.services import Services
@@ -241,7 +241,7 @@ class WalkInMode(FormMode):
             form.forget_sex()
         form.fill_done(
             self.start,
-            study.step.ae_title,
+            study.step.ae_title if study.device else "",
             device_known=study.device is not None,
             time_known=study.step.start is not None,
         )
@@ -252,7 +252,9 @@ class WalkInMode(FormMode):
         return True
 
     def contradictions(self, reader: Reader, patient: Patient) -> list[str]:
-        return patient_index.walk_in_contradictions(reader, patient, self.study.step)
+        step = self.study.step
+        reported = step.patient_name, step.patient_id, step.patient_birth_date, step.patient_sex
+        return patient_index.walk_in_contradictions(reader, patient, *reported)
 
     def save(
         self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str, confirmed: Confirmation
@@ -263,6 +265,78 @@ class WalkInMode(FormMode):
     def closed_reason(self, reader: Reader) -> str:
         now = desk.walk_in(reader, self.study.step.sop_instance_uid)
         return f"Эти снимки уже привязаны: {now.accession_number}." if now and now.accession_number else ""
+
+
+@dataclass(frozen=True)
+class ArchivedMode(FormMode):
+    """A study in the archive that bears no referral's numbers; it is linked once the referral is saved."""
+
+    study: ArchivedWalkIn
+    start: datetime  # local, naive: when it was made, or now if the archive does not say
+    new = False
+    warns_of_repeats = False
+    planned = False
+    needs = frozenset({Permission.REGISTER, Permission.LINK})
+    after_saving = "/order/{}"
+
+    @property
+    def title(self) -> str:
+        return "Завести направление на снимки в архиве"
+
+    @property
+    def subtitle(self) -> str:
+        return "уже сделано, снимки в архиве"
+
+    @property
+    def sender_words(self) -> str:
+        reported = str(names.from_dicom(self.study.unreferred.study.patient_name))
+        return "" if names.is_cyrillic(reported) else names.cut(reported, 64)
+
+    @property
+    def back(self) -> tuple[str, str]:
+        return "К снимкам без направления", "/archive?show=unreferred"
+
+    def options(self, options: ReferralOptions) -> ReferralOptions:
+        modalities = {device.modality for device in self.study.devices}
+        if not modalities:
+            return replace(options, organisation="")
+        procedures = [each for each in options.procedures if each.modality in modalities]
+        return replace(options, procedures=procedures, devices=list(self.study.devices), organisation="")
+
+    def fill(self, form: ReferralForm) -> None:
+        study, reported = self.study, names.from_dicom(self.study.unreferred.study.patient_name)
+        name = reported if names.is_cyrillic(str(reported)) else PersonName("")
+        patient = Patient(name, study.birth_date, study.sex or Sex.OTHER)
+        codes = [each.code for each in form.options.procedures]
+        only = codes[0] if len(codes) == 1 else ""
+        form.fill_draft(ReferralDraft(patient, only, (), self.start), study.patient)
+        if study.sex is None and study.patient is None:
+            form.forget_sex()
+        ae_title = study.devices[0].ae_title if len(study.devices) == 1 else ""
+        time_known = study.unreferred.study.start is not None
+        form.fill_done(self.start, ae_title, device_known=False, time_known=time_known)
+        if self.sender_words:
+            form.fields["family"].show_hint(f"На снимках: {self.sender_words}")
+
+    def may_be_past(self, start: datetime) -> bool:
+        return True
+
+    def contradictions(self, reader: Reader, patient: Patient) -> list[str]:
+        study = self.study.unreferred.study
+        reported = study.patient_name, study.patient_id, study.birth_date, study.patient_sex
+        return patient_index.walk_in_contradictions(reader, patient, *reported)
+
+    def save(
+        self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str, confirmed: Confirmation
+    ) -> Order:
+        return store.write(unreferred_studies.register, self.study.unreferred.id, draft, actor, clinic, confirmed)
+
+    def closed_reason(self, reader: Reader) -> str:
+        now = desk.archived_walk_in(reader, self.study.unreferred.id)
+        return "" if now is not None and now.is_open else ARCHIVED_ALREADY
+
+
+ARCHIVED_ALREADY = "О них уже решили, или архив их исправил."
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +350,7 @@ class NoForm:
     path: str = ""
 
 
-def choose(reader: Reader, services: Services, order: str, incoming: str, walkin: str) -> FormMode | NoForm:
+def choose(reader: Reader, services: Services, order: str, incoming: str, walkin: str, study: str) -> FormMode | NoForm:
     """Return the mode that the page's query parameters ask for, or why there is no form."""
     if order:
         return _amend(reader, order)
@@ -284,6 +358,8 @@ def choose(reader: Reader, services: Services, order: str, incoming: str, walkin
         return _incoming(reader, services, int(incoming) if incoming.isdecimal() and len(incoming) < 16 else 0)
     if walkin:
         return _walk_in(reader, services, walkin)
+    if study:
+        return _archived(reader, services, int(study) if study.isdecimal() and len(study) < 16 else 0)
     return FormMode()
 
 
@@ -322,6 +398,14 @@ def _walk_in(reader: Reader, services: Services, sop_instance_uid: str) -> FormM
         how = f"Их направление: {study.accession_number}."
         return NoForm("Эти снимки уже привязаны.", how, "", "Открыть", f"/order/{study.accession_number}")
     return WalkInMode(study, study.step.start or services.now())
+
+
+def _archived(reader: Reader, services: Services, id: int) -> FormMode | NoForm:
+    study = desk.archived_walk_in(reader, id)
+    if study is None or not study.is_open:
+        word, path = "К снимкам без направления", "/archive?show=unreferred"
+        return NoForm("Этих снимков среди ожидающих нет.", ARCHIVED_ALREADY, "", word, path)
+    return ArchivedMode(study, study.unreferred.study.start or services.now())
 
 
 def clinic_name(reader: Reader, referral: IncomingReferral) -> str:

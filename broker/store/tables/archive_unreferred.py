@@ -23,12 +23,18 @@ class UnreferredStudy:
     state: DiscrepancyState = DiscrepancyState.OPEN  # never ACCEPTED: it is an order's then
 
 
+def find(reader: Reader, id: int) -> UnreferredStudy | None:
+    """Return a study without an order; None if there is none with this id, or none any more."""
+    row = reader.one("SELECT * FROM archive_unreferred WHERE id = ?", [id])
+    return from_row(row) if row else None
+
+
 def require(reader: Reader, id: int) -> UnreferredStudy:
     """Return a study without an order; raise NotFound."""
-    row = reader.one("SELECT * FROM archive_unreferred WHERE id = ?", [id])
-    if row is None:
+    found = find(reader, id)
+    if found is None:
         raise NotFound(f"study without an order {id}")
-    return from_row(row)
+    return found
 
 
 def set_of_day(tx: Tx, on: date, found: Iterable[ArchiveStudy]) -> bool:

@@ -20,7 +20,9 @@ from broker.workflow import archive_images, unreferred_studies
 from tests.peers import chromium
 from tests.support.clock import TODAY, local
 from tests.support.factory import CLINIC, SYSTEM
+from tests.support.waiting import wait_until_async
 from tests.ui.conftest import PASSWORD, Site, person
+from tests.ui.desk.hands import Hands
 from tests.ui.scene import Scene, buttons, press, texts
 from ui.archive.comparison import compared_rows, contradictions
 from ui.board import layout
@@ -319,6 +321,45 @@ async def test_a_referral_that_is_not_offered_is_searched_for_and_its_contradict
     press(user, "Это один человек, связать: Попов С.")
     await user.should_see("Исследование привязано")
     assert state(scene.store, order) is OrderState.COMPLETED
+
+
+async def test_a_referral_is_made_of_a_study_that_none_fits_and_has_its_images_once_it_is_saved(
+    scene: Scene, services: Services
+) -> None:
+    hold(scene, late(patient_name="Сидорова^Инна^Львовна", birth_date="19800505", modality="MG"))
+    async with person(services) as user:
+        await user.open("/archive")
+        await user.should_see("Завести")
+        link = next(each for each in user.find(ui.link).elements if each.text == "Завести")
+        await user.open(link.props["href"])
+        hands = Hands(user)
+        assert hands.values("last", "first", "born", "sex") == ["Сидорова", "Инна", "05.05.1980", "F"]
+        assert hands.values("device", "day", "time") == ["MAMMO_9", "сегодня", "09:15"]  # the only one of its kind
+        assert hands.control("device").enabled  # the archive does not say which it was
+        assert not any(hands.control(name).enabled for name in ("day", "time"))
+        with scene.store.read() as reader:
+            assert reader.value("SELECT count(*) FROM orders") == 0
+        hands.type("what", "WLB-MMG4")
+        hands.press_save()
+        await wait_until_async(lambda: user.back_history[-1].startswith("/order/"))
+        await user.should_see("Снимки в архиве")
+        await user.open(link.props["href"])
+        await user.should_see("Этих снимков среди ожидающих нет.")
+
+
+async def test_a_patient_of_ours_is_filled_in_by_the_card_number_that_a_study_bears(
+    scene: Scene, services: Services
+) -> None:
+    order = scene.register("09:50")
+    scene.cancel(order)
+    hold(scene, late(patient_id=order.patient.patient_id, patient_name="KUZNETSOVA^MARINA", modality=""))
+    async with person(services) as user:
+        await user.open("/archive")
+        link = next(each for each in user.find(ui.link).elements if each.text == "Завести")
+        await user.open(link.props["href"])
+        hands = Hands(user)
+        assert hands.values("last", "middle") == ["Кузнецова", "Петровна"]
+        assert hands.note("last") == "На снимках: KUZNETSOVA MARINA"
 
 
 async def test_what_is_left_without_a_referral_goes_and_can_be_taken_back(scene: Scene, user: User) -> None:

@@ -298,7 +298,7 @@ async def test_a_study_without_a_referral_is_registered_as_its_device_reported_i
     async with person(services) as user:
         await user.open("/board")
         press(user, "Найти направление")
-        assert find_link(user, "Записать без направления") == "/desk?walkin=1.2.7"
+        await wait_until_async(lambda: find_link(user, "Записать без направления") == "/desk?walkin=1.2.7")
         await user.open("/desk?walkin=1.2.7")
         hands = Hands(user)
         assert hands.values("last", "born", "sex") == ["Сидорова", "05.05.1980", "F"]

@@ -200,10 +200,10 @@ class ReferralForm:
             self._put(self._referral_values(draft))
 
     def fill_done(self, start: datetime, ae_title: str, *, device_known: bool, time_known: bool) -> None:
-        """Show where and when a study was made already; what its device reported cannot be changed."""
+        """Show where and when a study was made already; what its device reported, or is known, cannot be changed."""
         self.nearest = False
         values: dict[str, Any] = {"date": words.day(start.date(), self._today())}
-        if device_known:
+        if ae_title:
             values["device"] = ae_title
         if time_known:
             values["time"] = f"{start:%H:%M}"

@@ -53,13 +53,15 @@ def contradictions(
     return found
 
 
-def walk_in_contradictions(reader: Reader, patient: Patient, step: PerformedStep) -> list[str]:
+def walk_in_contradictions(
+    reader: Reader, patient: Patient, name: str, patient_id: str, birth_date: str, sex: str = ""
+) -> list[str]:
     """Return in which fields the patient of a study without an order contradicts the one who is registered for it.
 
     A number that a device made up for somebody who was not on its list contradicts nothing; another card's does.
     """
-    found = contradictions_of(reader, patient, step)
-    is_foreign = bool(foreign_ids(reader, patient, [step.patient_id]))
+    found = contradictions(reader, patient, name, patient_id, birth_date, sex)
+    is_foreign = bool(foreign_ids(reader, patient, [patient_id]))
     return [field for field in found if field != "patient_id" or is_foreign]
 
 

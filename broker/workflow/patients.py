@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from broker.domain.errors import Invalid, NotFound, Stale
-from broker.domain.patients import correction, identity, incomplete, patient_match
+from broker.domain.patients import correction, identity, incomplete, names, patient_match
 from broker.domain.patients.patient_match import NUMBERS, Likeness, PatientMatch
 from broker.domain.patients.people import Patient
 from broker.domain.studies import passthrough
@@ -59,9 +59,11 @@ def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None, a
 
 
 def add(tx: Tx, patient: Patient) -> Patient:
-    """Add a new patient; an unidentified one gets a number in the name."""
+    """Add a new patient; what stands in the place of a name gets a number where two could not be kept apart."""
     number = patient.patient_id or numbering.patient_id(tx)
-    numbered = replace(patient, patient_id=number, name=incomplete.numbered(patient.name, number))
+    is_taken = not names.identifies(patient.name) and patients.is_name_taken(tx, patient.name)
+    name = incomplete.numbered(patient.name, number, is_taken=is_taken)
+    numbered = replace(patient, patient_id=number, name=name)
     return replace(numbered, id=patients.add(tx, numbered, number), revision=1)
 
 

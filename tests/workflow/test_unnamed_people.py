@@ -10,6 +10,7 @@ import pytest
 from broker.domain.errors import Invalid
 from broker.domain.import_result import ImportPlace, ImportSource
 from broker.domain.orders import Order
+from broker.domain.patients import names
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.performed import StepReference
 from broker.store.database import Store
@@ -92,3 +93,27 @@ def test_a_file_that_is_rewritten_for_the_next_one_without_a_name_is_another_ord
     assert first.order_id != second.order_id
     assert order_of(store, first).patient.id != order_of(store, second).patient.id
     assert take(store, replace(plain, study_instance_uid="1.2.3.2"), digest="3").order_id == second.order_id
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        PersonName("Неизвестный"),
+        PersonName("Неизвестный", "1"),
+        PersonName("Иванова", "новорождённая", "мать Мария"),
+        PersonName("Иванова", "девочка"),
+    ],
+)
+def test_two_who_are_registered_under_one_name_bear_different_names(store: Store, name: PersonName) -> None:
+    person = Patient(name, BORN, Sex.FEMALE)
+    found = [register(store, person).patient for _ in range(2)]
+    found += [order_of(store, take(store, item(patient=person, **each), path)).patient for path, each in FILES.items()]
+    assert len({each.id for each in found}) == len({str(each.name) for each in found}) == 4
+    assert all(not names.identifies(each.name) for each in found)
+    assert all(str(each.name).replace(f" №{each.patient_id}", "") == str(name) for each in found)
+    assert found[0].name == name or name == PersonName("Неизвестный")
+
+
+FILES = {
+    f"/wl/{number}.wl": {"accession_number": f"A{number}", "study_instance_uid": f"1.2.3.{number}"} for number in (1, 2)
+}

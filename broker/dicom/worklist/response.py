@@ -134,6 +134,10 @@ def fit_name(name: str, style: Style, alterations: Alterations) -> str:
     if len(written) <= longest:
         return written
     alterations.cut += 1
+    for shorter in names.numbered_forms(names.from_dicom(name)):  # its words are known before they are in Latin
+        fitted = charset.fit(names.to_dicom(shorter), style.charset)
+        if len(fitted) <= longest:
+            return fitted
     return names.to_dicom(names.fit(names.from_dicom(written), longest))
 
 

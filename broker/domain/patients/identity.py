@@ -360,7 +360,8 @@ def _same_component(reported: str, known: str, cut: int | None, is_lenient: bool
     folded = (names.fold(each).replace("№", "no").rstrip(". ") for each in (reported, known))  # as in Latin
     one, other = sorted(folded, key=len)
     initials = {names.fold(reported[:1]), names.fold(known[:1])}  # of Љ it is «ль»
-    return one == other or (other.startswith(one) and (one in initials or (cut is not None and len(one) >= cut)))
+    is_initial = one in initials and not one.isdigit()  # №1 is not №12
+    return one == other or (other.startswith(one) and (is_initial or (cut is not None and len(one) >= cut)))
 
 
 def _same_id(known: str, reported: str) -> bool:

@@ -54,11 +54,13 @@ def newborn_name(mother: PersonName, sex: Sex | None) -> PersonName:
     return PersonName(mother.family, child, f"мать {mother.given}" if mother.given else "")
 
 
-def numbered(name: PersonName, number: str) -> PersonName:
-    """Return the name of an unidentified person with a number of its own, unless one was given already.
+def numbered(name: PersonName, number: str, *, is_taken: bool = False) -> PersonName:
+    """Return what stands in the place of a name with a number of its own, where two could not be kept apart.
 
-    Two people who are brought at the same time must not bear the same name on the screen of a device.
+    An unidentified person has one, unless it was given already; a newborn if another one bears the same name
+    (`is_taken`). Two who are examined on one day must not bear the same name on the screen of a device.
     """
-    if not names.is_unidentified(name) or any(char.isdigit() for char in str(name)):
+    is_kept_apart = names.is_newborn(name) or any(char.isdigit() for char in str(name))
+    if names.identifies(name) or (is_kept_apart and not is_taken):
         return name
     return replace(name, given=f"{name.given} №{number}".strip())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from broker.domain.patients.people import PersonName
@@ -52,7 +52,8 @@ SIGNS = str.maketrans({**dict.fromkeys("’‘ʼʻ`´ʹ′‛ʽ＇", "'"), **dic
 # Ивановой»); _SON likewise, if no other name follows (Ли Сын Ман). _ORDER tells twins apart.
 _UNKNOWN = frozenset(
     {
-        *("неизвестный", "неизвестная", "неизвестное", "неизвестно", "неизвестен", "неизвестна", "неизв", "unknown"),
+        *("неизвестный", "неизвестная", "неизвестное", "неизвестно", "неизвестен", "неизвестна"),
+        *("неизв", "neizv", "unknown"),
         *("неопознанный", "неопознанная", "неопознанное", "безымянный", "безымянная"),
         *("неустановленный", "неустановленная", "неустановленное", "неустановлен", "неустановлена", "неустановлено"),
     }
@@ -71,7 +72,7 @@ _ANYBODY = frozenset(
 _NEWBORN = frozenset(
     {
         *("новорожденный", "новорожденная", "новорожденное", "новорожденного", "новорожденной", "новорожденные"),
-        *("новорожд", "новорожден", "новорождена", "новор", "н/р", "н/рожд"),
+        *("новорожд", "новорожден", "новорождена", "новор", "н/р", "н/рожд", "n/r"),
     }
 )
 _CHILD = frozenset(
@@ -86,6 +87,8 @@ _ORDER = frozenset(
         *("i", "ii", "iii", "из", "двойни", "тройни", "no", "мать"),
     }
 )
+_WHICH = _ORDER - {"из", "двойни", "тройни", "no", "мать"}
+SHORT_NEWBORN = "н/р"  # in the forms for small devices
 _PATRONYMIC = ("вич", "вна", "чна", "шна")
 
 # Latin letters that look like Cyrillic ones, small or capital, after folding: typed with the keyboard in the wrong
@@ -212,14 +215,13 @@ def fit(name: PersonName, longest: int) -> PersonName:
     """Shorten a name to what a device can show, in characters of its DICOM form.
 
     First отчество and имя become initials, then they are dropped; the фамилия is truncated only if it is too long by
-    itself. Of somebody unidentified the number stays: «Неизв. №004512».
+    itself. Of somebody unidentified and of a newborn the number stays: «Неизв. №004512», «Иванова н/р 2».
     """
     family, given, middle = name.family, name.given, name.middle
     if len(to_dicom(name)) <= longest:
         return name
-    number = next((word for word in str(name).split() if any(char.isdigit() for char in word)), "")
     for shorter in (
-        *([PersonName("Неизв.", number), PersonName(number)] if number and is_unidentified(name) else []),
+        *numbered_forms(name),
         PersonName(family, given, middle[:1]),
         PersonName(family, given[:1], middle[:1]),
         PersonName(family, given[:1]),
@@ -228,6 +230,29 @@ def fit(name: PersonName, longest: int) -> PersonName:
         if len(to_dicom(shorter)) <= longest:
             return shorter
     return PersonName(family[:longest].rstrip())
+
+
+def numbered_forms(name: PersonName) -> Iterator[PersonName]:
+    """Yield ever shorter forms of what stands in the place of a name, each with what keeps two of them apart.
+
+    That is the number, of twins also a word: the second one. Nothing is yielded for other names.
+    """
+    if identifies(name):
+        return
+    words = [word.strip(",()") for word in str(name).split()]
+    numbers = [word for word in words if any(char.isdigit() for char in word)]
+    if is_unidentified(name):
+        yield from (PersonName("Неизв.", numbers[-1]), PersonName(numbers[-1])) if numbers else ()
+        return
+    number = numbers[-1] if numbers else next((word for word in words if fold(word) in _WHICH), "")
+    family = next((word for word in words if fold(word).strip(".") not in _CHILD | _NEWBORN | {_SON}), "")
+    if not number:
+        return
+    for length in range(len(family), 0, -1):
+        if family[length - 1].isalpha():  # a dash at its end would join it to what follows
+            yield PersonName(family[:length], SHORT_NEWBORN, number)
+    if numbers:
+        yield PersonName(number)
 
 
 def identifies(name: PersonName) -> bool:

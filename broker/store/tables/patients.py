@@ -117,6 +117,14 @@ def candidates(reader: Reader, person: Patient) -> list[Patient]:
     return [from_row(row) for _, row in sorted(found.items()) if row]
 
 
+def is_name_taken(reader: Reader, name: PersonName) -> bool:
+    """Return True if a card in use bears this name."""
+    found = reader.one(
+        "SELECT 1 FROM patient WHERE name_key = ? AND merged_into IS NULL LIMIT 1", [names.fold(str(name))]
+    )
+    return found is not None
+
+
 def find_by(reader: Reader, number: str, value: str) -> Patient | None:
     """Return the patient whose `number` (patient_id, snils or policy) is `value`, or None.
 

@@ -27,8 +27,19 @@ components = st.one_of(
     parts,
     st.builds("{}{}{}".format, parts, st.sampled_from(["-", "–", "\u2011", "'", "’", "ʼ", " "]), parts),
 )
+
+
+def _is_family(part: str) -> bool:
+    """Return False for No, I and the like: beside «девочка» they are signs."""
+    return names.is_newborn(PersonName(part, "девочка"))
+
+
 people = st.builds(PersonName, components, components | st.just(""), components | st.just("")).filter(
-    lambda name: not {"family", "given", "middle"} & set(validation.patient_problems(_patient(name), TODAY))
+    lambda name: (
+        not {"family", "given", "middle"} & set(validation.patient_problems(_patient(name), TODAY))
+        and names.identifies(name)
+        and _is_family(name.family)
+    )
 )
 # What stands in the place of a name, one name, an apostrophe first.
 unnamed = st.one_of(
@@ -67,6 +78,64 @@ def test_an_echo_of_somebody_who_is_not_fully_known_contradicts_nothing(
     number = charset.fit(card, style.charset)
     for born in ("", "19000101"):  # what devices make of a date that was not sent
         assert identity.contradictions(known, reported, number, born, "F") == []
+
+
+def _twins(one: PersonName, first: str, second: str) -> tuple[PersonName, PersonName]:
+    """Return two who are registered under one name, one after the other."""
+    return incomplete.numbered(one, first), incomplete.numbered(one, second, is_taken=True)
+
+
+different_cards = st.tuples(cards_of_clinic, cards_of_clinic).filter(lambda pair: pair[0] != pair[1])
+families = parts.filter(_is_family)
+# Two of whom a name does not say who they are.
+pairs = st.one_of(
+    st.builds(
+        lambda sex, cards: _twins(incomplete.unidentified_name(sex), *cards),
+        st.sampled_from(list(Sex)),
+        different_cards,
+    ),
+    st.builds(
+        lambda mother, sex, cards: _twins(incomplete.newborn_name(mother, sex), *cards),
+        people,
+        st.sampled_from([Sex.FEMALE, Sex.MALE]),
+        different_cards,
+    ),
+    st.builds(lambda cards: _twins(PersonName("Неизвестный", "1"), *cards), different_cards),
+    st.builds(lambda family, cards: _twins(PersonName(family, "девочка"), *cards), families, different_cards),
+    st.builds(
+        lambda family, words: tuple(PersonName(family, f"девочка {word}") for word in words),
+        families,
+        st.sampled_from([("1", "2"), ("№1", "№2"), ("первая", "вторая")]),
+    ),
+    st.builds(lambda family: (PersonName(family, "мальчик", "1"), PersonName(family, "мальчик", "2")), families),
+)
+
+
+@settings(max_examples=CASES, deadline=None)
+@given(pairs, styles)
+def test_two_without_a_name_look_different_on_every_device_and_their_images_are_kept_apart(
+    pair: tuple[PersonName, PersonName], style: Style
+) -> None:
+    shown = [fit_name(names.to_dicom(name), style, Alterations()) for name in pair]
+    assert names.fold(shown[0]) != names.fold(shown[1])
+    for name, reported in zip(pair, shown, strict=True):
+        assert identity.contradictions(_patient(name), reported, "", "19610312", "F") == []
+    assert identity.contradictions(_patient(pair[0]), shown[1], "", "19610312", "F") == ["patient_name"]
+
+
+@pytest.mark.parametrize(
+    ("name", "letters", "longest", "shown"),
+    [
+        ("Неизвестный №004512", charset.LATIN, 16, "Neizv.^No004512"),
+        ("Неизвестный №004512", charset.LATIN, 8, "No004512"),
+        ("Новорождественская новорождённая №000014 мать Мария", charset.CYRILLIC, 20, "Новорожд^н/р^№000014"),
+        ("Новорождественская новорождённая №000014 мать Мария", charset.LATIN, 20, "Novoro^n/r^No000014"),
+        ("Иванова девочка 2", charset.UTF_8, 16, "Иванова^н/р^2"),
+        ("Иванова девочка вторая", charset.LATIN, 20, "Ivanova^n/r^vtoraia"),
+    ],
+)
+def test_the_number_survives_what_cuts_a_name(name: str, letters: str, longest: int, shown: str) -> None:
+    assert fit_name(names.to_dicom(names.split(name)), Style(letters, longest), Alterations()) == shown
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,8 @@ _BUS_REASONS = {
     "certificate files cannot be used": "файлы сертификатов не читаются",
     "proxy": "не пропускает прокси",
     "the bus takes no corrections": "эта шина исправлений не принимает; если важно, отмените и запишите новое",
+    "the bus has the order and did not take its correction": "шина не приняла исправления: там прежние данные."
+    " Позвоните в регион",
     "the bus does not accept the start of a study": "эта шина не ждёт известий о начале",
     "the bus has given no id to this order": "шина не дала этому направлению номера",
     "the referral is not declined any more": "направление уже не отклонено: направившая клиника его изменила",

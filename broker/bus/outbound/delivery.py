@@ -227,6 +227,8 @@ class Delivery:
             return answer
         if isinstance(message, ReferralMessage) or kind in messages.STATUSES:
             return Accepted(evidence=answer.evidence)
+        if answer.task and kind is OutboxKind.AMEND:
+            return Rejected(messages.NOT_CORRECTED, evidence=answer.evidence)
         if answer.task:
             return self._accept_existing_task(message, answer)
         ids = messages.accepted_ids(message, bundle_references(answer.resource), self._dialect)

@@ -20,17 +20,21 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from broker.domain.errors import BrokerError, Invalid
 from broker.domain.orders import Order
-from broker.domain.patients import names
+from broker.domain.patients import correction, names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import StepReference
 from broker.store.queries import archive_gaps, inbox, lookups
 from broker.store.queries import unreferred_studies as unreferred_queries
-from broker.store.tables import devices, orders, outbox, patients
+from broker.store.queries.patients import made_studies
+from broker.store.tables import devices, orders, outbox, patient_merges, patients
 from broker.workflow import (
     archive_images,
+    external_results,
     incoming_referrals,
+    patient_consent,
+    patient_correction,
     patient_merge,
     performed_steps,
     referrals,
@@ -41,6 +45,7 @@ from tests.support import factory
 from tests.support.clock import TODAY, Clock
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed, soon
 from tests.workflow.identity_region import THEM, Region
+from tests.workflow.identity_shown import hidden
 
 EXAMPLES, STEPS = int(os.environ.get("IDENTITY", "15")), 40  # 300 by hand
 BORN = date(1961, 3, 12)
@@ -70,6 +75,9 @@ class Truth:
     merged: set[int]  # cards that a person has ever merged
     of_task: dict[str, str]  # referrals of other clinics
     of_result: dict[str, tuple[str, int]]  # reports of other clinics: of whom, on which order
+    taken: set[int]  # orders with results that people have taken for their patient's nevertheless
+    answers: dict[int, ArchiveStudy]  # what the archive has last answered of an order
+    held: list[ArchiveStudy]  # what it holds of the day, without an order's number
 
 
 class Identity(RuleBasedStateMachine):
@@ -79,7 +87,7 @@ class Identity(RuleBasedStateMachine):
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
         self.store = factory.open_store(Path(self._folder.name) / "worklist.sqlite", Clock())
-        self.truth = Truth({}, {}, set(), set(), {}, {})
+        self.truth = Truth({}, {}, set(), set(), {}, {}, set(), {}, [])
         self.region = Region(self.store)
         self.uids = self.messages = 0
 
@@ -126,6 +134,7 @@ class Identity(RuleBasedStateMachine):
             return
         uid = f"1.2.4.{pick}" if own_uid else order.study_instance_uid
         study = self._study(told, study_instance_uid=uid, accession_number=order.accession_number)
+        self.truth.answers[order.id] = study
         if self.store.write(archive_images.record_answer, order.id, [study], SYSTEM, CLINIC, settled=True):
             self._note_newest_step(who)
 
@@ -139,7 +148,9 @@ class Identity(RuleBasedStateMachine):
     def hold(self, pick: int, who: str, spelt: Any) -> None:
         """Let the archive hold a study of `who` that bears no order's number."""
         study = self._study(self._reported(who, spelt), study_instance_uid=f"1.2.5.{pick}")
-        self.store.write(unreferred_studies.record_day, TODAY, [study], SYSTEM)
+        self.truth.held = [each for each in self.truth.held if each.study_instance_uid != study.study_instance_uid]
+        self.truth.held.append(study)
+        self.store.write(unreferred_studies.record_day, TODAY, self.truth.held, SYSTEM)
 
     # ---- what other clinics send ----
 
@@ -204,7 +215,10 @@ class Identity(RuleBasedStateMachine):
         waiting = self._rows("SELECT id, revision FROM orders WHERE state = 'referred' ORDER BY id")
         if waiting:
             old = waiting[pick % len(waiting)]
-            placed = self.store.write(referrals.reissue, old["id"], old["revision"], REGISTRAR, CLINIC)
+            try:
+                placed = self.store.write(referrals.reissue, old["id"], old["revision"], REGISTRAR, CLINIC)
+            except Invalid:
+                return  # the patient has withdrawn the consent
             self._note_placed(placed, self.truth.of_order[old["id"]])
 
     @rule(pick=PICK, take=st.booleans())
@@ -324,14 +338,75 @@ class Identity(RuleBasedStateMachine):
             return
         self.truth.merged |= {one["id"], two["id"]}
 
-    @rule(pick=PICK)
-    def split(self, pick: int) -> None:
+    @rule(pick=PICK, answers=st.booleans())
+    def split(self, pick: int, answers: bool) -> None:
+        """Take two cards apart; who does it knows whose the orders since the merge are, or does not say."""
         merges = self._rows("SELECT id FROM patient_merge ORDER BY id")
-        if merges:
-            try:
-                self.store.write(patient_merge.undo_merge, merges[pick % len(merges)]["id"], REGISTRAR, CLINIC)
-            except BrokerError:
+        if not merges:
+            return
+        id = merges[pick % len(merges)]["id"]
+        with self.store.read() as reader:
+            trail = patient_merges.require(reader, id)
+            later = patient_merges.later_orders(reader, trail)
+        theirs = {self.truth.of_order[each] for each in trail.moved.orders}
+        decided = {each: self.truth.of_order[each] in theirs for each in later}
+        try:
+            given = decided if answers else None
+            self.store.write(patient_merge.undo_merge, id, REGISTRAR, CLINIC, decided=given)
+        except BrokerError:
+            return
+        assert answers or not later
+
+    @rule(pick=PICK, who=WHO, married=st.booleans(), looks=st.booleans())
+    def correct_card(self, pick: int, who: str, married: bool, looks: bool) -> None:
+        """Change a card by «Изменить»: a family name by marriage, or into somebody else's data."""
+        cards = self._rows("SELECT id FROM patient WHERE merged_into IS NULL ORDER BY id")
+        if not cards:
+            return
+        id = cards[pick % len(cards)]["id"]
+        with self.store.read() as reader:
+            known = patients.get(reader, id)
+            made = [each.order.id for each in made_studies.of_patients(reader, [id])]
+        assert known is not None
+        other = PEOPLE[who]
+        if married and names.identifies(known.name):
+            after = replace(known, name=replace(known.name, family=f"Замужняя{id}"))
+        else:
+            after = replace(known, name=other.name, birth_date=other.birth_date, sex=other.sex)
+        contradicts = bool(correction.contradictions(known, after))
+        correct = patient_correction.correct
+        try:
+            self.store.write(correct, after, REGISTRAR, CLINIC, made_seen=made if looks else None)
+        except Invalid:
+            return
+        assert looks or not (contradicts and made)
+        if not married or not names.identifies(known.name):
+            self.truth.merged.add(id)  # a person has said that it is somebody else, or who the unknown one is
+
+    @rule(pick=PICK, agrees=st.booleans())
+    def say_consent(self, pick: int, agrees: bool) -> None:
+        """Give or withdraw the consent that data go to the region."""
+        cards = self._rows("SELECT id FROM patient WHERE merged_into IS NULL ORDER BY id")
+        if cards:
+            use_case = patient_consent.give if agrees else patient_consent.withdraw
+            self.store.write(use_case, cards[pick % len(cards)]["id"], REGISTRAR, CLINIC)
+
+    @rule(pick=PICK, takes=st.booleans())
+    def answer_result(self, pick: int, takes: bool) -> None:
+        """Take a result that was set aside for our patient's, or remove it."""
+        with self.store.read() as reader:
+            asides = [each for each in inbox.troubled(reader) if each.contradicts and each.order_id is not None]
+            if not asides:
                 return
+            item = asides[pick % len(asides)]
+            patient = orders.require(reader, item.order_id or 0).patient
+        if takes:
+            seen = Confirmation(patient, item.contradicts)
+            self.store.write(external_results.take_as_ours, item.id, item.version, REGISTRAR, seen)
+            self.truth.taken.add(item.order_id or 0)
+            self._poll(False)
+        else:
+            self.store.write(incoming_referrals.dismiss_result, item.id, REGISTRAR)
 
     # ---- what must hold ----
 
@@ -360,11 +435,17 @@ class Identity(RuleBasedStateMachine):
         )
 
     @invariant()
+    def everything_is_shown_to_a_person(self) -> None:
+        with self.store.read() as reader:
+            assert hidden(reader, self.truth.answers, self.truth.held) == []
+
+    @invariant()
     def no_report_is_taken_for_another_persons_or_another_order(self) -> None:
         for row in self._rows("SELECT reference, order_id, patient_id FROM external_study"):
             who, order = self.truth.of_result[row["reference"]]
             assert row["order_id"] == order, row
-            assert who == self.truth.of_order[order] or row["patient_id"] in self.truth.merged, row
+            is_taken = order in self.truth.taken or row["patient_id"] in self.truth.merged
+            assert who == self.truth.of_order[order] or is_taken, row
 
     @invariant()
     def no_message_is_lost(self) -> None:

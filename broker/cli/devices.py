@@ -106,6 +106,7 @@ def _as_json(contacts: DeviceContacts) -> dict[str, object]:
             service: {"at": at.isoformat(), "address": address, "summary": summary}
             for service, (at, address, summary) in sorted(contacts.services.items())
         },
+        "turned_away": None if contacts.turned_away is None else asdict(contacts.turned_away),
     }
 
 
@@ -116,6 +117,8 @@ def _line(context: CommandContext, contacts: DeviceContacts) -> str:
     )
     words = [device.ae_title, device.modality or "-", device.name, calls or "never called"]
     words += [] if device.approved else ["not approved"]
+    if found := contacts.turned_away:
+        words.append(f"turned away: {' '.join((found.reason, *found.details))}")
     words += [policies] if (policies := " ".join(_policies(device))) else []
     return "\t".join(words)
 

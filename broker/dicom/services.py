@@ -28,9 +28,11 @@ from broker.dicom.mpps import service as mpps
 from broker.dicom.statuses import Status, status
 from broker.dicom.upper_layer.answering import DeferredReply, Reply, Request
 from broker.dicom.upper_layer.dimse.command_set import C_ECHO, C_FIND, N_CREATE, N_GET, N_SET
+from broker.dicom.upper_layer.negotiation import Problem
 from broker.dicom.worklist import service as worklist
 from broker.dicom.worklist.cache import CachedResponse, CacheKey, WorklistCache
 from broker.domain.clinic.settings import Clinic
+from broker.domain.clinic.turned_away import TurnedAway, TurnedAwayReason, service
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import devices
 from broker.workflow import devices as registry
@@ -110,7 +112,32 @@ class DicomServices:
         except Exception as error:
             log.error("cannot check who calls: %s", error)
             return FOR_NOW
-        return rejected or (CALLED_AE_TITLE if called != self._ae_title else None)
+        if rejected is None and called != self._ae_title:
+            self._note_turned_away(calling, address, TurnedAway(TurnedAwayReason.CALLED, (called,)))
+            return CALLED_AE_TITLE
+        return rejected
+
+    def turned_away(self, calling: str, called: str, address: str, problem: Problem, details: tuple[str, ...]) -> None:
+        """Note why nothing came of an association, for who sets the device up."""
+        if not registry.is_ae_title(calling):
+            return  # the port's log has the address
+        if problem is Problem.AE_TITLE:
+            found = TurnedAway(TurnedAwayReason.CALLED, (called,))
+        elif problem is Problem.SERVICE:
+            found = TurnedAway(TurnedAwayReason.SERVICE, tuple(sorted({service(uid) for uid in details})))
+        else:
+            found = TurnedAway(TurnedAwayReason[problem.name], details)
+        try:
+            if self._known.get(calling) is None:
+                self._learn(calling, address, new=True)
+        except Exception as error:
+            log.error("cannot check who calls: %s", error)
+            return
+        self._note_turned_away(calling, address, found)
+
+    def _note_turned_away(self, ae_title: str, address: str, found: TurnedAway) -> None:
+        if self._refusals.allow((ae_title, address, found.reason)):
+            self._submit(lambda tx: devices.note_turned_away(tx, ae_title, address, found))
 
     def _caller_rejection(self, ae_title: str, address: str) -> Rejection | None:
         """Reject what is not approved (unless unknown devices are served), or calls from another address."""
@@ -118,14 +145,15 @@ class DicomServices:
             return None  # our own health check
         device = self._known.get(ae_title)
         if device is not None and device.approved:
-            why = "" if registry.may_call(device, address) else f"this AE title belongs to {device.address}"
+            if registry.may_call(device, address):
+                return None
+            reason, why = TurnedAwayReason.ADDRESS, f"this AE title belongs to {device.address}"
         else:
-            why = "" if self._learns else "unknown AE title"
             self._learn(ae_title, address, new=device is None)
-        if not why:
-            return None
-        if self._refusals.allow((ae_title, address)):
-            self._submit(lambda tx: devices.note_contact(tx, ae_title, "refused", address, why))
+            if self._learns:
+                return None
+            reason, why = TurnedAwayReason.UNKNOWN, "unknown AE title"
+        self._note_turned_away(ae_title, address, TurnedAway(reason))
         if self._lines.allow((ae_title, address)):
             suppressed = self._lines.suppressed()
             more = f" (and {suppressed} others)" if suppressed else ""

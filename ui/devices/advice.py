@@ -11,7 +11,8 @@ from datetime import date, datetime, tzinfo
 
 from broker.domain.clinic.device_advice import RuleResult, Suggestion
 from broker.domain.clinic.devices import Device
-from broker.store.queries.device_registry import DeviceContacts
+from broker.domain.clinic.turned_away import TurnedAwayReason
+from broker.store.queries.device_registry import TURNED_AWAY, DeviceContacts
 from ui.text import words
 
 MASKED = "•••"
@@ -292,15 +293,45 @@ def unmasked(text: str) -> str:
     return _MARK.sub(shown, text)
 
 
+# Service -> «просил только …».
+_ASKED = {
+    "storage": "передачу снимков",
+    "query": "поиск в архиве",
+    "commitment": "подтверждение хранения",
+    "print": "печать",
+    "availability": "приём сообщений о снимках",
+    "procedure steps": "задания UPS",
+    "1.2.840.10008.1.2.2": "Big Endian",
+    "1.2.840.10008.1.2.1.99": "Deflated",
+}
+
+
 def refusal(each: DeviceContacts) -> str:
-    """Return why a device is refused, if that was its last contact; else empty."""
-    refused = each.services.get("refused")
-    others = [at for service, (at, _, _) in each.services.items() if service != "refused"]
-    if refused is None or any(at >= refused[0] for at in others):
+    """Return why a device was turned away and what to change, if that was its last contact; else empty."""
+    found = each.turned_away
+    if found is None:
         return ""
-    if not each.device.approved:
-        return "Отказано: аппарат не принят"
-    return f"Отказано: обращался с адреса {refused[1]}, а записан {each.device.address}"
+    asked = ", ".join(_ASKED.get(detail, detail) for detail in found.details)
+    match found.reason:
+        case TurnedAwayReason.UNKNOWN:
+            return "Отказано: аппарат не принят"
+        case TurnedAwayReason.ADDRESS:
+            address = each.services[TURNED_AWAY].address
+            return f"Отказано: обращался с адреса {address}, а записан {each.device.address}"
+        case TurnedAwayReason.CALLED:
+            called = found.details[0] if found.details and found.details[0] else "без имени"
+            return f"Отказано: вызывает AE Title «{called}», исправьте на аппарате имя сервера списка"
+        case TurnedAwayReason.SERVICE:
+            wanted = f"просил только {asked}" if asked else "ничего не просил"
+            return f"Пришёл не туда: {wanted}. Здесь рабочий список и MPPS; снимки принимает архив"
+        case TurnedAwayReason.TRANSFER_SYNTAX:
+            return (
+                f"Не договорились о записи данных{f' ({asked})' if asked else ''}: включите на аппарате Little Endian"
+            )
+        case TurnedAwayReason.FULL:
+            return "Отказано: держит слишком много соединений открытыми"
+        case TurnedAwayReason.PROTOCOL | TurnedAwayReason.UNREADABLE:
+            return "Отказано: запрос на соединение не по стандарту DICOM, спросите инженера аппарата"
 
 
 def _lower(word: str) -> str:

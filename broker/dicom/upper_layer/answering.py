@@ -14,7 +14,7 @@ from pydicom.tag import BaseTag
 
 from broker.dicom.upper_layer.dimse import command_set
 from broker.dicom.upper_layer.dimse.command_set import C_FIND, FORMS, NORMALISED, RESPONSE, CommandSet
-from broker.dicom.upper_layer.negotiation import AcceptedContext
+from broker.dicom.upper_layer.negotiation import AcceptedContext, Problem
 from broker.dicom.upper_layer.pdu import writer
 
 PENDING = (0xFF00, 0xFF01)
@@ -63,6 +63,9 @@ class ServiceProvider(Protocol):
 
     def rejection(self, calling: str, called: str, address: str) -> tuple[int, int, int] | None:
         """Return why a caller is rejected (PS3.8 9.3.4: result, source, reason), or None."""
+
+    def turned_away(self, calling: str, called: str, address: str, problem: Problem, details: tuple[str, ...]) -> None:
+        """Note that nothing came of an association; the titles are as they came, whatever they are."""
 
     def at_once(self, request: Request) -> MatchList | Reply | DeferredReply | None:
         """Return what can be answered without waiting for anything; None where `answer` is to work it out."""

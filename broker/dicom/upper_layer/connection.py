@@ -18,7 +18,7 @@ from broker.dicom.upper_layer.dimse.command_set import C_CANCEL
 from broker.dicom.upper_layer.dimse.message import DimseMessage, MessageAssembler
 from broker.dicom.upper_layer.host import Host
 from broker.dicom.upper_layer.limits import AFTER_ABORT, AFTER_RELEASE, MOST_AT_ONCE, MOST_IGNORED
-from broker.dicom.upper_layer.negotiation import AcceptedContext
+from broker.dicom.upper_layer.negotiation import AcceptedContext, Problem
 from broker.dicom.upper_layer.pdu import reader, writer
 from broker.dicom.upper_layer.pdu.types import ASSOCIATE_RQ, HEADER, InvalidPdu
 from broker.dicom.upper_layer.responder import Responder
@@ -217,10 +217,16 @@ class Connection(asyncio.Protocol):
             result = self._host.negotiator.answer(request)
         except InvalidPdu:
             self._state = _STA2  # it was not a request
+            self._turned_away(*reader.titles(request), Problem.UNREADABLE)
             raise
-        rejection = self._host.services.rejection(result.calling, result.called, self.address)
-        if rejection is None and not self._host.has_room(self):
+        rejection = None
+        if result.accepted:
+            rejection = self._host.services.rejection(result.calling, result.called, self.address)
+        if rejection is None and result.accepted and not self._host.has_room(self):
             rejection = LOCAL_LIMIT_EXCEEDED
+            self._turned_away(result.calling, result.called, Problem.FULL)
+        if rejection is None and result.problem is not None:
+            self._turned_away(result.calling, result.called, result.problem, result.details)
         if rejection is not None or not result.accepted:
             self._event(AssociationEvent.REJECT)
             self._transport.write(result.reply if rejection is None else writer.reject(*rejection))
@@ -231,6 +237,9 @@ class Connection(asyncio.Protocol):
         self._event(AssociationEvent.ACCEPT)
         self._deadlines.phase = NEVER
         self._transport.write(result.reply)
+
+    def _turned_away(self, calling: str, called: str, problem: Problem, details: tuple[str, ...] = ()) -> None:
+        self._host.services.turned_away(calling, called, self.address, problem, details)
 
     def _take(self, message: DimseMessage) -> None:
         self._deadlines.message = NEVER  # what follows has its own time

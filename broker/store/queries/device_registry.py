@@ -10,11 +10,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from broker.domain.clinic.devices import Device
+from broker.domain.clinic.turned_away import TurnedAway
 from broker.store.database import Reader
 from broker.store.tables import (
     devices,
 )
 from broker.store.tables.devices import DeviceNote, DeviceSample
+
+TURNED_AWAY = devices.TURNED_AWAY  # the service of a contact that came to nothing
 
 
 class ServiceContact(NamedTuple):
@@ -33,6 +36,15 @@ class DeviceContacts:
     services: dict[str, ServiceContact]
     samples: tuple[DeviceSample, ...] = ()  # oldest first
     notes: tuple[DeviceNote, ...] = ()  # newest first
+
+    @property
+    def turned_away(self) -> TurnedAway | None:
+        """Why it was turned away, if that was its last contact."""
+        last = self.services.get(devices.TURNED_AWAY)
+        later = (each.at for service, each in self.services.items() if service != devices.TURNED_AWAY)
+        if last is None or any(at >= last.at for at in later):
+            return None
+        return devices.turned_away(last.summary)
 
 
 def device(reader: Reader, ae_title: str) -> Device | None:

@@ -12,11 +12,14 @@ from datetime import datetime
 from typing import Any
 
 from broker.domain.clinic.devices import Device, ProcedureType
+from broker.domain.clinic.turned_away import TurnedAway, TurnedAwayReason
 from broker.store import rows
 from broker.store.database import Reader, Row, Store, Tx
 
 AFTER_DEFAULTS = 1_000_000  # position of imported procedures, which are thus sorted by name
 MAX_UNAPPROVED = 200  # unapproved devices that are stored; then the one with the oldest contact is deleted
+
+TURNED_AWAY = "refused"  # the service of a contact that came to nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,20 @@ def note_contact(tx: Tx, ae_title: str, service: str, address: str, summary: str
             "summary": summary,
         },
     )
+
+
+def note_turned_away(tx: Tx, ae_title: str, address: str, found: TurnedAway) -> None:
+    """Record why a known device, approved or not, was turned away; it is a contact like those on the services."""
+    note_contact(tx, ae_title, TURNED_AWAY, address, json.dumps([found.reason, *found.details], ensure_ascii=False))
+
+
+def turned_away(summary: str) -> TurnedAway | None:
+    """Return the reason that a contact on TURNED_AWAY holds; None of one by an earlier version."""
+    try:
+        reason, *details = json.loads(summary)
+        return TurnedAway(TurnedAwayReason(reason), tuple(details))
+    except (ValueError, TypeError):
+        return None
 
 
 def note(tx: Tx, ae_title: str, kind: str, text: str) -> None:

@@ -110,6 +110,9 @@ class Services:
     def rejection(self, calling: str, called: str, address: str) -> tuple[int, int, int] | None:
         return (1, 1, 7) if called != "WORKLIST" else None
 
+    def turned_away(self, *_: object) -> None:
+        pass
+
     def at_once(self, request: Request) -> Reply | None:
         return Reply(0) if request.command.field == command_set.C_ECHO else None
 

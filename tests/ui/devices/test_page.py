@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 
 from broker.dicom.devices import samples
 from broker.domain.clinic.devices import Device
+from broker.domain.clinic.turned_away import TurnedAway, TurnedAwayReason
 from broker.store.database import Tx
 from broker.store.queries import device_registry
 from broker.store.tables import devices
@@ -171,9 +172,9 @@ async def test_a_rejected_device_is_shown_with_the_reason(scene: Scene, user: Us
 
     def hear(tx: Tx) -> None:
         devices.put(tx, Device("CT_1", "КТ", "CT", address="10.0.4.1"))
-        devices.note_contact(tx, "CT_1", "refused", "10.9.9.9", "")
+        devices.note_turned_away(tx, "CT_1", "10.9.9.9", TurnedAway(TurnedAwayReason.ADDRESS))
         devices.learn(tx, "US_7", "10.0.4.7")
-        devices.note_contact(tx, "US_7", "refused", "10.0.4.7", "")
+        devices.note_turned_away(tx, "US_7", "10.0.4.7", TurnedAway(TurnedAwayReason.UNKNOWN))
         devices.note(tx, "XRAY_14", "mpps_dose", "not a number: EntranceDose")
 
     scene.store.write(hear)
@@ -181,6 +182,37 @@ async def test_a_rejected_device_is_shown_with_the_reason(scene: Scene, user: Us
     await user.should_see("Отказано: обращался с адреса 10.9.9.9, а записан 10.0.4.1")
     await user.should_see("Отказано: аппарат не принят")
     await user.should_see("Доза в сообщении о ходе исследования не число: EntranceDose (только что)")
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (
+            TurnedAway(TurnedAwayReason.CALLED, ("ORTHANC",)),
+            "Отказано: вызывает AE Title «ORTHANC», исправьте на аппарате имя сервера списка",
+        ),
+        (
+            TurnedAway(TurnedAwayReason.SERVICE, ("query", "storage")),
+            "Пришёл не туда: просил только поиск в архиве, передачу снимков. Здесь рабочий список и MPPS; "
+            "снимки принимает архив",
+        ),
+        (
+            TurnedAway(TurnedAwayReason.TRANSFER_SYNTAX, ("1.2.840.10008.1.2.2",)),
+            "Не договорились о записи данных (Big Endian): включите на аппарате Little Endian",
+        ),
+        (
+            TurnedAway(TurnedAwayReason.UNREADABLE),
+            "Отказано: запрос на соединение не по стандарту DICOM, спросите инженера аппарата",
+        ),
+        (TurnedAway(TurnedAwayReason.FULL), "Отказано: держит слишком много соединений открытыми"),
+    ],
+)
+async def test_it_is_said_what_a_device_that_came_to_nothing_wanted(
+    scene: Scene, user: User, found: TurnedAway, sentence: str
+) -> None:
+    scene.store.write(lambda tx: devices.note_turned_away(tx, "XRAY_14", "10.0.4.1", found))
+    await user.open("/devices")
+    await user.should_see(sentence)
 
 
 async def test_an_empty_registry_teaches(scene: Scene, user: User) -> None:

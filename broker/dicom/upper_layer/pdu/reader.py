@@ -45,6 +45,7 @@ MOST_ITEMS = 3000  # of all kinds: no device sends more, and they take long to r
 _FIXED = {ASSOCIATE_RJ: 4, RELEASE_RQ: 4, RELEASE_RP: 4, ABORT: 4}  # lengths, PS3.8 9.3.4 to 9.3.8
 _APPLICATION_CONTEXT, _PROPOSED, _ANSWERED, _ABSTRACT, _TRANSFER, _USER = 0x10, 0x20, 0x21, 0x30, 0x40, 0x50
 _MAXIMUM_LENGTH = 0x51
+_PADDING = b" \t\n\r\x0b\f\0"
 
 _head = struct.Struct(">BxL")
 _pdv = struct.Struct(">LBB")
@@ -97,6 +98,11 @@ def read(data: bytes, *, strict: bool = False) -> Pdu:
     return found
 
 
+def titles(request: bytes) -> tuple[str, str]:
+    """Return the calling and the called AE title of an A-ASSOCIATE-RQ that may break off; "" where there is none."""
+    return _ae_title(request[HEADER + 20 : HEADER + 36]), _ae_title(request[HEADER + 4 : HEADER + 20])
+
+
 def values(body: bytes) -> Iterator[PresentationDataValue]:
     """Split what follows a P-DATA-TF's header (PS3.8 9.3.5.1), the control headers as they came; raise InvalidPdu."""
     at, end = 0, len(body)
@@ -132,12 +138,12 @@ def _read_associate(kind: int, body: bytes, strict: bool) -> AssociateRequest | 
                 user += _user_information(content, budget, strict)
             once.add(item)
         elif item == _PROPOSED and kind == ASSOCIATE_RQ:
-            proposed.append(_proposed(content, budget))
+            proposed.append(_proposed(content, budget, strict))
         elif item == _ANSWERED and kind == ASSOCIATE_AC:
-            results.append(_answered(content, budget))
+            results.append(_answered(content, budget, strict))
         if len(proposed) > MOST_CONTEXTS or len(results) > MOST_CONTEXTS:
             raise InvalidPdu("an A-ASSOCIATE with too many items")
-    titles = _ae_title(called, kind), _ae_title(calling, kind)
+    titles = _ae_title(called), _ae_title(calling)
     if kind == ASSOCIATE_RQ:
         return AssociateRequest(*titles, application_context, tuple(proposed), tuple(user), version)
     return AssociateAccept(*titles, application_context, tuple(results), tuple(user), version)
@@ -159,18 +165,27 @@ def _items(data: bytes, budget: Iterator[int]) -> Iterator[tuple[int, bytes]]:
         at += length
 
 
-def _proposed(content: bytes, budget: Iterator[int]) -> ProposedContext:
-    id = _context_id(content)
-    syntaxes = [(kind, _text(within)) for kind, within in _items(content[4:], budget) if kind in (_ABSTRACT, _TRANSFER)]
-    abstract = next((uid for kind, uid in syntaxes if kind == _ABSTRACT), None)
-    transfer = tuple(uid for kind, uid in syntaxes if kind == _TRANSFER)
-    if abstract is None or not transfer:
-        raise InvalidPdu("a presentation context without its syntaxes")
-    return ProposedContext(id, abstract, transfer)
+def _proposed(content: bytes, budget: Iterator[int], strict: bool) -> ProposedContext:
+    """Read what is proposed; syntaxes that are none are left out, and the context then has none to be accepted in."""
+    id, abstract, transfer = _context_id(content, strict), "", []
+    for kind, within in _items(content[4:], budget):
+        if kind not in (_ABSTRACT, _TRANSFER):
+            continue
+        try:
+            uid = _text(within)
+        except InvalidPdu:
+            if strict:
+                raise
+            continue
+        if kind == _TRANSFER:
+            transfer.append(uid)
+        else:
+            abstract = abstract or uid
+    return ProposedContext(id, abstract, tuple(transfer))
 
 
-def _answered(content: bytes, budget: Iterator[int]) -> ContextResult:
-    id, result = _context_id(content), content[2]
+def _answered(content: bytes, budget: Iterator[int], strict: bool) -> ContextResult:
+    id, result = _context_id(content, strict), content[2]
     transfer = next((within for kind, within in _items(content[4:], budget) if kind == _TRANSFER), None)
     if transfer is None:
         return ContextResult(id, result, None)
@@ -182,8 +197,8 @@ def _answered(content: bytes, budget: Iterator[int]) -> ContextResult:
         return ContextResult(id, result, None)  # PS3.8 9.3.3.2: not significant, and not to be tested
 
 
-def _context_id(content: bytes) -> int:
-    if len(content) < 4 or not content[0] & 1:
+def _context_id(content: bytes, strict: bool) -> int:
+    if len(content) < 4 or (strict and not content[0] & 1):
         raise InvalidPdu("a presentation context without an odd number")
     return content[0]
 
@@ -210,9 +225,6 @@ def _text(data: bytes) -> str:
     return found
 
 
-def _ae_title(data: bytes, kind: int) -> str:
-    """Read an AE title; spaces around it are not significant (PS3.8 9.3.2), and an A-ASSOCIATE-AC's is not tested."""
-    title = data.strip().decode("latin_1")
-    if kind == ASSOCIATE_RQ and not conformance.is_ae_title(title):
-        raise InvalidPdu("an AE title that is not one")
-    return title
+def _ae_title(data: bytes) -> str:
+    """Read an AE title; spaces around it are not significant (PS3.8 9.3.2), and devices pad with NUL."""
+    return data.strip(_PADDING).decode("latin_1")

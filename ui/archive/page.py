@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nicegui import ui
+from nicegui.elements.mixins.text_element import TextElement
 
 from broker.domain.actors import Actor
 from broker.domain.orders import Order
@@ -23,9 +24,9 @@ from broker.store.queries.unreferred_studies import UnreferredStudy
 from broker.workflow import archive_images, unreferred_studies
 from ui.archive import table
 from ui.archive.comparison import ComparedRow, compared_rows, contradicting_fields, contradictions
-from ui.archive.unreferred import UnreferredSection
+from ui.archive.unreferred import LikelyStudy, UnreferredSection
 from ui.layout.frame import frame
-from ui.live import attempt, check_viewer, current_actor, follow, latest
+from ui.live import attempt, check_viewer, current_actor, follow, latest, read_as_viewer
 from ui.services import Services
 from ui.text import archive, words
 from ui.widgets import theme
@@ -35,13 +36,16 @@ from ui.widgets.theme import text
 
 
 def build(services: Services) -> None:
-    """Add the route /archive; `?order=` is the accession number of the referral to begin with."""
+    """Add the route /archive; `?order=` is the accession number of the referral to begin with.
+
+    `?show=unreferred` begins with the studies without a referral.
+    """
 
     @ui.page("/archive", title=archive.PLACE)
-    async def archive_page(order: str = "") -> None:
+    async def archive_page(order: str = "", show: str = "") -> None:
         actor = current_actor(services)
         with frame(services, actor, "/board"), ui.element("div").classes("page"):
-            page = ArchivePage(services, actor, order)
+            page = ArchivePage(services, actor, order, archive.UNREFERRED if show == "unreferred" else "")
             refresh = latest(services, page.read, page.show)
             follow(services, refresh)
             await refresh()
@@ -53,45 +57,53 @@ class ArchivePageData:
 
     gaps: ArchiveGaps
     owners: dict[int, Patient]  # by the discrepancy's id
+    likely: LikelyStudy | None = None  # a study without a referral that one referral fits
 
 
 class ArchivePage:
     """One open page of discrepancies."""
 
-    def __init__(self, services: Services, actor: Actor, number: str) -> None:
+    def __init__(self, services: Services, actor: Actor, number: str, tab: str = "") -> None:
         self._services = services
         self._links = permissions.may(actor, Permission.LINK)
         registers = permissions.may(actor, Permission.REGISTER)
         self._number = number  # of the referral to begin with
+        # What is shown; empty: not decided. It does not change by itself: keys mean something else on the other one.
+        self._tab = archive.GAPS if number else tab
         self._chosen: int | None = None  # the discrepancy that a person wants to compare
         # What the open dialog asks about, and what it says.
         self._asked: tuple[DoubtfulStudy, Confirmation] | None = None
         self._found: ArchivePageData | None = None
         with ui.element("div").classes("page-head"):
             text("h1", archive.PLACE)
+            with ui.element("div").classes("filters").props("role=group aria-label=Показать"):
+                self._tabs = {word: self._make_tab(word) for word in (archive.GAPS, archive.UNREFERRED)}
             self._count = text("span", "", "muted small")
             ui.element("div").classes("spring")
             self._asked_at = text("span", "", "muted small")
             if services.ask_archive:
                 self._ask_now = theme.button("Спросить архив сейчас", self._ask_archive)
         self._none = Memo(ui.element("div"))
-        self._versus = Memo(ui.element("div"))
-        with ui.element("section").classes("section") as self._rest:
-            with ui.element("div").classes("head"):
-                text("h2", "Остальные")
-                self._rest_count = text("span", "", "muted small")
-            self._rows = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_row))
-        self._unreferred = UnreferredSection(services, links=self._links, registers=registers)
-        with ui.element("section").classes("section") as self._missed:
-            with ui.element("div").classes("head"):
-                text("h2", archive.MISSING)
-                self._missed_count = text("span", "", "muted small")
-            self._missing = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_missing))
-        with ui.element("section").classes("section") as self._other:
-            with ui.element("div").classes("head"):
-                text("h2", archive.COUNTS)
-                self._other_count = text("span", "", "muted small")
-            self._counts = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_count))
+        with ui.element("div") as self._gaps:
+            self._versus = Memo(ui.element("div"))
+            with ui.element("section").classes("section") as self._rest:
+                with ui.element("div").classes("head"):
+                    text("h2", "Остальные")
+                    self._rest_count = text("span", "", "muted small")
+                self._rows = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_row))
+            with ui.element("section").classes("section") as self._missed:
+                with ui.element("div").classes("head"):
+                    text("h2", archive.MISSING)
+                    self._missed_count = text("span", "", "muted small")
+                self._missing = KeyedList(
+                    ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_missing)
+                )
+            with ui.element("section").classes("section") as self._other:
+                with ui.element("div").classes("head"):
+                    text("h2", archive.COUNTS)
+                    self._other_count = text("span", "", "muted small")
+                self._counts = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_count))
+        self._unreferred = UnreferredSection(services, self._reread, links=self._links, registers=registers)
         with ui.element("section").classes("section") as self._decided:
             with ui.element("div").classes("head"):
                 text("h2", "Решено")
@@ -103,7 +115,11 @@ class ArchivePage:
     def read(self, reader: Reader) -> ArchivePageData:
         """Return what waits for a person."""
         gaps = archive_gaps.gaps(reader, self._services.store.clock(), self._services.images_due())
-        return ArchivePageData(gaps, archive_gaps.owners(reader, gaps.studies))
+        likely = self._unreferred.likely(reader, gaps.unreferred) if self._links else None
+        return ArchivePageData(gaps, archive_gaps.owners(reader, gaps.studies), likely)
+
+    async def _reread(self) -> None:
+        self.show(await read_as_viewer(self._services, self.read))
 
     def show(self, found: ArchivePageData) -> None:
         """Draw what has changed."""
@@ -117,9 +133,20 @@ class ArchivePage:
         never = "Архив ещё не отвечал" if self._services.ask_archive else ""
         self._asked_at.set_text(f"Последняя сверка в {at}" if at else never)
         gaps = found.gaps
-        some = bool(studies or missing or gaps.unreferred or gaps.counts)
-        self._none.show((some, at), lambda: None if some else self._draw_none(at))
-        first = self._first(studies)
+        counted = {archive.GAPS: len(studies) + len(missing) + len(gaps.counts)}
+        counted[archive.UNREFERRED] = len(gaps.unreferred)
+        some = any(counted.values())
+        if not self._tab and some:
+            self._tab = archive.GAPS if counted[archive.GAPS] else archive.UNREFERRED
+        shown = self._tab or archive.GAPS
+        for word, (pill, count) in self._tabs.items():
+            count.set_text(str(counted[word]))
+            pill.props(f"aria-pressed={'true' if word == shown else 'false'}")
+        for each in (self._gaps, self._count):
+            each.set_visibility(shown == archive.GAPS)
+        is_empty = not counted[shown]
+        self._none.show((some, is_empty, shown, at), lambda: self._draw_none(at, some, shown) if is_empty else None)
+        first = self._first(studies) if shown == archive.GAPS else None  # what is not shown must bear no keys
         owner = found.owners.get(first.discrepancy.id) if first else None
         self._versus.show((first, owner, len(studies) > 1), lambda: self._draw_versus(first, owner) if first else None)
         rest = [each for each in studies if each is not first]
@@ -130,7 +157,8 @@ class ArchivePage:
         self._missed_count.set_text(str(len(missing)))
         clock = self._services.store.clock()
         self._missing.show((each.order.id, (each, archive.missing_for(clock - each.since))) for each in missing)
-        self._unreferred.show(gaps.unreferred)
+        is_shown = shown == archive.UNREFERRED
+        self._unreferred.show(gaps.unreferred if is_shown else (), found.likely if is_shown else None)
         self._other.set_visibility(bool(gaps.counts))
         self._other_count.set_text(str(len(gaps.counts)))
         self._counts.show((each.order.id, each) for each in gaps.counts)
@@ -144,7 +172,21 @@ class ArchivePage:
         ordered = [each for each in studies if each.order.accession_number == self._number]
         return next(iter([*chosen, *ordered, *studies]), None)
 
-    def _draw_none(self, at: str) -> None:
+    def _make_tab(self, word: str) -> tuple[ui.element, TextElement]:
+        with ui.element("button").props("type=button").on("click", lambda: self._show_tab(word)) as pill:
+            text("span", word)
+            count = text("span", "", "small")
+        return pill, count
+
+    def _show_tab(self, word: str) -> None:
+        self._tab = word
+        if self._found:
+            self.show(self._found)
+
+    def _draw_none(self, at: str, some: bool, shown: str) -> None:
+        if some:
+            theme.empty(*archive.EMPTY[shown])
+            return
         how = "Если снимки не пришли или чужие, они появятся здесь."
         theme.empty("Архив и направления сходятся.", f"Последняя сверка в {at}. {how}" if at else how)
 

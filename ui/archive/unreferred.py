@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from nicegui import ui
@@ -24,6 +24,7 @@ from ui.text import archive, words
 from ui.widgets import theme
 from ui.widgets.form_field import labelled_field
 from ui.widgets.keyed_list import KeyedList, redraw_row
+from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
 MOST_FOUND = 20  # referrals that a search shows
@@ -39,15 +40,28 @@ class Compared:
     fields: tuple[str, ...]  # in which the patients contradict each other
 
 
+@dataclass(frozen=True, slots=True)
+class LikelyStudy:
+    """A study that one referral fits, compared with it; `more`: there are others."""
+
+    study: OfferedStudy
+    compared: Compared
+    more: bool = False
+
+
 class UnreferredSection:
     """The section of studies without a referral; `links`: the person may link one, `registers`: make one's referral."""
 
-    def __init__(self, services: Services, *, links: bool, registers: bool) -> None:
-        self._services, self._registers = services, links and registers
+    def __init__(
+        self, services: Services, reread: Callable[[], Awaitable[None]], *, links: bool, registers: bool
+    ) -> None:
+        self._services, self._reread, self._registers = services, reread, links and registers
         self._studies: Sequence[OfferedStudy] = ()
+        self._later: tuple[int, ...] = ()  # studies that were passed over, the last one at the end
+        self._likely = Memo(ui.element("div"))
         with ui.element("section").classes("section") as self._section:
             with ui.element("div").classes("head"):
-                text("h2", archive.UNREFERRED)
+                self._heading = text("h2", archive.UNREFERRED)
                 self._count = text("span", "", "muted small")
             self._search = labelled_field("Найти среди них: имя, номер, дата", name="unreferred-search")
             self._search.control.on_value_change(self._draw_rows)
@@ -55,10 +69,22 @@ class UnreferredSection:
             self._more = text("p", "", "muted")
         self._dialog = FindReferralDialog(services) if links else None
 
-    def show(self, studies: Sequence[OfferedStudy]) -> None:
-        """Show these studies; without one the section is hidden."""
-        self._studies = studies
+    def likely(self, reader: Reader, studies: Sequence[OfferedStudy]) -> LikelyStudy | None:
+        """Return the study to compare first: one that a single referral fits for certain."""
+        later = self._later
+        single = [each for each in studies if len(each.candidates) == 1 and not each.uncertain]
+        single.sort(key=lambda each: later.index(each.unreferred.id) if each.unreferred.id in later else -1)
+        if not single:
+            return None
+        compared = compare(reader, single[0].candidates[0], single[0].unreferred.study)
+        return None if compared.fields else LikelyStudy(single[0], compared, len(single) > 1)
+
+    def show(self, studies: Sequence[OfferedStudy], likely: LikelyStudy | None = None) -> None:
+        """Show these studies, and one compared with its referral; without one the section is hidden."""
+        self._likely.show(likely, lambda: self._draw_likely(likely) if likely else None)
+        self._studies = studies = [each for each in studies if likely is None or each != likely.study]
         self._section.set_visibility(bool(studies))
+        self._heading.set_text("Остальные" if likely else archive.UNREFERRED)
         self._count.set_text(str(len(studies)))
         self._search.box.set_visibility(len(studies) > MOST_SHOWN)
         self._draw_rows()
@@ -69,6 +95,33 @@ class UnreferredSection:
         self._rows.show((each.unreferred.id, each) for each in found[:MOST_SHOWN])
         self._more.set_text(archive.not_shown(len(found) - MOST_SHOWN, is_search=bool(typed.strip()), found=len(found)))
         self._more.set_visibility(bool(self._more.text))
+
+    def _draw_likely(self, likely: LikelyStudy) -> None:
+        each, order = likely.study, likely.compared.order
+        with ui.element("div").classes("versus likely"):
+            with ui.element("div").classes("versus-head"):
+                text("b", archive.likely(each))
+                text("span", f"{archive.described(each.unreferred.study)}. {archive.offered(each)}", "muted")
+                ui.link("Открыть карточку", f"/order/{order.accession_number}")
+            table.draw(likely.compared.rows)
+            with ui.element("div").classes("acts"):
+                word = f"Это снимки: {names.short(order.patient.name)}"
+                theirs = theme.button(word, lambda: self._take(likely), kind="primary", key="1")
+                theirs.props("data-key=1")
+                not_theirs = theme.button(archive.NOT_OURS, lambda: self._dismiss(each.unreferred.id), key="2")
+                not_theirs.props("data-key=2")
+                if self._dialog is not None:
+                    dialog = self._dialog
+                    theme.button("Другое направление", lambda: dialog.ask(each)).props("data-opens=find-referral")
+                if likely.more:
+                    theme.button("Позже", lambda: self._pass_over(each.unreferred.id), key="0").props("data-key=0")
+
+    async def _take(self, likely: LikelyStudy) -> None:
+        await link_study(self._services, likely.study, likely.compared)
+
+    async def _pass_over(self, id: int) -> None:
+        self._later = (*(each for each in self._later if each != id), id)
+        await self._reread()
 
     def _draw(self, each: OfferedStudy) -> None:
         study, id = each.unreferred.study, each.unreferred.id
@@ -197,11 +250,16 @@ class FindReferralDialog:
         asked, compared, services = self._asked, self._compared, self._services
         if asked is None or compared is None:
             return
-        actor, id, order = current_actor(services), asked.unreferred.id, compared.order
-        seen = Confirmation(order.patient, compared.fields)
-        link = archive_images.link_unreferred
-        if await attempt(lambda: services.store.write(link, id, order.id, actor, services.clinic, seen)):
-            theme.show_message(f"Исследование привязано: {order.accession_number}")
+        await link_study(services, asked, compared)
+
+
+async def link_study(services: Services, each: OfferedStudy, compared: Compared) -> None:
+    """Make a study the compared referral's, and say so."""
+    actor, id, order = current_actor(services), each.unreferred.id, compared.order
+    seen = Confirmation(order.patient, compared.fields)
+    link = archive_images.link_unreferred
+    if await attempt(lambda: services.store.write(link, id, order.id, actor, services.clinic, seen)):
+        theme.show_message(f"Исследование привязано: {order.accession_number}")
 
 
 def compare(reader: Reader, order: Order, study: ArchiveStudy) -> Compared:

@@ -262,7 +262,7 @@ def _offered(each: OfferedStudy) -> AttentionItem:
         title=f"{archive.IN_ARCHIVE}: {archive.lowered(archive.UNREFERRED)}",
         why=f"{archive.described(each.unreferred.study)}. {archive.offered(each)}",
         act="Сравнить",
-        path="/archive",
+        path="/archive?show=unreferred",
     )
 
 

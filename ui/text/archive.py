@@ -57,7 +57,13 @@ def missing_for(length: timedelta) -> str:
     return f"Снимков нет {words.duration(length)}"
 
 
+GAPS = "Расхождения"
 UNREFERRED = "Снимки без направления"
+# What a tab without anything says while the other one has something.
+EMPTY: dict[str, tuple[str, str]] = {
+    GAPS: ("Расхождений нет.", "Ждут только снимки без направления."),
+    UNREFERRED: ("Снимков без направления нет.", "Ждут только расхождения."),
+}
 NOT_OURS = "Оставить без направления"
 COUNTS = "Снимков больше или меньше"
 

@@ -286,7 +286,9 @@ def test_every_trait_that_differs_is_named(scene: Scene) -> None:
     assert wrongs == {"Имя", "Дата рождения", "Пол", "Номер карты", "Номер исследования", "UID исследования", "Когда"}
 
 
-async def test_a_study_without_a_referral_is_offered_compared_and_linked(scene: Scene, user: User) -> None:
+async def test_a_study_without_a_referral_is_compared_with_the_one_that_fits_and_linked(
+    scene: Scene, user: User
+) -> None:
     hold(scene, late())
     await user.open("/archive")
     await user.should_see("Снимки без направления")
@@ -294,15 +296,59 @@ async def test_a_study_without_a_referral_is_offered_compared_and_linked(scene: 
     await user.should_see("Ни одно направление этих дней не подходит по пациенту.")
     order = scene.register("09:50")
     await user.should_see("По пациенту и дню подходит Кузнецова М. П., K2611-0001.")
-    press(user, "Сравнить")
-    await user.should_see("Связать: Кузнецова М. П.")
     table = next(iter(user.find(content="Номер исследования").elements))
     assert "не указан" in str(getattr(table, "content", ""))
     assert state(scene.store, order) is OrderState.SCHEDULED
-    press(user, "Связать: Кузнецова М. П.")
+    press(user, "Это снимки: Кузнецова М. П.")
     await user.should_see("Исследование привязано: K2611-0001")
     assert state(scene.store, order) is OrderState.COMPLETED
     await user.should_see("Вернуть")
+
+
+async def test_where_several_referrals_fit_a_person_chooses_one(scene: Scene, user: User) -> None:
+    hold(scene, late())
+    order, other = scene.register("09:50"), scene.register("15:00", comment="другое")
+    await user.open("/archive")
+    await user.should_see(f"подходит Кузнецова М. П., {order.accession_number} и ещё 1.")
+    await user.should_not_see("Это снимки: Кузнецова М. П.")
+    press(user, "Сравнить")
+    await user.should_see("Связать: Кузнецова М. П.")
+    press(user, "Связать: Кузнецова М. П.")
+    await user.should_see("Исследование привязано: K2611-0001")
+    assert [state(scene.store, each) for each in (order, other)] == [OrderState.COMPLETED, OrderState.SCHEDULED]
+
+
+async def test_who_fits_by_name_alone_is_not_taken_by_one_key(scene: Scene, user: User) -> None:
+    hold(scene, late(birth_date=""))
+    scene.register("09:50")
+    await user.open("/archive")
+    await user.should_see("Сравнить")
+    await user.should_not_see("Это снимки: Кузнецова М. П.")
+
+
+async def test_discrepancies_and_studies_without_a_referral_have_a_tab_each_with_counts(
+    scene: Scene, user: User
+) -> None:
+    order = scene.register("09:20", "Ёлкина Ольга")
+    answer(scene, order, study(order, patient_name="Попов^Олег"))
+    hold(scene, late(), late(study_instance_uid="1.2.3.8", patient_name="Зуев^Пётр"))
+    await user.open("/archive")
+    await user.should_see("Тот ли это пациент?")
+    await user.should_not_see("«Кузнецова Марина»")
+    pills = [each for each in user.find(ui.element).elements if "aria-pressed" in each.props]
+    assert [[part.text for part in pill.descendants() if hasattr(part, "text")] for pill in pills] == [
+        ["Расхождения", "1"],
+        ["Снимки без направления", "2"],
+    ]
+    press(user, "Снимки без направления")
+    await user.should_see("«Кузнецова Марина»")
+    await user.should_not_see("Тот ли это пациент?")
+    hold(scene)  # the archive has moved them elsewhere
+    await user.should_see("Снимков без направления нет.")  # the page does not turn by itself
+    await user.open("/archive?show=unreferred")
+    await user.should_not_see("Тот ли это пациент?")
+    await user.open(f"/archive?order={order.accession_number}")
+    await user.should_see("Тот ли это пациент?")
 
 
 async def test_a_referral_that_is_not_offered_is_searched_for_and_its_contradictions_are_named(
@@ -475,6 +521,34 @@ def test_a_study_whose_images_are_disputed_is_neither_described_nor_sent(scene: 
     assert shown() == ("archived", True)
     answer(scene, performed, study(performed, patient_name="Попов^Олег"))
     assert shown() == ("attention", False)
+
+
+@pytest.mark.slow
+def test_by_keys_alone_studies_without_a_referral_are_passed_over_taken_and_left(scene: Scene, site: Site) -> None:
+    first, second = scene.register("09:20"), scene.register("09:40", "Ёлкина Ольга")
+    hold(scene, late(), late(study_instance_uid="1.2.3.8", patient_name="Ёлкина^Ольга", start=local("09:00")))
+    with chromium.browser() as browser, chromium.page(browser, site.url) as (page, wrong):
+
+        def press_key(key: str) -> None:
+            page.wait_for_function("since => performance.now() > since", arg=page.evaluate("performance.now()") + 750)
+            event = f"new KeyboardEvent('keydown', {{code: 'Digit{key}', bubbles: true}})"
+            page.evaluate(f"() => {{ for (const _ of [1, 2]) document.body.dispatchEvent({event}); }}")
+
+        page.goto(f"{site.url}/signin?next=/archive")
+        page.fill("input[name=name]", "orlova")
+        page.fill("input[name=password]", PASSWORD)
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Это снимки: Кузнецова М. П.").wait_for()
+        press_key("0")
+        page.get_by_role("button", name="Это снимки: Ёлкина О.").wait_for()
+        press_key("1")
+        page.get_by_text("Исследование привязано").wait_for()
+        page.get_by_role("button", name="Это снимки: Кузнецова М. П.").wait_for()
+        press_key("2")
+        page.get_by_text("Осталось без направления").wait_for()
+        page.get_by_text("Архив и направления сходятся.").wait_for()
+        assert wrong == []
+    assert (state(scene.store, first), state(scene.store, second)) == (OrderState.SCHEDULED, OrderState.COMPLETED)
 
 
 @pytest.mark.slow

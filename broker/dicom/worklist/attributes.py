@@ -35,7 +35,8 @@ class Match(Enum):
     UID = "list of UID"
     DATE = "single date or range"
     WINDOW = "date and time together"
-    STATION = "any of the item's stations"
+    STATION = "any of the item's stations, or a list of them"
+    LIST = "single value or wildcard, or a list of them"
     NUMBER = "our accession number or the region's"
     PATIENT_ID = "the card's number, or that of a card merged into it"
     CODE = "code sequence"
@@ -47,7 +48,7 @@ class AnswerContext:
     """What an answer depends on beside the item: who asks, for which station, in which clinic."""
 
     calling_ae_title: str
-    asked_station: str = ""
+    asked_station: str = ""  # several, with backslashes between them, where a query has a list
     institution: str = ""
     station_names: dict[str, tuple[str, str]] | None = None  # AE title -> (name, room)
     zone: tzinfo | None = None
@@ -140,7 +141,7 @@ def _no_items(item: WorklistItem, context: AnswerContext) -> object:
 def station_of(item: WorklistItem, context: AnswerContext) -> str:
     """Return the one station to name: a device that gets several values loses the whole answer."""
     titles = item.step.station_ae_titles
-    for wanted in (context.asked_station, context.calling_ae_title):
+    for wanted in (*context.asked_station.split("\\"), context.calling_ae_title):
         if wanted in titles:
             return wanted
     return titles[0] if titles else context.calling_ae_title  # type 1: never empty
@@ -253,7 +254,7 @@ TOP = (
     A("ScheduledProcedureStepSequence", _nothing, M.SEQUENCE, "1"),
 )
 STEP = (
-    A("Modality", lambda i, c: i.order.modality, type="1", length=16),
+    A("Modality", lambda i, c: i.order.modality, M.LIST, "1", 16),
     A("RequestedContrastAgent", _nothing, type="2C"),
     A("ScheduledStationAETitle", station_of, M.STATION, "1", 16),
     A("ScheduledProcedureStepStartDate", lambda i, c: f"{i.step.start:%Y%m%d}", M.WINDOW, "1"),

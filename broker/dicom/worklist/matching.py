@@ -87,6 +87,8 @@ def _holds(attribute: Attribute, key: str, value: str, asked: WorklistQuery, sty
             return name_matches(key, value, style)
         case Match.UID:
             return value in key.split("\\")
+        case Match.STATION | Match.LIST:
+            return any(text_matches(each, value) for each in key.split("\\"))
         case Match.DATE:
             return _date_matches(asked, value)
         case _:

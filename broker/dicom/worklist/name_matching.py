@@ -17,8 +17,9 @@ _UNIVERSAL = "^*= "  # characters of a universal name key
 
 
 def is_universal(key: str) -> bool:
-    """Return True if a name key is universal: empty, or stars and delimiters only."""
-    return not key.strip(_UNIVERSAL)
+    """Return True if a name key is universal: empty, stars and delimiters only, or `?*`, any name that is not empty."""
+    letters = key.strip(_UNIVERSAL)
+    return not letters or (letters == "?" and "*" in key)
 
 
 def is_undecodable(key: str) -> bool:

@@ -33,7 +33,8 @@ _LENGTHS = {"AE": 16, "CS": 16, "SH": 16, "LO": 64, "UI": 64, "ST": 1024, "LT": 
 _CODE = re.compile(r"[A-Z0-9 _*?]*")
 _UID = re.compile(r"[0-9.]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
+# Compared with any value of a list; consoles that show several kinds or rooms send them so, as dcm4chee takes them.
+_LISTS = (Match.UID, Match.STATION, Match.LIST)
 
 _tag = functools.cache(Tag)  # every item is asked for its keys by name
 
@@ -171,7 +172,10 @@ def _only_item(element: DataElement) -> Dataset | None:
 
 
 def _key(element: DataElement, attribute: Attribute) -> str:
-    """Return a key as text, empty if it is universal; only UIDs may have several values (PS3.4 C.2.2.2.2)."""
+    """Return a key as text, empty if it is universal.
+
+    Several values are joined by backslashes: UIDs (PS3.4 C.2.2.2.2), and what consoles list as if it were UIDs.
+    """
     value = element.value
     if value is None:
         return ""
@@ -180,7 +184,7 @@ def _key(element: DataElement, attribute: Attribute) -> str:
     if isinstance(value, MultiValue | list):
         values = [str(each).strip(" \0") for each in value]
         values = [each for each in values if each]
-        if not values or (len(values) > 1 and attribute.match is not Match.UID):
+        if not values or (len(values) > 1 and attribute.match not in _LISTS):
             raise MalformedKey(attribute.keyword, "more than one value")
         key = "\\".join(values)
     else:
@@ -206,9 +210,9 @@ def _checked(key: str, vr: str, keyword: str) -> str:
         raise MalformedKey(keyword, "control characters")
     if vr == "CS":
         key = key.upper()  # PS3.5 6.2 knows capitals only; `dx` can mean nothing else
-        if not _CODE.fullmatch(key):
+        if not all(_CODE.fullmatch(each) for each in key.split("\\")):
             raise MalformedKey(keyword, "characters that a code may not have")
-    parts = key.split("=") if vr == "PN" else [key]
+    parts = key.split("=") if vr == "PN" else key.split("\\") if vr in ("CS", "AE") else [key]
     if vr == "PN" and (len(parts) > 3 or any(part.count("^") > 4 for part in parts)):
         raise MalformedKey(keyword, "too many components")
     longest = _LENGTHS.get(vr)

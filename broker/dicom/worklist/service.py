@@ -47,6 +47,7 @@ T = TypeVar("T")
 # Items in one answer. A device that asks for more gets the earliest ones and then A700, which says that there are more.
 MOST = 2000
 MOST_EXAMINED = 20_000  # items that are looked at for one answer, where no index says that a key fails
+_NOT_EXACT = re.compile(r"[*?\\]")  # wildcards, and what stands between the values of a list
 _PAGE = 500  # items that are read at a time
 
 
@@ -90,7 +91,8 @@ def find(
         asked = parse(query)
     except MalformedKey as error:
         log.warning("worklist query of %s refused: %s", caller.ae_title, error)
-        offending = tag_for_keyword(error.keyword)
+        # Without a key there is no element to name; pydicom has one for the empty keyword.
+        offending = tag_for_keyword(error.keyword) if error.keyword else None
         yield FindResponse(
             status(Status.IDENTIFIER_DOES_NOT_MATCH, str(error), Tag(offending) if offending is not None else None)
         )
@@ -188,7 +190,8 @@ def is_visible(item: WorklistItem, context: AnswerContext) -> bool:
     stations = item.step.station_ae_titles
     if item.step.state is StepState.SCHEDULED or not item.performers:
         return True
-    asks = context.asked_station if context.asked_station in stations else context.calling_ae_title
+    asked = (each for each in context.asked_station.split("\\") if each in stations)
+    asks = next(asked, context.calling_ae_title)
     started_by_another = any(title in stations and title != asks for title in item.performers)
     return asks not in stations or asks in item.performers or not started_by_another
 
@@ -210,12 +213,12 @@ def _current_number(reader: Reader, asked: str) -> str | None:
 
 
 def _exact(key: str) -> str | None:
-    return None if not key or "*" in key or "?" in key else key
+    return None if not key or _NOT_EXACT.search(key) else key
 
 
 def _beginning(key: str) -> str:
     """Return what precedes a key's first wildcard; empty if it has none."""
-    return "" if _exact(key) else re.split(r"[*?]", key)[0]
+    return "" if _exact(key) else _NOT_EXACT.split(key)[0]
 
 
 def _days(today: datetime, days: int) -> datetime:

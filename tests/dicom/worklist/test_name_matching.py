@@ -73,7 +73,7 @@ def test_another_name_is_not(key: str) -> None:
     assert not name_matching.matches(key, NAME)
 
 
-@pytest.mark.parametrize("key", ["", "*", " ", "^^", "*^*", "**", "^^^^", "*=*", "="])
+@pytest.mark.parametrize("key", ["", "*", " ", "^^", "*^*", "**", "^^^^", "*=*", "=", "?*", "*?*", "?*^*"])
 def test_a_name_of_nothing_but_stars_and_delimiters_asks_for_anybody(key: str) -> None:
     assert name_matching.is_universal(key)
     assert name_matching.matches(key, NAME)

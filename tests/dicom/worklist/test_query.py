@@ -61,10 +61,10 @@ def offending(ds: Dataset) -> str:
         ("ScheduledStationAETitle", "X" * 17),
         ("ScheduledProcedureStepID", "S" * 17),
         ("AccessionNumber", "A\x07B"),
-        # Several values are for a list of UID only (PS3.4 C.2.2.2.2).
+        # Several values are for a list of UID (PS3.4 C.2.2.2.2), and for kinds and stations.
         ("PatientID", ["1", "2"]),
-        ("Modality", ["DX", "CR"]),
-        ("ScheduledStationAETitle", ["A", "B"]),
+        ("Modality", ["DX", "CR/X"]),
+        ("ScheduledStationAETitle", ["A", "B" * 17]),
         ("PatientName", ["A", "B"]),
         ("PatientName", ["", ""]),  # a lone backslash
         ("StudyInstanceUID", ["", ""]),

@@ -12,6 +12,7 @@ from pydicom.tag import Tag
 
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import attributes
+from broker.domain.clinic.devices import Device
 from broker.domain.orders import Priority
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Store
@@ -68,6 +69,33 @@ def test_a_list_of_uid_finds_each(store: Store) -> None:
     uids = [one.study_instance_uid, other.study_instance_uid]
     found = numbers(ask(store, query(StudyInstanceUID=uids)))
     assert found == [one.accession_number, other.accession_number]
+
+
+@pytest.mark.parametrize(
+    ("step", "found"),
+    [
+        ({"Modality": ["DX", "CT"]}, ["XRAY_14", "FLG_12"]),
+        ({"Modality": ["M*", "CT"]}, ["MAMMO_9"]),
+        ({"Modality": ["MG", "DX"]}, ["XRAY_14", "FLG_12", "MAMMO_9"]),
+        ({"ScheduledStationAETitle": ["MAMMO_9", "FLG_12"]}, ["FLG_12", "MAMMO_9"]),
+        ({"ScheduledStationAETitle": ["MAMMO_9", "NONE"]}, ["MAMMO_9"]),
+        ({"ScheduledStationAETitle": ["MAMMO_9", "XRAY_*"], "Modality": ["DX", "MG"]}, ["XRAY_14", "MAMMO_9"]),
+    ],
+)
+def test_a_list_of_kinds_or_stations_finds_each_and_names_the_station_that_was_asked_for(
+    store: Store, step: dict[str, Any], found: list[str]
+) -> None:
+    store.write(lambda tx: devices.put(tx, Device("WORKSTATION", "Пульт", "DX", own_only=False)))
+    register(store, station_ae_titles=("XRAY_14",))
+    register(store, LEE, station_ae_titles=("FLG_12",), procedure_code="WLB-FLG1", laterality="")
+    register(store, station_ae_titles=("MAMMO_9",), procedure_code="WLB-MMG4", laterality="")
+    answers = ask(store, query({"ScheduledStationAETitle": "", **step}), "WORKSTATION")
+    assert answers[-1].status.Status == Status.SUCCESS
+    assert [
+        each.identifier.ScheduledProcedureStepSequence[0].ScheduledStationAETitle
+        for each in answers
+        if each.identifier is not None
+    ] == found
 
 
 def test_only_what_was_asked_for_comes_back_and_all_of_it(store: Store) -> None:
@@ -148,6 +176,7 @@ def test_an_identifier_without_any_key_is_refused(store: Store) -> None:
     ds.QueryRetrieveLevel = "STUDY"
     [answer] = ask(store, ds)
     assert answer.status.Status == Status.IDENTIFIER_DOES_NOT_MATCH
+    assert "OffendingElement" not in answer.status
 
 
 def test_an_unsupported_key_is_reported_and_not_taken_for_a_match(store: Store) -> None:

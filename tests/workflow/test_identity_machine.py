@@ -76,7 +76,7 @@ class Truth:
     of_task: dict[str, str]  # referrals of other clinics
     of_result: dict[str, tuple[str, int]]  # reports of other clinics: of whom, on which order
     taken: set[int]  # orders with results that people have taken for their patient's nevertheless
-    answers: dict[int, ArchiveStudy]  # what the archive has last answered of an order
+    answers: dict[int, tuple[ArchiveStudy, str]]  # what the archive has last answered of an order, and of whom it is
     held: list[ArchiveStudy]  # what it holds of the day, without an order's number
 
 
@@ -134,9 +134,8 @@ class Identity(RuleBasedStateMachine):
             return
         uid = f"1.2.4.{pick}" if own_uid else order.study_instance_uid
         study = self._study(told, study_instance_uid=uid, accession_number=order.accession_number)
-        self.truth.answers[order.id] = study
-        if self.store.write(archive_images.record_answer, order.id, [study], SYSTEM, CLINIC, settled=True):
-            self._note_newest_step(who)
+        self.truth.answers[order.id] = study, who
+        self._ask_archive(order.id)
 
     @rule(trusted=st.booleans())
     def know_device(self, trusted: bool) -> None:
@@ -303,6 +302,7 @@ class Identity(RuleBasedStateMachine):
             if newest not in self.truth.of_step:  # of a study that a person has chosen the order for, and which stays
                 self.truth.of_step[newest] = "by a person"
                 self.truth.confirmed.add((newest, link["order_id"]))
+            self._ask_archive(link["order_id"])  # which is done of all orders that wait
 
     @rule(pick=PICK, take=st.booleans())
     def decide(self, pick: int, take: bool) -> None:
@@ -437,7 +437,8 @@ class Identity(RuleBasedStateMachine):
     @invariant()
     def everything_is_shown_to_a_person(self) -> None:
         with self.store.read() as reader:
-            assert hidden(reader, self.truth.answers, self.truth.held) == []
+            answers = {id: study for id, (study, _) in self.truth.answers.items()}
+            assert hidden(reader, answers, self.truth.held) == []
 
     @invariant()
     def no_report_is_taken_for_another_persons_or_another_order(self) -> None:
@@ -464,6 +465,13 @@ class Identity(RuleBasedStateMachine):
         self.messages = queued
 
     # ---- helpers ----
+
+    def _ask_archive(self, order_id: int) -> None:
+        """Let the archive answer of an order as it did last."""
+        if order_id in self.truth.answers:
+            study, who = self.truth.answers[order_id]
+            if self.store.write(archive_images.record_answer, order_id, [study], SYSTEM, CLINIC, settled=True):
+                self._note_newest_step(who)
 
     def _poll(self, auto_accept: bool) -> None:
         self.region.poll(auto_accept=auto_accept)

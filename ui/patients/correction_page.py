@@ -174,6 +174,7 @@ class CorrectionPage:
         if not shown:
             self._same_person = None
         self._made.show(shown, lambda: self._draw_made(shown))
+        self._made.element.set_visibility(bool(shown))
 
     def _draw_made(self, contradicted: tuple[str, ...]) -> None:
         if not contradicted:

@@ -255,8 +255,8 @@ def patient_line(name: str, born: date | int | None, today: date, former: str = 
     """Draw a patient the way every page does: «Фамилия Имя Отчество, 12.03.1961 (65 лет)», and a name of before."""
     with text("span", name, "patient"):
         text("span", f", {born_and_age(born, today)}", "muted nowrap")
-        if former:
-            text("span", f", ранее: {former}", "muted")
+    if former:
+        text("span", f"ранее: {former}", "was")
 
 
 def born_and_age(born: date | int | None, today: date) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from dataclasses import replace
 from datetime import date
 
@@ -50,7 +51,8 @@ unnamed = st.one_of(
     st.builds(PersonName, parts),
     st.builds(PersonName, parts.map("'т {}".format), parts),
 )
-cards = st.sampled_from(["000001", "К-17", "Ж/5", "Щ17", "A-1", "ХМ-2026/000123"])
+CARDS = ["000001", "К-17", "Ж/5", "Щ17", "A-1", "ХМ-2026/000123"]
+cards = st.sampled_from(CARDS)
 styles = st.builds(
     Style, st.sampled_from([charset.UTF_8, charset.CYRILLIC, charset.LATIN, "GB18030"]), st.integers(16, 64)
 )
@@ -78,6 +80,48 @@ def test_an_echo_of_somebody_who_is_not_fully_known_contradicts_nothing(
     number = charset.fit(card, style.charset)
     for born in ("", "19000101"):  # what devices make of a date that was not sent
         assert identity.contradictions(known, reported, number, born, "F") == []
+
+
+# Every way in which a device may be given a name: its character set, and how many characters it takes.
+EVERY_STYLE = [
+    Style(letters, longest)
+    for letters in (charset.UTF_8, charset.CYRILLIC, charset.LATIN, "GB18030")
+    for longest in (16, 64)
+]
+_SIGNS = ("-", "–", "\u2011", "'", "’", "ʼ", " ")
+
+
+def _made_up(chance: random.Random) -> PersonName:
+    """Return a name of one alphabet, some with two words in a component, or without patronymic or given name."""
+    letters = chance.choice((_CYRILLIC, _CYRILLIC, _LATIN))
+
+    def part() -> str:
+        return "".join(chance.choices(letters, k=chance.randint(1, 14))).capitalize()
+
+    components = [part() + (chance.choice(_SIGNS) + part() if chance.random() < 0.2 else "") for _ in range(3)]
+    return PersonName(*components[: chance.choices((1, 2, 3), (1, 3, 12))[0]])
+
+
+def _is_registered(name: PersonName) -> bool:
+    wrong = {"family", "given", "middle"} & set(validation.patient_problems(_patient(name), TODAY))
+    return not wrong and names.identifies(name) and _is_family(name.family)
+
+
+@pytest.mark.slow
+def test_no_echo_of_ten_thousand_names_contradicts_whatever_a_device_is_given() -> None:
+    chance = random.Random(10_000)
+    tried, wrong = 0, []
+    while tried < 10_000:
+        name, card = _made_up(chance), chance.choice(CARDS)
+        if not _is_registered(name):
+            continue
+        tried += 1
+        whole = names.to_dicom(name)
+        given = {(fit_name(whole, each, Alterations()), charset.fit(card, each.charset)) for each in EVERY_STYLE}
+        for reported, number in sorted(given):
+            if found := identity.contradictions(_patient(name, card), reported, number, "19610312", "F"):
+                wrong.append((name, reported, number, found))
+    assert wrong == []
 
 
 def _twins(one: PersonName, first: str, second: str) -> tuple[PersonName, PersonName]:

@@ -202,4 +202,4 @@ async def test_a_former_name_finds_the_patient_at_the_desk_and_stands_on_the_pag
     await user.open("/")
     with user:
         Hands(user).control("patient-search").value = "кузнец"
-    await user.should_see(", ранее: Кузнецова")
+    await user.should_see("ранее: Кузнецова")

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from broker.domain.errors import BrokerError, Invalid
+from broker.domain.import_result import ImportPlace, ImportSource
 from broker.domain.orders import Order
 from broker.domain.patients import correction, names
 from broker.domain.patients.confirmation import Confirmation
@@ -40,12 +41,14 @@ from broker.workflow import (
     referrals,
     step_links,
     unreferred_studies,
+    worklist_files,
 )
 from tests.support import factory
 from tests.support.clock import TODAY, Clock
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed, soon
 from tests.workflow.identity_region import THEM, Region
 from tests.workflow.identity_shown import hidden
+from tests.workflow.test_worklist_files import item
 
 EXAMPLES, STEPS = int(os.environ.get("IDENTITY", "15")), 40  # 300 by hand
 BORN = date(1961, 3, 12)
@@ -89,7 +92,7 @@ class Identity(RuleBasedStateMachine):
         self.store = factory.open_store(Path(self._folder.name) / "worklist.sqlite", Clock())
         self.truth = Truth({}, {}, set(), set(), {}, {}, set(), {}, [])
         self.region = Region(self.store)
-        self.uids = self.messages = 0
+        self.uids = self.messages = self.imports = 0
 
     def teardown(self) -> None:
         self.store.close()
@@ -109,6 +112,31 @@ class Identity(RuleBasedStateMachine):
         except Invalid:
             return  # a person has to look
         self.truth.of_order[order.id] = who
+
+    @rule(who=WHO, spelt=SPELT, source=st.sampled_from(ImportSource), number=st.sampled_from(("", "M", "K")))
+    def import_item(self, who: str, spelt: Any, source: ImportSource, number: str) -> None:
+        """Let a worklist file, a table or JSON bring somebody, perhaps under a card number of its own system."""
+        person = PEOPLE[who]
+        name = PersonName(*(spelt(part) for part in (person.name.family, person.name.given, person.name.middle)))
+        card_number = f"{number}-{who}" if number else ""
+        person = replace(person, name=name, patient_id=card_number)
+        self.imports += 1
+        path = f"/lists/{self.imports}"
+        try:
+            if source is ImportSource.WORKLIST_FILE:
+                bare = replace(person, snils="", policy="")
+                if who in ("marina", "namesake"):
+                    return  # without СНИЛС nothing keeps their cards apart
+                content = item(patient=bare, accession_number=f"F{self.imports}", study_instance_uid="")
+                content = replace(content, modality="DX", station_ae_titles=("XRAY_14",), start=soon(), sps_id="")
+                order_id = self.store.write(worklist_files.sync, content, path, path, SYSTEM, CLINIC).order_id
+            else:
+                place = ImportPlace(source, path, 2)
+                referral = draft(patient=person, submission_id=path)
+                order_id = self.store.write(referrals.register_imported, referral, place, SYSTEM, CLINIC)[0].id
+        except BrokerError:
+            return  # a person has to look
+        self.truth.of_order[order_id] = who
 
     @precondition(lambda self: self.truth.of_order)
     @rule(pick=PICK, who=WHO, spelt=SPELT, named=st.booleans())

@@ -28,6 +28,7 @@ _FIND = {
     Status.CANCEL: "The device sent C-CANCEL.",
     Status.OUT_OF_RESOURCES: f"More than {service.MOST} items match; the first ones were sent. Ask for less.",
     Status.IDENTIFIER_DOES_NOT_MATCH: "A key cannot be understood; Offending Element and Error Comment name it.",
+    Status.SOP_CLASS_NOT_SUPPORTED: "The request names another SOP class than its presentation context.",
     Status.UNABLE_TO_PROCESS: "The identifier cannot be read to its end, or the worklist cannot be read.",
 }
 _STEP = {
@@ -41,6 +42,8 @@ _STEP = {
     ),
     Status.DUPLICATE_SOP_INSTANCE: "The SOP Instance UID exists with another content.",
     Status.NO_SUCH_SOP_INSTANCE: "No such step was created here; the message is stored for people to see.",
+    Status.NO_SUCH_SOP_CLASS: "The request names a SOP class that is not offered here.",
+    Status.CLASS_INSTANCE_CONFLICT: "The request names another SOP class than its presentation context.",
     Status.MISSING_ATTRIBUTE: "A mandatory attribute is missing; the Error Comment names it.",
     Status.MISSING_ATTRIBUTE_VALUE: "A mandatory attribute is empty; the Error Comment names it.",
     Status.UNRECOGNISED_OPERATION: "The SOP class has no such operation; for any SOP class.",
@@ -57,7 +60,8 @@ _MATCHING = {
     Match.WINDOW: "single value, range; date and time together are one interval",
     Match.NUMBER: "single value, wildcard; our number or the region's",
     Match.PATIENT_ID: "single value, wildcard; the card's number, or that of a card merged into it",
-    Match.STATION: "single value, wildcard; any of the item's stations",
+    Match.STATION: "single value, wildcard, or a list of these; any of the item's stations",
+    Match.LIST: "single value, wildcard, or a list of these",
     Match.CODE: "sequence: Code Value and Coding Scheme Designator, single value or wildcard",
     Match.SEQUENCE: "sequence",
 }

@@ -68,6 +68,7 @@ CALLED_AE_TITLE = (0x01, 0x01, 0x07)  # … called AE title not recognised
 FOR_NOW = (0x02, 0x03, 0x01)  # transiently, by the service provider: temporary congestion
 
 _WORKLIST = {str(ModalityWorklistInformationFind)}
+_CHANGES = {str(ModalityPerformedProcedureStep)}
 _PERFORMED = {str(ModalityPerformedProcedureStep), str(ModalityPerformedProcedureStepRetrieve)}
 _STEP_MESSAGES = {N_CREATE: ("N-CREATE", mpps.create), N_SET: ("N-SET", mpps.change)}
 _SAMPLED = {C_FIND: "worklist", N_CREATE: "N-CREATE", N_SET: "N-SET"}
@@ -98,8 +99,8 @@ class DicomServices:
         self._known = KnownDevices(store)
         self._operations: dict[int, tuple[set[str], Callable[[Request], Iterator[Reply]]]] = {
             C_FIND: (_WORKLIST, self._find),
-            N_CREATE: (_PERFORMED, self._take),
-            N_SET: (_PERFORMED, self._take),
+            N_CREATE: (_CHANGES, self._take),
+            N_SET: (_CHANGES, self._take),
             N_GET: (_PERFORMED, self._get),
         }
 
@@ -189,6 +190,9 @@ class DicomServices:
         operation = self._operations.get(command.field)
         if operation is None or request.context.abstract_syntax not in operation[0]:
             return Reply(status(Status.UNRECOGNISED_OPERATION))
+        named = command.sop_class_uid
+        if named is not None and named != request.context.abstract_syntax and named not in operation[0]:
+            return Reply(status(_foreign(command.field, named)))
         if command.field in _STEP_MESSAGES and len(request.dataset) <= MOST_READ_AT_ONCE:
             return self._step_message(request)
         if command.field != C_FIND:
@@ -278,6 +282,13 @@ class DicomServices:
         if ds and data is None:
             answered = status(Status.PROCESSING_FAILURE)
         yield Reply(answered, data, uid)
+
+
+def _foreign(field: int, named: str) -> Status:
+    """Return why a request is refused that names another SOP class than its context's (PS3.7 C.5.7, C.5.21, C.4.3)."""
+    if field == C_FIND:
+        return Status.SOP_CLASS_NOT_SUPPORTED
+    return Status.CLASS_INSTANCE_CONFLICT if named in SOP_CLASSES else Status.NO_SUCH_SOP_CLASS
 
 
 def _caller(request: Request) -> Caller:

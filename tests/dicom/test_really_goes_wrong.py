@@ -346,7 +346,8 @@ def test_signs_that_mean_something_to_sql_mean_nothing_here(store: Store, name: 
     assert ask(store, identifier(PatientName=name))[0] == []
     assert ask(store, identifier(PatientID=name))[0] == []
     assert ask(store, identifier(RequestedProcedureDescription=name))[0] == []
-    assert ask(store, identifier({"ScheduledStationAETitle": name[:16]}))[0] == []
+    if "\\" not in name:  # there it stands between the values of a list
+        assert ask(store, identifier({"ScheduledStationAETitle": name[:16]}))[0] == []
 
 
 # 22. UPPER and LIKE fold ASCII only, so that Cyrillic names never match case-insensitively.

@@ -18,13 +18,9 @@ from broker.dicom.upper_layer.pdu.types import InvalidPdu
 
 # Command Field (0000,0100), PS3.7 annex E.1; a response has its request's and this bit.
 RESPONSE = 0x8000
-C_STORE, C_GET, C_FIND, C_MOVE, C_ECHO, C_CANCEL = 0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0FFF
-N_EVENT_REPORT, N_GET, N_SET, N_ACTION, N_CREATE, N_DELETE = 0x0100, 0x0110, 0x0120, 0x0130, 0x0140, 0x0150
+C_FIND, C_ECHO, C_CANCEL = 0x0020, 0x0030, 0x0FFF
+N_GET, N_SET, N_ACTION, N_CREATE, N_DELETE = 0x0110, 0x0120, 0x0130, 0x0140, 0x0150
 NORMALISED = 0x0100  # the bit of the N services
-REQUESTS = {
-    C_STORE, C_GET, C_FIND, C_MOVE, C_ECHO, C_CANCEL,
-    N_EVENT_REPORT, N_GET, N_SET, N_ACTION, N_CREATE, N_DELETE,
-}  # fmt: skip
 NO_DATASET, DATASET = (
     0x0101,
     0x0001,
@@ -119,6 +115,8 @@ def read(data: bytes, *, strict: bool = False) -> CommandSet:
     elements = _elements(data, strict)
     field = _number(elements, _COMMAND_FIELD)
     answers = field & RESPONSE or field == C_CANCEL
+    if field == C_CANCEL and not strict and _MESSAGE_ID_BEING_RESPONDED_TO not in elements:
+        answers = False  # devices name there what is to end as if it were a request
     explained = bool(field & RESPONSE)
     command = CommandSet(
         field,

@@ -56,8 +56,8 @@ class MessageAssembler:
         self._parts.clear()
         if self._command is None:
             command = command_set.read(whole)
-            if command.field not in command_set.REQUESTS:
-                raise InvalidPdu(f"no request has the command field {command.field:04X}")
+            if command.field & command_set.RESPONSE:  # one that is unknown is refused by its number
+                raise InvalidPdu(f"a response that answers nothing: {command.field:04X}")
             if command.has_dataset:
                 self._command = command
                 return None

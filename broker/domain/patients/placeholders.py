@@ -106,7 +106,7 @@ def _is_short_form(form: tuple[str, str], known: PersonName) -> bool:
     """Return True if family name and number are a newborn's, also in Latin; the family name may be cut."""
     family, number = form
     words, which = _all_words(known), _last_number(known)
-    spelled = [*words, *map(names.transliterated, words)]
+    spelled = [*words, *map(names.transliterated, words), *names.transliterated(str(known)).split()]
     is_number = number == which if which else number in spelled
     return is_number and any(word.startswith(family) for word in spelled)
 

@@ -90,10 +90,12 @@ def _held(reader: Reader, held: Iterable[ArchiveStudy]) -> list[str]:
     """Return the studies without a number that neither the archive page nor an order shows."""
     gaps = archive_gaps.gaps(reader, NOW, NOW)
     shown = {each.unreferred.study.key for each in gaps.unreferred} | {each.study.key for each in gaps.left}
+    # A study that was unlinked from the order that a person had chosen stands among the decisions, to be taken back.
+    decided = {each.discrepancy.study.study_instance_uid for each in (*gaps.studies, *gaps.decided)}
     return [
         f"study {each.study_instance_uid} without an order"
         for each in held
-        if each.key not in shown and not unreferred.is_known(reader, each)
+        if each.key not in shown and each.study_instance_uid not in decided and not unreferred.is_known(reader, each)
     ]
 
 

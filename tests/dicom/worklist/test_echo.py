@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 import random
 from dataclasses import replace
 from datetime import date
@@ -31,8 +32,9 @@ components = st.one_of(
 
 
 def _is_family(part: str) -> bool:
-    """Return False for No, I and the like: beside «девочка» they are signs."""
-    return names.is_newborn(PersonName(part, "девочка"))
+    """Return False for No, I and the like, which are signs beside «девочка»; and for two alphabets in one name."""
+    alphabets = {unicodedata.name(char).split()[0] for char in part if char.isalpha()}
+    return names.is_newborn(PersonName(part, "девочка")) and len(alphabets) == 1
 
 
 people = st.builds(PersonName, components, components | st.just(""), components | st.just("")).filter(

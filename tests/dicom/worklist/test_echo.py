@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 import random
+import unicodedata
 from dataclasses import replace
 from datetime import date
 

@@ -14,16 +14,16 @@ from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Invalid, NotFound, Stale
-from broker.domain.messages import OutboxKind
+from broker.domain.messages import CONSENT_WITHDRAWN, OutboxKind
 from broker.domain.orders import Order
 from broker.domain.patients import patient_merge
-from broker.domain.patients.details import NO_DETAILS
+from broker.domain.patients.details import combine
 from broker.domain.patients.patient_match import NUMBERS
 from broker.domain.patients.people import Patient
 from broker.domain.studies import passthrough
 from broker.domain.studies.performed import StepSource
 from broker.security.permissions import Permission, permit
-from broker.store.database import Tx
+from broker.store.database import Row, Tx
 from broker.store.queries.patients import patient_index
 from broker.store.tables import (
     audit,
@@ -92,13 +92,14 @@ def merge(
         orders=patient_merges.move_orders(tx, merged_id, surviving_id),
         external_studies=patient_merges.move_external_studies(tx, merged_id, surviving_id),
         present_studies=present_studies,
-        has_copied_details=_copy_details(tx, surviving_id, merged_id),
+        details=_combine_details(tx, surviving_id, merged_id),
         replaced_studies=external_studies.take_final_states(tx, merged_id, surviving_id),
         attributes=without_old_attributes(tx, before, result),
     )
     moved = replace(moved, conflicts=step_links.clear_conflicts(tx, [order.id for order in before], clinic))
     patient_merges.set_moved(tx, id, moved)
     corrections.queue_for_orders(tx, before)
+    _release_consented(tx, surviving_id)
     worklist.note_any_change(tx)  # the merged card's number leads to others' orders now
     similar_imports.review(tx, (surviving_id, merged_id))
     _audit(tx, actor, AuditAction.PATIENT_MERGE, moved.orders, surviving, merged, fields=sorted(changed))
@@ -143,10 +144,10 @@ def undo_merge(
     external_studies.move_results(tx, surviving_id, merged_id, back)
     _forget_found_by_lost_number(tx, trail, surviving)
     _restore_attributes(tx, trail)
-    if trail.moved.has_copied_details and patient_details.get(tx, surviving_id) == patient_details.get(tx, merged_id):
-        patient_details.put(tx, surviving_id, NO_DETAILS)
+    _restore_details(tx, trail)
     _restore_conflicts(tx, trail, [order.id for order in before])
     corrections.queue_for_orders(tx, before)
+    _release_consented(tx, surviving_id, merged_id)
     merged = cards.get(tx, merged_id)
     assert merged is not None
     worklist.note_any_change(tx)
@@ -195,13 +196,34 @@ def _orders_of(tx: Tx, *patient_ids: int) -> list[Order]:
     return orders.get_many(tx, [id for each in patient_ids for id in patient_merges.order_ids(tx, each)])
 
 
-def _copy_details(tx: Tx, surviving_id: int, merged_id: int) -> bool:
-    """Give the surviving card what only the merged one says beside the data; return True if it did."""
-    theirs = patient_details.get(tx, merged_id)
-    if theirs == NO_DETAILS or patient_details.get(tx, surviving_id) != NO_DETAILS:
-        return False
-    patient_details.put(tx, surviving_id, theirs)
-    return True
+def _combine_details(tx: Tx, surviving_id: int, merged_id: int) -> tuple[Row, Row] | None:
+    """Let the surviving card say what both say beside the data; return it before and after, None if nothing changed."""
+    before = patient_details.get(tx, surviving_id)
+    after = combine(before, patient_details.get(tx, merged_id))
+    if after == before:
+        return None
+    patient_details.put(tx, surviving_id, after)
+    return patient_details.to_row(before), patient_details.to_row(after)
+
+
+def _restore_details(tx: Tx, trail: PatientMerge) -> None:
+    """Take back what the merge has changed of the surviving card's details, where nobody has changed it since."""
+    if trail.moved.details is None:
+        return
+    before, after = trail.moved.details
+    present = patient_details.to_row(patient_details.get(tx, trail.surviving_id))
+    consent = ("consent_on", "consent_withdrawn_on")
+    for names in (("address",), ("passport",), consent):
+        if all(present[name] == after[name] for name in names):
+            present |= {name: before[name] for name in names}
+    patient_details.put(tx, trail.surviving_id, patient_details.from_row(present))
+
+
+def _release_consented(tx: Tx, *patient_ids: int) -> None:
+    """Let go on what has waited for the consent of patients who have not withdrawn it."""
+    for id in patient_ids:
+        if not patient_details.get(tx, id).is_consent_withdrawn:
+            outbox.release_patient(tx, id, CONSENT_WITHDRAWN)
 
 
 def _out_of_force(surviving: Patient, merged: Patient, result: Patient, field: str) -> str:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.errors import BrokerError, Forbidden, Invalid, NotFound, Stale
 from broker.domain.orders import BusRole, ImportedItem, Order
+from broker.domain.patients.details import PatientDetails, combine
 from broker.domain.patients.patient_match import Similarity
 from broker.domain.patients.patient_merge import with_values
 from broker.domain.patients.people import Patient, PersonName, Sex
@@ -24,11 +25,19 @@ from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import board, order_card, patient_cards
 from broker.store.queries.patients import patient_history, patient_index, patient_search
-from broker.store.tables import external_studies, orders, outbox, patient_merges, patients
+from broker.store.tables import external_studies, orders, outbox, patient_details, patient_merges, patients
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
 from broker.store.tables.patient_merges import PatientMerge
-from broker.workflow import external_results, patient_merge, performed_steps, referrals, step_links, worklist_files
+from broker.workflow import (
+    external_results,
+    patient_consent,
+    patient_merge,
+    performed_steps,
+    referrals,
+    step_links,
+    worklist_files,
+)
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, XRAY, draft, message, performed
 
@@ -760,3 +769,50 @@ def test_a_merge_of_an_earlier_version_asks_about_what_was_written_after_it(
     )
     with store.read() as reader:
         assert patient_merges.later_orders(reader, patient_merges.require(reader, trail.id)) == [since.id]
+
+
+def details(store: Store, id: int) -> PatientDetails:
+    with store.read() as reader:
+        return patient_details.get(reader, id)
+
+
+@pytest.mark.parametrize("surviving_said", [None, date(2026, 11, 20)])
+def test_a_consent_that_was_withdrawn_on_the_merged_card_is_withdrawn_on_the_one_that_stays(
+    store: Store, surviving_said: date | None
+) -> None:
+    one, other = register(store), register(store, TWIN)
+    ids = one.patient.stored_id, other.patient.stored_id
+    before = PatientDetails(address="Лесная, 1", consent_on=surviving_said)
+    store.write(lambda tx: patient_details.put(tx, ids[0], before))
+    store.write(patient_consent.withdraw, ids[1], REGISTRAR, CLINIC)
+    made = merge(store, *ids)
+    assert details(store, ids[0]).is_consent_withdrawn
+    assert details(store, ids[0]).address == "Лесная, 1"
+    undo(store, made.id)
+    assert details(store, ids[0]) == before
+    assert details(store, ids[1]).is_consent_withdrawn
+
+
+def test_what_was_said_of_the_consent_since_a_merge_holds_after_it_is_undone(store: Store) -> None:
+    one, other = register(store), register(store, TWIN)
+    ids = one.patient.stored_id, other.patient.stored_id
+    store.write(patient_consent.withdraw, ids[1], REGISTRAR, CLINIC)
+    made = merge(store, *ids)
+    store.write(patient_consent.give, ids[0], REGISTRAR, CLINIC)
+    undo(store, made.id)
+    assert details(store, ids[0]).consent_on is not None
+    assert not details(store, ids[0]).is_consent_withdrawn
+
+
+DAYS = st.none() | st.dates(date(2026, 1, 1), date(2026, 1, 4))
+DETAILS = st.builds(PatientDetails, st.sampled_from(["", "Лесная, 1"]), st.sampled_from(["", "4001"]), DAYS, DAYS)
+
+
+@given(DETAILS, DETAILS)
+def test_of_two_cards_what_was_said_last_of_the_consent_holds(one: PatientDetails, other: PatientDetails) -> None:
+    both = combine(one, other)
+    said = [each for each in (one, other) if each.consent_said_on]
+    last = max((each.consent_said_on for each in said if each.consent_said_on), default=None)
+    assert both.consent_said_on == last
+    assert both.is_consent_withdrawn == any(each.is_consent_withdrawn for each in said if each.consent_said_on == last)
+    assert both.address == (one.address or other.address)

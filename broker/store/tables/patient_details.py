@@ -8,23 +8,30 @@ from datetime import date
 
 from broker.domain.patients.details import NO_DETAILS, FormerNumber, PatientDetails
 from broker.store import rows
-from broker.store.database import Reader, Tx
+from broker.store.database import Reader, Row, Tx
 
 
 def get(reader: Reader, patient_id: int) -> PatientDetails:
     """Return what a card says beside the patient's data; nothing where nothing was written."""
     row = reader.one("SELECT * FROM patient_details WHERE patient_id = ?", [patient_id])
-    if row is None:
-        return NO_DETAILS
+    return NO_DETAILS if row is None else from_row(row)
+
+
+def from_row(row: Row) -> PatientDetails:
+    """Read a row, or what `to_row` made."""
     days = {name: date.fromisoformat(row[name]) if row[name] else None for name in _DAYS}
     return PatientDetails(row["address"], row["passport"], **days)
 
 
+def to_row(details: PatientDetails) -> Row:
+    """Return the columns; a day that is None is empty."""
+    days = {name: day.isoformat() if (day := getattr(details, name)) else "" for name in _DAYS}
+    return {"address": details.address, "passport": details.passport, **days}
+
+
 def put(tx: Tx, patient_id: int, details: PatientDetails) -> None:
     """Write what a card says beside the patient's data over what it said."""
-    days = {name: day.isoformat() if (day := getattr(details, name)) else "" for name in _DAYS}
-    values = {"patient_id": patient_id, "address": details.address, "passport": details.passport, **days}
-    rows.upsert(tx, "patient_details", values, key=["patient_id"])
+    rows.upsert(tx, "patient_details", {"patient_id": patient_id, **to_row(details)}, key=["patient_id"])
 
 
 def add_former_number(tx: Tx, patient_id: int, former: FormerNumber, actor: str) -> None:

@@ -33,7 +33,8 @@ class Moved:
     # Contradictions that there are no more: performed step, scheduled step, before, after.
     conflicts: tuple[tuple[int, int, str, str], ...] = ()
     attributes: tuple[tuple[int, dict[str, Any], dict[str, Any]], ...] = ()  # passthrough: order, before, after
-    has_copied_details: bool = False  # address and the like: only the merged card had them
+    # The row of the surviving card's address and the like, where the merge has changed it: as it was, as it became.
+    details: tuple[Row, Row] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +290,7 @@ def _from_row(row: Row) -> PatientMerge:
             present_studies=tuple(moved.get("present_studies", ())),
             conflicts=tuple((one, other, before, after) for one, other, before, after in moved["conflicts"]),
             attributes=tuple((id, before, after) for id, before, after in moved["attributes"]),
-            has_copied_details=bool(moved.get("has_copied_details")),
+            details=tuple(moved["details"]) if moved.get("details") else None,
         ),
         former_snils=row["former_snils"],
         former_policy=row["former_policy"],

@@ -207,7 +207,7 @@ def _combine_details(tx: Tx, surviving_id: int, merged_id: int) -> tuple[Row, Ro
 
 
 def _restore_details(tx: Tx, trail: PatientMerge) -> None:
-    """Take back what the merge has changed of the surviving card's details, where nobody has changed it since."""
+    """Take back what the merge has changed of the surviving card's details, where no person has changed it since."""
     if trail.moved.details is None:
         return
     before, after = trail.moved.details

@@ -32,6 +32,7 @@ from broker.store.tables import patients as cards
 from broker.workflow import order_status
 
 FINAL = (PerformedState.COMPLETED, PerformedState.DISCONTINUED)
+ANOTHER_ORDER = "accession_number"  # what contradicts where the numbers of a message name orders of several patients
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,23 +234,33 @@ def _is_wrong_entry(after: PerformedStep, change: PerformedChange) -> bool:
 def _link_references(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list[tuple[Order, list[str]]]:
     """Link a step to every scheduled step that it names; return the orders, each with the fields that contradict it.
 
-    Where the patient contradicts, or the numbers name two orders, the link bears it, and nothing goes to the region
-    until a person has looked.
+    Where the patient contradicts, or the numbers name two orders or orders of two patients, the link bears it, and
+    nothing goes to the region until a person has looked.
     """
     uids = Counter(reference.study_instance_uid for reference in step.references)
     affected: dict[int, tuple[Order, list[str]]] = {}  # each order is read once: nothing here changes one
+    links: list[tuple[int, int, list[str]]] = []  # order, scheduled step, what contradicts
     for reference in step.references:
         found, conflicts = orders.find_steps(tx, reference, shared_uid=uids[reference.study_instance_uid] > 1)
         for order_id, step_id in found:
-            order, known = affected[order_id] if order_id in affected else (orders.require(tx, order_id), [])
-            affected[order_id] = order, known
-            wrong = [*conflicts, *patient_index.contradictions_of(tx, order.patient, step)]
-            if not wrong:  # otherwise what the archive has may be this order's, and the step another's
-                performed.remove_archived(tx, [step_id])
-            performed_links.link(tx, id, step_id, actor.name, ", ".join(wrong))
-            known += [name for name in wrong if name not in known]
+            if order_id not in affected:
+                affected[order_id] = orders.require(tx, order_id), []
+            links.append((order_id, step_id, conflicts))
+    bearer = cards.find_by(tx, "patient_id", step.patient_id) if step.patient_id else None
+    of_several = len({order.patient.id for order, _ in affected.values()}) > 1
+    for order_id, step_id, conflicts in links:
+        order, known = affected[order_id]
+        wrong = [*conflicts, *patient_index.contradictions_of(tx, order.patient, step)]
+        # One examination is one person's; whose, only the number of a card says surely.
+        is_anyones = of_several and (bearer is None or bearer.id != order.patient.id)
+        if is_anyones and ANOTHER_ORDER not in wrong:
+            wrong.append(ANOTHER_ORDER)
+        if not wrong:  # otherwise what the archive has may be this order's, and the step another's
+            performed.remove_archived(tx, [step_id])
+        performed_links.link(tx, id, step_id, actor.name, ", ".join(wrong))
+        known += [name for name in wrong if name not in known]
     for order, conflicts in affected.values():
-        named = cards.find_by(tx, "patient_id", step.patient_id) if step.patient_id else order.patient
+        named = bearer if step.patient_id else order.patient
         if (named is None or named.id != order.patient.id) and "patient_id" not in conflicts:
             conflicts.append("patient_id")
     return list(affected.values())

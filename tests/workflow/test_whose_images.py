@@ -80,6 +80,57 @@ def test_numbers_that_name_two_orders_wait_for_a_person(store: Store, order: Ord
     assert "images" in kinds(store)
 
 
+ONE_TRAIT = {
+    "another": Patient(PersonName("Попов", "Степан"), date(1938, 2, 17), Sex.MALE),
+    "a namesake with another number": replace(KUZNETSOVA, snils="08765430300", policy=""),
+}
+
+
+@pytest.mark.parametrize("whose", ONE_TRAIT)
+@pytest.mark.parametrize(
+    "reported",
+    [
+        {},
+        {"patient_name": "Кузнецова^Марина^Петровна"},
+        {"patient_name": "Кузнецова^Марина^Петровна", "patient_birth_date": "19610312", "patient_sex": "F"},
+        {"patient_id": "777777"},
+    ],
+)
+def test_one_step_for_orders_of_two_patients_waits_for_a_person(
+    store: Store, order: Order, whose: str, reported: dict[str, str]
+) -> None:
+    other = store.write(referrals.register, draft(patient=ONE_TRAIT[whose], submission_id="other"), REGISTRAR, CLINIC)
+    assert other.patient.id != order.patient.id
+    references = StepReference(order.study_instance_uid), StepReference(other.study_instance_uid)
+    store.write(performed_steps.start, performed("1.2", *references, **reported), message("create"), XRAY, CLINIC)
+    store.write(performed_steps.change, performed_steps.ChangeRequest("1.2", DONE, message("final")), XRAY, CLINIC)
+    assert "images" not in kinds(store)
+    with store.read() as reader:
+        doubtful = board.doubtful(reader)
+    assert {each.order.id for each in doubtful} == {order.id, other.id}
+    assert all("accession_number" in each.fields for each in doubtful)
+
+
+def test_the_number_of_a_card_says_which_of_two_patients_was_examined(store: Store, order: Order) -> None:
+    other = store.write(
+        referrals.register, draft(patient=ONE_TRAIT["another"], submission_id="other"), REGISTRAR, CLINIC
+    )
+    references = StepReference(order.study_instance_uid), StepReference(other.study_instance_uid)
+    step = performed("1.2", *references, patient_id=order.patient.patient_id)
+    store.write(performed_steps.start, step, message("create"), XRAY, CLINIC)
+    store.write(performed_steps.change, performed_steps.ChangeRequest("1.2", DONE, message("final")), XRAY, CLINIC)
+    with store.read() as reader:
+        assert [each.order.id for each in board.doubtful(reader)] == [other.id]
+
+
+def test_one_step_for_several_orders_of_one_patient_waits_for_nobody(store: Store, order: Order) -> None:
+    other = store.write(referrals.register, draft(submission_id="other"), REGISTRAR, CLINIC)
+    references = StepReference(order.study_instance_uid), StepReference(other.study_instance_uid)
+    store.write(performed_steps.start, performed("1.2", *references), message("create"), XRAY, CLINIC)
+    with store.read() as reader:
+        assert board.doubtful(reader) == []
+
+
 @pytest.mark.parametrize(
     ("reported", "fields"),
     [

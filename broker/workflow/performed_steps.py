@@ -15,6 +15,7 @@ from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import Order
+from broker.domain.patients.identity import same_id
 from broker.domain.studies.performed import (
     WRONG_ENTRY,
     Message,
@@ -260,8 +261,11 @@ def _link_references(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list
         performed_links.link(tx, id, step_id, actor.name, ", ".join(wrong))
         known += [name for name in wrong if name not in known]
     for order, conflicts in affected.values():
-        named = bearer if step.patient_id else order.patient
-        if (named is None or named.id != order.patient.id) and "patient_id" not in conflicts:
+        if not step.patient_id or "patient_id" in conflicts:
+            continue
+        # Without a card of its own it may be the order's number as the device was given it: K-17 for К-17.
+        is_theirs = bearer.id == order.patient.id if bearer else same_id(order.patient.patient_id, step.patient_id)
+        if not is_theirs:
             conflicts.append("patient_id")
     return list(affected.values())
 

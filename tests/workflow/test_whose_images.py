@@ -123,6 +123,19 @@ def test_the_number_of_a_card_says_which_of_two_patients_was_examined(store: Sto
         assert [each.order.id for each in board.doubtful(reader)] == [other.id]
 
 
+@pytest.mark.parametrize(("number", "echoed", "noted"), [("К-17", "K-17", False), ("К-17", "K-18", True)])
+def test_a_card_number_as_a_latin_device_was_given_it_is_noted_as_no_contradiction(
+    store: Store, number: str, echoed: str, noted: bool
+) -> None:
+    patient = replace(KUZNETSOVA, patient_id=number)
+    order = store.write(referrals.register, draft(patient=patient), REGISTRAR, CLINIC)
+    perform(store, order, "Кузнецова^Марина^Петровна", echoed)
+    with store.read() as reader:
+        said = reader.rows("SELECT 1 FROM audit WHERE action = 'reference_conflict'")
+        notes = [note.kind for note in devices.notes(reader).get("XRAY_14", ())]
+    assert (bool(said), "mpps_conflict" in notes) == (noted, noted)
+
+
 def test_one_step_for_several_orders_of_one_patient_waits_for_nobody(store: Store, order: Order) -> None:
     other = store.write(referrals.register, draft(submission_id="other"), REGISTRAR, CLINIC)
     references = StepReference(order.study_instance_uid), StepReference(other.study_instance_uid)

@@ -35,7 +35,7 @@ def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str
     of a name («Неизвестный», «Иванова новорождённая») may be anybody's.
     """
     found = []
-    is_theirs = bool(patient_id) and _same_id(patient.patient_id, patient_id)
+    is_theirs = bool(patient_id) and same_id(patient.patient_id, patient_id)
     same = _same_name(patient, name, is_lenient=is_theirs and not patient.name.middle)
     if not _fits_placeholder(patient, name, patient_id):
         same = False
@@ -287,7 +287,7 @@ def _fits_placeholder(patient: Patient, name: str, patient_id: str) -> bool:
     if not placeholders.is_placeholder(reported):
         return True
     if names.identifies(patient.name):
-        is_own = bool(patient_id) and _same_id(patient.patient_id, patient_id)
+        is_own = bool(patient_id) and same_id(patient.patient_id, patient_id)
         return (is_own and not placeholders.is_child_of(reported, patient.name)) or placeholders.fits_card(
             reported, patient
         )
@@ -364,6 +364,6 @@ def _same_component(reported: str, known: str, cut: int | None, is_lenient: bool
     return one == other or (other.startswith(one) and (is_initial or (cut is not None and len(one) >= cut)))
 
 
-def _same_id(known: str, reported: str) -> bool:
+def same_id(known: str, reported: str) -> bool:
     """Return True for the same Patient ID, also as a device or an archive writes it that has no Cyrillic characters."""
     return reported == known or (reported.isascii() and reported.strip().casefold() in names.ascii_forms(known))

@@ -7,39 +7,34 @@ from datetime import date
 
 from broker.bus.fhir import Resource
 from broker.bus.inbound import parse_patient
-from broker.bus.profile import POLICY, SNILS
-from broker.domain.patients import patient_match
-from broker.domain.patients.identifiers import policy_problem, snils_problem
-from broker.domain.patients.people import Patient, Sex
+from broker.domain.patients import identity, patient_match
+
+# What contradicts under one card number of a client, as `identity.difference` names it -> the code of the problem that
+# people see.
+_PROBLEMS = {"date of birth": "number_other_birth_date", "sex": "number_other_sex", "name": "number_other_name"}
 
 
 def is_same(known: Resource, sent: Resource, today: date, *, by_snils: bool) -> bool:
     """Return True if a Patient that is sent may take the place of a known one with the same number.
 
     Different valid numbers (СНИЛС, ЕНП) are two people's. Under one СНИЛС, another given name, sex or birth date is
-    another person's, and another family name may be a marriage, which the desk decides about; under one card number of
-    the client's own, such a correction is usual, and only another name together with another birth date is another
-    person's.
+    another person's, and another family name may be a marriage, which the desk decides about. Under one card number of
+    the client's own it is the same, but another family name is a marriage only if birth date and sex are known.
     """
-    one, other = _described(known, today), _described(sent, today)
-    found = set(patient_match.contradictions(one, other))
-    if found & set(patient_match.NUMBERS):
-        return False
-    if by_snils and not (one.snils and one.snils == other.snils):  # out of force in one of them
+    one, other = parse_patient.described(known, today), parse_patient.described(sent, today)
+    if set(patient_match.contradictions(one, other)) & set(patient_match.NUMBERS):
         return False
     if not by_snils:
-        return not {"name", "birth_date"} <= found
+        return not number_problem(known, sent, today)
+    if not (one.snils and one.snils == other.snils):  # out of force in one of them
+        return False
     married = replace(one, name=replace(one.name, family=other.name.family))
     return not patient_match.contradictions(married, other)
 
 
-def _described(person: Resource, today: date) -> Patient:
-    snils = parse_patient.number(person, SNILS, today)
-    policy = parse_patient.number(person, POLICY, today)
-    return Patient(
-        name=parse_patient.name(person, today),
-        birth_date=parse_patient.birth_date(person),
-        sex=parse_patient.sex(person) or Sex.OTHER,
-        snils="" if snils_problem(snils) else snils,
-        policy="" if policy_problem(policy) else policy,
-    )
+def number_problem(known: Resource, sent: Resource, today: date) -> str:
+    """Return why two Patients with one card number of the client are two people, as a code of a problem; "" if not."""
+    # A number of the client's own is what a Patient ID is: under it, the placeholder of a name may be repeated.
+    one, other = (replace(parse_patient.described(each, today), patient_id="same") for each in (known, sent))
+    found = identity.difference(one, other)
+    return "" if not found or identity.completes(one, other) else _PROBLEMS[found]

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from broker.bus.api import answers, people
 from broker.bus.fhir import encode
-from broker.bus.fhir_server.fields import SNILS
+from broker.bus.fhir_server.fields import OWN_ID, SNILS
 from broker.bus.fhir_server.records import (
     accession_number,
     as_stored,
@@ -253,6 +253,8 @@ class FhirApiService:
         kept = _keep(tx, {**sent, url: numbered}, caller.name)
         made = next(each for each in kept if _is_task(each))
         referral = replace(self._read(tx, made, caller), bus_accession_number=number)
+        if problem := _number_problem(tx, made, caller.name):
+            referral = replace(referral, problems={"patient": problem, **referral.problems})
         arrival = Arrival(caller.name, f"Task/{made['id']}", parse_referral.version(made), _content(kept))
         taken = incoming_referrals.receive(
             tx,
@@ -340,6 +342,29 @@ def _keep(tx: Tx, sent: Mapping[str, Resource], client: str) -> list[Resource]:
         clients.put(tx, client, made, _keys(made))
         kept.append(made)
     return kept
+
+
+def _number_problem(tx: Tx, task: Resource, client: str) -> str:
+    """Return why a person decides whose a Task is: its Patient has another one's card number; "" if that is clear.
+
+    Once an order of this Patient was accepted, the number of both keeps none of theirs waiting.
+    """
+    id = task["for"]["reference"].rpartition("/")[2]
+    patient = clients.resource(tx, client, "Patient", id)
+    if patient is None:
+        return ""
+    keys = [_identity(key) for key in identity_keys(patient) if key[1] == OWN_ID]
+    others = [clients.resource(tx, client, "Patient", each) for each in clients.named(tx, client, "Patient", keys)]
+    today = tx.now.date()
+    problems = [
+        problem
+        for other in others
+        if other is not None and other["id"] != id and (problem := people.number_problem(other, patient, today))
+    ]
+    tasks = clients.named(tx, client, "Task", [f"for:{id}"]) if problems else []
+    if any(each.order_id is not None for each in clients.client_orders(tx, client, tasks=tasks)):
+        return ""
+    return problems[0] if problems else ""
 
 
 def _keys(resource: Resource) -> list[str]:

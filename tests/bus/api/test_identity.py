@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
+from datetime import date
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from broker.bus.api import people
 from broker.store.database import Store
 from broker.store.tables import clients
 from tests.bus.api.clinic import NAME, ApiClinic
-from tests.bus.bundles import SNILS, Resource, accepted, concept, id_of, of, order, own_id, post
+from tests.bus.bundles import SNILS, Resource, accepted, call, concept, id_of, of, order, own_id, post
 from tests.support import factory
+from ui.text import referral_fields
 
 ONE, OTHER = "11223344595", "08765430300"
 ANNA: Resource = {"name": [{"family": "Ёлкина", "given": ["Анна", "Сергеевна"]}], "birthDate": "1961-03-12"}
@@ -28,6 +31,21 @@ DIFFERENT: list[dict[str, Any]] = [
     {"name": [{"family": "Ёлкина", "given": ["Алла", "Сергеевна"]}]},
     {"birthDate": "1961-12-03"},
     {"gender": "male"},
+]
+MARRIED: Resource = {"name": [{"family": "Сосновская", "given": ["Анна", "Сергеевна"]}]}
+STEPAN: Resource = {"name": [{"family": "Попов", "given": ["Степан"]}], "birthDate": "1938-02-17", "gender": "male"}
+# Two people under one card number of the client: what differs, and the reason that people see.
+CONTRADICTING: list[tuple[Resource, str]] = [
+    ({"name": [{"family": "Ёлкина", "given": ["Алла", "Сергеевна"]}]}, "number_other_name"),
+    ({"name": [{"family": "Ёлкина", "given": ["Анна", "Петровна"]}]}, "number_other_name"),
+    ({"name": [{"family": "Попова", "given": ["Ольга"]}]}, "number_other_name"),
+    ({"name": [{"family": "Попов", "given": ["Степан"]}], "gender": "male"}, "number_other_sex"),
+    (MARRIED | {"birthDate": "1961-12-03"}, "number_other_birth_date"),
+    ({"birthDate": "1961-12-03"}, "number_other_birth_date"),
+    ({"birthDate": "1962"}, "number_other_birth_date"),
+    ({"gender": "male"}, "number_other_sex"),
+    ({"gender": "male", "birthDate": "1938-02-17"}, "number_other_birth_date"),
+    (STEPAN, "number_other_birth_date"),
 ]
 
 
@@ -97,11 +115,55 @@ def test_different_numbers_under_one_card_number_are_two_patients(accepting: Api
     assert cards(accepting) == 2
 
 
-def test_a_correction_under_the_clients_own_card_number_stays_with_its_patient(clinic: ApiClinic) -> None:
-    first = patient_of(clinic, described(number="M-1"))
-    assert patient_of(clinic, described(number="M-1", birthDate="1961-12-03")) == first
-    reused = {"name": [{"family": "Попов", "given": ["Степан"]}], "birthDate": "1938-02-17", "gender": "male"}
-    assert patient_of(clinic, described(number="M-1", **reused)) != first
+@pytest.mark.parametrize("changes", [*SAME, MARRIED], ids=str)
+def test_a_completed_or_married_name_under_the_clients_own_card_number_stays_with_its_patient(
+    accepting: ApiClinic, changes: Resource
+) -> None:
+    first = patient_of(accepting, described(number="M-1"))
+    assert patient_of(accepting, described(number="M-1", **changes)) == first
+
+
+@pytest.mark.parametrize(("changes", "reason"), CONTRADICTING, ids=str)
+def test_one_card_number_with_other_data_is_another_patient_who_waits_for_a_person(
+    accepting: ApiClinic, changes: Resource, reason: str
+) -> None:
+    first = patient_of(accepting, described(number="M-1"))
+    before = stored(accepting, first)
+    assert patient_of(accepting, described(number="M-1", **changes)) != first
+    assert stored(accepting, first) == before
+    [waits] = accepting.waiting()
+    assert waits.problems == {"patient": reason}
+    assert ("patient", reason) in referral_fields.PROBLEMS
+    assert cards(accepting) == 1
+
+
+def test_whoever_was_created_under_anothers_card_number_before_the_order_waits_for_a_person(
+    accepting: ApiClinic,
+) -> None:
+    patient_of(accepting, described(number="M-1"))
+    person = of(described(number="M-1", **STEPAN), "Patient")
+    assert call(accepting.server, "POST", "/Patient", person).status_code == 201
+    patient_of(accepting, described(number="M-1", **STEPAN))
+    assert [each.problems for each in accepting.waiting()] == [{"patient": "number_other_birth_date"}]
+
+
+def test_whose_order_a_person_has_accepted_waits_no_more_nor_does_the_first_bearer_of_the_number(
+    accepting: ApiClinic,
+) -> None:
+    first = patient_of(accepting, described(number="M-1"))
+    second = patient_of(accepting, described(number="M-1", **STEPAN))
+    accepting.accept()
+    assert patient_of(accepting, described(number="M-1", **STEPAN)) == second
+    assert patient_of(accepting, described(number="M-1")) == first
+    assert accepting.waiting() == []
+    assert cards(accepting) == 2
+
+
+def test_somebody_without_a_name_is_named_later_under_the_same_card_number(clinic: ApiClinic) -> None:
+    unnamed = {"name": [{"family": "Неизвестный"}]}
+    first = patient_of(clinic, described(number="M-1", **unnamed))
+    assert patient_of(clinic, described(number="M-1")) == first
+    assert patient_of(clinic, described(number="M-1", **STEPAN)) != first
 
 
 def test_the_same_card_number_of_two_systems_is_two_patients(clinic: ApiClinic) -> None:
@@ -160,20 +222,20 @@ _TRAITS: list[dict[str, Any]] = [*SAME, *DIFFERENT]
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    people=st.lists(
+    come=st.lists(
         st.tuples(st.sampled_from(_TRAITS), st.sampled_from((ONE, OTHER, "")), st.sampled_from(("M-1", "M-2"))),
         min_size=2,
         max_size=4,
     )
 )
 def test_however_people_come_each_patient_keeps_one_snils_and_one_birth_date_of_it(
-    tmp_path_factory: pytest.TempPathFactory, people: list[tuple[dict[str, Any], str, str]]
+    tmp_path_factory: pytest.TempPathFactory, come: list[tuple[dict[str, Any], str, str]]
 ) -> None:
     store = factory.open_store(tmp_path_factory.mktemp("people") / "worklist.sqlite")
     clinic = ApiClinic(store)
     try:
         seen: dict[str, set[str]] = {}
-        for changes, number, card in people:
+        for changes, number, card in come:
             sent = described(*([snils(number)] if number else []), number=card, **changes)
             id = patient_of(clinic, sent)
             seen.setdefault(id, set()).update({number} - {""})
@@ -181,3 +243,36 @@ def test_however_people_come_each_patient_keeps_one_snils_and_one_birth_date_of_
     finally:
         clinic.close()
         store.close()
+
+
+_GIVEN = st.sampled_from(("Анна", "Алла", "Инна", "Ольга", "Саша"))
+_PEOPLE = st.fixed_dictionaries(
+    {
+        "family": st.sampled_from(("Ёлкина", "Попова", "Сосновская")),
+        "given": _GIVEN,
+        "middle": st.sampled_from(("Сергеевна", "Петровна")),
+        "birthDate": st.dates(date(1920, 1, 1), date(2020, 12, 31)).map(str),
+        "gender": st.sampled_from(("male", "female")),
+    }
+)
+
+
+def as_patient(traits: dict[str, str]) -> Resource:
+    name = {"family": traits["family"], "given": [traits["given"], traits["middle"]]}
+    return ANNA | {"name": [name], "birthDate": traits["birthDate"], "gender": traits["gender"]}
+
+
+@given(one=_PEOPLE, other=_PEOPLE, trait=st.sampled_from(("given", "middle", "birthDate", "gender")))
+def test_two_people_who_differ_in_one_trait_are_never_the_same_under_one_card_number(
+    one: dict[str, str], other: dict[str, str], trait: str
+) -> None:
+    assume(one[trait] != other[trait])
+    differing = one | {trait: other[trait]}
+    for first, second in ((one, differing), (differing, one), (one, other), (other, one)):
+        assert not is_same(as_patient(first), as_patient(second))
+    assert is_same(as_patient(one), as_patient(one | {"family": other["family"]}))
+
+
+def is_same(one: Resource, other: Resource) -> bool:
+    known, sent = (each | {"resourceType": "Patient", "identifier": [own_id("M-1")]} for each in (one, other))
+    return people.is_same(known, sent, date(2026, 11, 24), by_snils=False)

@@ -7,7 +7,7 @@ from datetime import date
 
 from broker.bus.fhir import Resource
 from broker.bus.inbound import parse_patient
-from broker.domain.patients import identity, patient_match
+from broker.domain.patients import identity, names, patient_match
 
 # What contradicts under one card number of a client, as `identity.difference` names it -> the code of the problem that
 # people see.
@@ -38,3 +38,20 @@ def number_problem(known: Resource, sent: Resource, today: date) -> str:
     one, other = (replace(parse_patient.described(each, today), patient_id="same") for each in (known, sent))
     found = identity.difference(one, other)
     return "" if not found or identity.completes(one, other) else _PROBLEMS[found]
+
+
+def completed(known: Resource, sent: Resource, today: date) -> Resource:
+    """Return a Patient as it is sent, with the patronymic, birth date and sex of the known one where it says less.
+
+    Else the next one under its number would be compared with hardly anything, and take its place.
+    """
+    one, other = parse_patient.described(known, today), parse_patient.described(sent, today)
+    whole, made = identity.merge(one, other), dict(sent)
+    if whole.name != other.name and names.identifies(one.name):
+        given = [part for part in (whole.name.given, whole.name.middle) if part]
+        made["name"] = [{"family": whole.name.family, "given": given}, *sent["name"]]
+    if whole.born != other.born:
+        made["birthDate"] = known["birthDate"]
+    if whole.sex != other.sex:
+        made["gender"] = known["gender"]
+    return made

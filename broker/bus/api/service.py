@@ -336,9 +336,9 @@ def _keep(tx: Tx, sent: Mapping[str, Resource], client: str) -> list[Resource]:
     kept = []
     for url, resource in sent.items():
         kind, _, id = targets[url].partition("/")
-        made = as_stored(
-            resolve_references(resource, targets), targets[url], clients.resource(tx, client, kind, id), now
-        )
+        before = clients.resource(tx, client, kind, id)
+        whole = people.completed(before, resource, today) if before and kind == "Patient" else resource
+        made = as_stored(resolve_references(whole, targets), targets[url], before, now)
         clients.put(tx, client, made, _keys(made))
         kept.append(made)
     return kept

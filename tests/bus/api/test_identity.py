@@ -64,6 +64,8 @@ def described(*identifiers: Resource, number: str, **changes: Any) -> Resource:
     }
     person = of(sent, "Patient")
     person |= deepcopy(ANNA | changes)
+    if person["birthDate"] is None:
+        del person["birthDate"]
     person["identifier"] = [own_id(number), *identifiers]
     return sent
 
@@ -135,6 +137,32 @@ def test_one_card_number_with_other_data_is_another_patient_who_waits_for_a_pers
     assert waits.problems == {"patient": reason}
     assert ("patient", reason) in referral_fields.PROBLEMS
     assert cards(accepting) == 1
+
+
+@pytest.mark.parametrize(
+    ("less", "other"),
+    [
+        (
+            {"name": [{"family": "Ёлкина", "given": ["Анна"]}]},
+            {"name": [{"family": "Ёлкина", "given": ["Анна", "Петровна"]}]},
+        ),
+        ({"gender": "unknown"}, {"gender": "male"}),
+        ({"birthDate": "1961"}, {"birthDate": "1961-12-03"}),
+        ({"birthDate": None}, {"birthDate": "1938-02-17"}),
+    ],
+    ids=str,
+)
+def test_a_description_that_says_less_opens_no_patient_to_another_person(
+    clinic: ApiClinic, less: Resource, other: Resource
+) -> None:
+    first = patient_of(clinic, described(number="M-1"))
+    before = stored(clinic, first)
+    assert patient_of(clinic, described(number="M-1", **less)) == first
+    after = stored(clinic, first)
+    assert patient_of(clinic, described(number="M-1", **other)) != first
+    assert stored(clinic, first) == after
+    assert (after["gender"], after["birthDate"]) == (before["gender"], before["birthDate"])
+    assert after["name"][0] == before["name"][0]
 
 
 def test_whoever_was_created_under_anothers_card_number_before_the_order_waits_for_a_person(
@@ -245,11 +273,10 @@ def test_however_people_come_each_patient_keeps_one_snils_and_one_birth_date_of_
         store.close()
 
 
-_GIVEN = st.sampled_from(("Анна", "Алла", "Инна", "Ольга", "Саша"))
 _PEOPLE = st.fixed_dictionaries(
     {
         "family": st.sampled_from(("Ёлкина", "Попова", "Сосновская")),
-        "given": _GIVEN,
+        "given": st.sampled_from(("Анна", "Алла", "Инна", "Ольга")),
         "middle": st.sampled_from(("Сергеевна", "Петровна")),
         "birthDate": st.dates(date(1920, 1, 1), date(2020, 12, 31)).map(str),
         "gender": st.sampled_from(("male", "female")),
@@ -258,8 +285,14 @@ _PEOPLE = st.fixed_dictionaries(
 
 
 def as_patient(traits: dict[str, str]) -> Resource:
-    name = {"family": traits["family"], "given": [traits["given"], traits["middle"]]}
-    return ANNA | {"name": [name], "birthDate": traits["birthDate"], "gender": traits["gender"]}
+    name = {"family": traits["family"], "given": [each for each in (traits["given"], traits["middle"]) if each]}
+    return {
+        "resourceType": "Patient",
+        "identifier": [own_id("M-1")],
+        "name": [name],
+        "birthDate": traits["birthDate"],
+        "gender": traits["gender"],
+    }
 
 
 @given(one=_PEOPLE, other=_PEOPLE, trait=st.sampled_from(("given", "middle", "birthDate", "gender")))
@@ -273,6 +306,17 @@ def test_two_people_who_differ_in_one_trait_are_never_the_same_under_one_card_nu
     assert is_same(as_patient(one), as_patient(one | {"family": other["family"]}))
 
 
+@given(one=_PEOPLE, other=_PEOPLE, trait=st.sampled_from(("middle", "birthDate", "gender")))
+def test_what_a_later_description_leaves_out_goes_on_telling_people_apart(
+    one: dict[str, str], other: dict[str, str], trait: str
+) -> None:
+    assume(one[trait] != other[trait])
+    less = one | {trait: {"middle": "", "birthDate": one["birthDate"][:4], "gender": "unknown"}[trait]}
+    assert is_same(as_patient(one), as_patient(less))
+    kept = people.completed(as_patient(one), as_patient(less), date(2026, 11, 24))
+    assert is_same(kept, as_patient(one))
+    assert not is_same(kept, as_patient(one | {trait: other[trait]}))
+
+
 def is_same(one: Resource, other: Resource) -> bool:
-    known, sent = (each | {"resourceType": "Patient", "identifier": [own_id("M-1")]} for each in (one, other))
-    return people.is_same(known, sent, date(2026, 11, 24), by_snils=False)
+    return people.is_same(one, other, date(2026, 11, 24), by_snils=False)

@@ -14,6 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -584,6 +585,7 @@ def _spelt(who: str, spelt: Any) -> PersonName:
     return PersonName(*(spelt(part) for part in (name.family, name.given, name.middle)))
 
 
+@pytest.mark.slow
 def test_no_path_joins_two_people_without_a_person_and_none_loses_a_study() -> None:
     run_state_machine_as_test(
         Identity,

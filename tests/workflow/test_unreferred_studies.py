@@ -613,3 +613,18 @@ def test_whatever_the_archive_holds_nothing_is_linked_by_itself_and_no_contradic
                 assert study.patient_name != "Кузнецов^Марк"
     finally:
         store.close()
+
+
+def test_boards_compare_the_newest_studies_only_and_the_page_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unreferred_studies, "MOST_OFFERED", 2)
+    register(store)
+    strangers = [
+        replace(LATE, study_instance_uid=f"1.2.4.{n}", patient_name="Чужой^Иван", start=local("09:40")) for n in (1, 2)
+    ]
+    record(store, LATE, *strangers)
+    with store.read() as reader:
+        assert unreferred_studies.offered(reader) == ()
+    assert [bool(each.candidates) for each in shown(store)] == [True, False, False]
+    monkeypatch.setattr(unreferred_studies, "MOST_OFFERED", 3)
+    with store.read() as reader:
+        assert len(unreferred_studies.offered(reader)) == 1

@@ -18,6 +18,7 @@ from broker.store.queries.patients import patient_index
 from broker.store.tables import orders
 from broker.store.tables.archive_unreferred import UnreferredStudy, from_row
 
+MOST_OFFERED = 500  # studies that boards compare with orders; the archive's page compares all
 KEPT_FOR = timedelta(days=14)  # how long a study without an order is shown after its day
 BEFORE, AFTER = timedelta(days=3), timedelta(days=14)  # an order's time before and after that of its study
 MOST_CANDIDATES = 5
@@ -70,9 +71,11 @@ def open_studies(reader: Reader) -> tuple[OfferedStudy, ...]:
 
 
 def offered(reader: Reader) -> tuple[OfferedStudy, ...]:
-    """Return those of `open_studies` that an order fits."""
+    """Return those of the MOST_OFFERED newest `open_studies` that an order fits."""
     # Whether an order knows a study is asked of the few only that have candidates: boards read this at every change.
-    rows = reader.rows("SELECT u.* FROM archive_unreferred u WHERE u.state = 'open'" + _NEWEST_FIRST)
+    rows = reader.rows(
+        "SELECT u.* FROM archive_unreferred u WHERE u.state = 'open'" + _NEWEST_FIRST + " LIMIT ?", [MOST_OFFERED]
+    )
     found = [(each, fitting) for each, fitting in _candidates(reader, [from_row(row) for row in rows]) if fitting]
     return tuple(_offer(reader, each, fitting) for each, fitting in found if not is_known(reader, each.study))
 

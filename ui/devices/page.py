@@ -186,7 +186,7 @@ class DevicesPage:
             with ui.element("div").classes("state tone-red"):
                 ui.icon("error").props("aria-hidden=true")
                 text("span", shown.refused)
-        for line in shown.contacts or ("Ещё не обращался",):
+        for line in shown.contacts or (() if shown.refused else ("Ещё не обращался",)):
             text("div", line, "" if shown.contacts else "muted")
 
     def _draw_settings(self, shown: DeviceView) -> None:

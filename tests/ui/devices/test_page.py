@@ -211,8 +211,10 @@ async def test_it_is_said_what_a_device_that_came_to_nothing_wanted(
     scene: Scene, user: User, found: TurnedAway, sentence: str
 ) -> None:
     scene.store.write(lambda tx: devices.note_turned_away(tx, "XRAY_14", "10.0.4.1", found))
+    scene.store.write(lambda tx: tx.change("DELETE FROM device WHERE ae_title <> 'XRAY_14'"))
     await user.open("/devices")
     await user.should_see(sentence)
+    await user.should_not_see("Ещё не обращался")
 
 
 async def test_an_empty_registry_teaches(scene: Scene, user: User) -> None:

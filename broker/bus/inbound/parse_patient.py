@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date
+from difflib import SequenceMatcher
 
 from broker.bus.fhir import Resource, items, member
 from broker.bus.inbound.resolver import Unusable
@@ -22,6 +23,7 @@ _SEXES = {"male": Sex.MALE, "female": Sex.FEMALE, "other": Sex.OTHER}
 _DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(T.*)?")
 _DATE = re.compile(r"[0-9]{4}(-[0-9]{2}){0,2}")
 _UNKNOWN_BIRTH_DATE = date(1900, 1, 1)  # what some programs write for "unknown"
+_ALIKE = 0.8  # of two spellings of one patronymic: Алексеевна and Александровна are 0.7
 _FORMER = ("old", "maiden", "anonymous", "nickname")
 
 
@@ -124,21 +126,34 @@ def contradictions(person: Resource, patient: Patient, today: date) -> list[str]
     """Return the fields in which a Patient of the bus contradicts one of ours; empty if it can be the same person.
 
     Different valid numbers of one kind mean different people. The family name is not compared, since it changes with
-    marriage; siblings differ in the given name. A name without components cannot be compared.
+    marriage; siblings differ in the given name. A patronymic does not change, and is compared unless a number agrees.
+    A name without components cannot be compared.
     """
-    found = []
+    found, has_number = [], False
     for field, system, problem in (("snils", SNILS, snils_problem), ("policy", POLICY, policy_problem)):
         ours, theirs = getattr(patient, field), number(person, system, today)
-        if ours and theirs and not problem(theirs) and ours != theirs:
-            found.append(field)
+        if ours and theirs and not problem(theirs):
+            has_number = has_number or ours == theirs
+            found += [field] if ours != theirs else []
     given = [names.fold(each) for each in _given_names(person)]
     if given and patient.name.given and names.fold(patient.name.given) not in given:
         found.append("given")
+    elif not has_number and _is_another_patronymic(name(person, today), patient.name):
+        found.append("middle")
     if _contradicts(person.get("birthDate"), patient):
         found.append("birth_date")
     if Sex.OTHER not in (sexes := {sex(person) or Sex.OTHER, patient.sex}) and len(sexes) == 2:
         found.append("sex")
     return found
+
+
+def _is_another_patronymic(one: PersonName, other: PersonName) -> bool:
+    """Return True for patronymics that are neither one with slips nor a beginning or an initial of the other."""
+    if not (one.middle and other.middle and names.identifies(one) and names.identifies(other)):
+        return False
+    spelled = [names.transliterated(names.fold(each.middle)).rstrip(".") for each in (one, other)]
+    shorter, longer = sorted(spelled, key=lambda each: (len(each), each))
+    return not longer.startswith(shorter) and SequenceMatcher(None, shorter, longer, autojunk=False).ratio() < _ALIKE
 
 
 def described(person: Resource, today: date) -> Patient:

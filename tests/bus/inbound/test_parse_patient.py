@@ -59,6 +59,26 @@ def test_one_trait_that_does_not_change_makes_another_person(theirs: Patient, fi
     assert differ(theirs) == fields
 
 
+@pytest.mark.parametrize(
+    ("members", "fields"),
+    [
+        ({"name": [{"family": "Близнецова", "given": ["Анна", "Сергеевна"]}]}, ["middle"]),
+        ({"name": [{"family": "Иванова", "given": ["Анна", "Сергеевна"]}]}, ["middle"]),
+        ({"name": [{"text": "Иванова Анна Сергеевна"}]}, ["middle"]),
+        ({"name": [{"family": "Иванова", "given": ["Анна", "Петровна"]}]}, []),  # married
+        ({"name": [{"family": "Близнецова", "given": ["Анна", "Питровна"]}]}, []),  # a slip
+        ({"name": [{"family": "Близнецова", "given": ["Анна", "П."]}]}, []),
+        ({"name": [{"family": "Bliznetsova", "given": ["Анна", "Petrovna"]}]}, []),
+        ({"name": [{"family": "Близнецова", "given": ["Анна"]}]}, []),
+    ],
+)
+def test_without_a_number_another_patronymic_makes_another_person(members: dict[str, Any], fields: list[str]) -> None:
+    ours = replace(ANNA, snils="", policy="", name=replace(ANNA.name, middle="Петровна"))
+    assert parse_patient.contradictions(strangers.person(ours, **members), ours, TODAY) == fields
+    numbered = replace(ours, snils=ANNA.snils)
+    assert parse_patient.contradictions(strangers.person(numbered, **members), numbered, TODAY) == []
+
+
 NEWBORN = replace(ANNA, name=PersonName("Близнецова", "новорождённая", "мать Анна"), snils="")
 
 
@@ -98,7 +118,12 @@ def test_what_people_change_or_nobody_has_said_is_no_contradiction(theirs: Patie
 
 people = st.builds(
     Patient,
-    st.builds(PersonName, st.sampled_from(["Иванова", "Ким"]), st.sampled_from(["Анна", "Алла", ""])),
+    st.builds(
+        PersonName,
+        st.sampled_from(["Иванова", "Ким"]),
+        st.sampled_from(["Анна", "Алла", ""]),
+        st.sampled_from(["", "Петровна", "П.", "Сергеевна"]),
+    ).filter(lambda name: name.given or not name.middle),
     st.sampled_from([None, date(1961, 3, 12), date(1961, 12, 3)]),
     st.sampled_from(Sex),
     st.sampled_from(["", "11223344595", OTHER_SNILS]),

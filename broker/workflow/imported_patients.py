@@ -17,6 +17,7 @@ from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Refused
 from broker.domain.import_result import ImportPlace
 from broker.domain.patients import identity, names, patient_match, patient_merge, placeholders
+from broker.domain.patients.identifiers import is_card_placeholder
 from broker.domain.patients.patient_match import NUMBERS, Likeness, PatientMatch, SimilarCard
 from broker.domain.patients.people import Patient
 from broker.domain.studies import passthrough
@@ -48,6 +49,8 @@ def save(
     and sex, a completed patronymic or a changed family name is taken over, and so is the name of somebody who had none;
     both are noted. Raise Refused.
     """
+    if is_card_placeholder(imported.patient_id):
+        imported = replace(imported, patient_id="")
     known, is_former = _find(tx, imported, current)
     if known is None:
         added = typed_patients.add(tx, imported)

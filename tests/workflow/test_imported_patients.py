@@ -72,6 +72,18 @@ def found_by(store: Store, number: str) -> Patient | None:
         return patients.find_by(reader, "patient_id", number)
 
 
+@each_way
+@pytest.mark.parametrize("number", ["0", "000000", "б/н", "Б.Н.", "без номера", "-", "нет", "N/A"])
+def test_what_stands_in_the_place_of_a_card_number_is_none(
+    store: Store, way: Callable[..., Order], number: str
+) -> None:
+    one = way(store, replace(POPOV, patient_id=number), 1).patient
+    other = way(store, replace(KUZNETSOVA, snils="", policy="", patient_id=number), 2).patient
+    assert one.id != other.id
+    assert {one.patient_id, other.patient_id} == {"000001", "000002"}
+    assert found_by(store, number) is None
+
+
 # ---- who is similar ----
 
 

@@ -14,6 +14,9 @@ _NOT_DIGITS = re.compile(r"[\s\-\u00ad\u2010-\u2015\u2212\ufe58\ufe63\uff0d\u200
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _LATIN = str.maketrans("АВЕКМНОРСТХ", "ABEKMHOPCTX")
 
+# «б/н», «без номера», «нет», «н/д», as letters only.
+_NO_CARD = frozenset({"бн", "безномера", "нет", "нд", "неизвестно", "none", "null", "na", "unknown"})
+
 
 def accession_number(prefix: str, day: date, number: int) -> str:
     """Return an accession number: prefix, year and month, a dash, the counter of the month, e.g. «K2611-0094».
@@ -93,6 +96,12 @@ def policy_problem(value: str) -> str:
 def is_placeholder(value: str) -> bool:
     """Return True for what people and programs write where there is no СНИЛС or ЕНП: one digit repeated."""
     return (len(value) == 11 and len(set(value[:9])) == 1) or (len(value) == 16 and len(set(value)) == 1)
+
+
+def is_card_placeholder(value: str) -> bool:
+    """Return True for what scripts and tables write where there is no card number: zeros, dashes, «б/н», «нет»."""
+    letters = re.sub(r"[\W_]", "", value.casefold())
+    return not letters.strip("0") or letters in _NO_CARD
 
 
 def show_snils(value: str) -> str:

@@ -7,10 +7,11 @@ open board changes by itself; the region's practice bus has the order, its image
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 
 from tests.acceptance.devices import referral, send
 from tests.peers import chromium
@@ -133,7 +134,8 @@ def test_a_draft_survives_a_restart_under_the_open_page(installation: Installati
         expect(page.get_by_text("Черновик сохранён")).to_be_visible()
         installation.kill()
         installation.start()
-        page.goto(f"{installation.url}/desk")
+        with suppress(Error):  # ERR_ABORTED: the open page has found the server again and reloads by itself
+            page.goto(f"{installation.url}/desk")
         expect(page.get_by_label("Фамилия")).to_have_value("Черновикова")
 
 

@@ -5,6 +5,7 @@ A mode decides what the fields contain at first, what may be typed, which use ca
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -196,17 +197,44 @@ class IncomingMode(FormMode):
         return bus.incoming_closed(now.state)
 
 
-@dataclass(frozen=True)
-class WalkInMode(FormMode):
-    """A study that a device made without a referral."""
+class DoneMode(FormMode):
+    """A study that was made without a referral; the form begins with the patient whom the device has named."""
 
-    study: WalkIn
-    start: datetime  # local, naive: when it was made, or now if its device did not report it
     new = False
     warns_of_repeats = False
     planned = False
     needs = frozenset({Permission.REGISTER, Permission.LINK})
     after_saving = "/order/{}"
+
+    @property
+    @abstractmethod
+    def reported(self) -> tuple[str, str, str, str]:
+        """The patient as the device wrote it: name (PN), Patient ID, birth date (DA), sex (CS)."""
+
+    @property
+    def name(self) -> PersonName:
+        """The reported name, as far as it may stand in a referral: empty if it is not in Cyrillic."""
+        reported = names.from_dicom(self.reported[0])
+        return reported if names.is_cyrillic(str(reported)) else PersonName("")
+
+    @property
+    def sender_words(self) -> str:
+        reported = str(names.from_dicom(self.reported[0]))
+        return "" if names.is_cyrillic(reported) else names.cut(reported, 64)
+
+    def may_be_past(self, start: datetime) -> bool:
+        return True
+
+    def contradictions(self, reader: Reader, patient: Patient) -> list[str]:
+        return patient_index.walk_in_contradictions(reader, patient, *self.reported)
+
+
+@dataclass(frozen=True)
+class WalkInMode(DoneMode):
+    """A study that a device made without a referral."""
+
+    study: WalkIn
+    start: datetime  # local, naive: when it was made, or now if its device did not report it
 
     @property
     def title(self) -> str:
@@ -217,9 +245,9 @@ class WalkInMode(FormMode):
         return "уже сделано, без направления"
 
     @property
-    def sender_words(self) -> str:
-        reported = str(names.from_dicom(self.study.step.patient_name))
-        return "" if names.is_cyrillic(reported) else names.cut(reported, 64)
+    def reported(self) -> tuple[str, str, str, str]:
+        step = self.study.step
+        return step.patient_name, step.patient_id, step.patient_birth_date, step.patient_sex
 
     @property
     def back(self) -> tuple[str, str]:
@@ -233,9 +261,8 @@ class WalkInMode(FormMode):
         return replace(options, procedures=procedures, devices=[device], organisation="")
 
     def fill(self, form: ReferralForm) -> None:
-        study, reported = self.study, names.from_dicom(self.study.step.patient_name)
-        name = reported if names.is_cyrillic(str(reported)) else PersonName("")
-        patient = Patient(name, study.birth_date, study.sex or Sex.OTHER)
+        study = self.study
+        patient = Patient(self.name, study.birth_date, study.sex or Sex.OTHER)
         form.fill_draft(ReferralDraft(patient, "", (), self.start), None)
         if study.sex is None:
             form.forget_sex()
@@ -247,14 +274,6 @@ class WalkInMode(FormMode):
         )
         if self.sender_words:
             form.fields["family"].show_hint(f"На аппарате: {self.sender_words}")
-
-    def may_be_past(self, start: datetime) -> bool:
-        return True
-
-    def contradictions(self, reader: Reader, patient: Patient) -> list[str]:
-        step = self.study.step
-        reported = step.patient_name, step.patient_id, step.patient_birth_date, step.patient_sex
-        return patient_index.walk_in_contradictions(reader, patient, *reported)
 
     def save(
         self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str, confirmed: Confirmation
@@ -268,16 +287,11 @@ class WalkInMode(FormMode):
 
 
 @dataclass(frozen=True)
-class ArchivedMode(FormMode):
+class ArchivedMode(DoneMode):
     """A study in the archive that bears no referral's numbers; it is linked once the referral is saved."""
 
     study: ArchivedWalkIn
     start: datetime  # local, naive: when it was made, or now if the archive does not say
-    new = False
-    warns_of_repeats = False
-    planned = False
-    needs = frozenset({Permission.REGISTER, Permission.LINK})
-    after_saving = "/order/{}"
 
     @property
     def title(self) -> str:
@@ -288,9 +302,9 @@ class ArchivedMode(FormMode):
         return "уже сделано, снимки в архиве"
 
     @property
-    def sender_words(self) -> str:
-        reported = str(names.from_dicom(self.study.unreferred.study.patient_name))
-        return "" if names.is_cyrillic(reported) else names.cut(reported, 64)
+    def reported(self) -> tuple[str, str, str, str]:
+        study = self.study.unreferred.study
+        return study.patient_name, study.patient_id, study.birth_date, study.patient_sex
 
     @property
     def back(self) -> tuple[str, str]:
@@ -304,9 +318,8 @@ class ArchivedMode(FormMode):
         return replace(options, procedures=procedures, devices=list(self.study.devices), organisation="")
 
     def fill(self, form: ReferralForm) -> None:
-        study, reported = self.study, names.from_dicom(self.study.unreferred.study.patient_name)
-        name = reported if names.is_cyrillic(str(reported)) else PersonName("")
-        patient = Patient(name, study.birth_date, study.sex or Sex.OTHER)
+        study = self.study
+        patient = Patient(self.name, study.birth_date, study.sex or Sex.OTHER)
         codes = [each.code for each in form.options.procedures]
         only = codes[0] if len(codes) == 1 else ""
         form.fill_draft(ReferralDraft(patient, only, (), self.start), study.patient)
@@ -317,14 +330,6 @@ class ArchivedMode(FormMode):
         form.fill_done(self.start, ae_title, device_known=False, time_known=time_known)
         if self.sender_words:
             form.fields["family"].show_hint(f"На снимках: {self.sender_words}")
-
-    def may_be_past(self, start: datetime) -> bool:
-        return True
-
-    def contradictions(self, reader: Reader, patient: Patient) -> list[str]:
-        study = self.study.unreferred.study
-        reported = study.patient_name, study.patient_id, study.birth_date, study.patient_sex
-        return patient_index.walk_in_contradictions(reader, patient, *reported)
 
     def save(
         self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str, confirmed: Confirmation

@@ -16,7 +16,7 @@ from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Refused
 from broker.domain.import_result import ImportPlace
-from broker.domain.patients import identity, names, patient_match, patient_merge, placeholders
+from broker.domain.patients import correction, identity, names, patient_match, patient_merge
 from broker.domain.patients.identifiers import is_card_placeholder
 from broker.domain.patients.patient_match import NUMBERS, Likeness, PatientMatch, SimilarCard
 from broker.domain.patients.people import Patient
@@ -64,6 +64,9 @@ def save(
         filled = identity.fill_in(known, imported)
     if filled == known:
         return ImportedPatient(known)
+    if fields := correction.contradictions(known, filled):
+        text = f"the Patient ID {known.patient_id} belongs to a patient with another {fields[0].replace('_', ' ')} here"
+        raise Refused(text, f"other_{fields[0]}", known.patient_id)
     before = orders.of_patient(tx, known.stored_id)
     patients.update(tx, known.stored_id, filled)
     typed_patients.keep_name(tx, known, filled)
@@ -85,7 +88,7 @@ def _find(tx: Tx, imported: Patient, current: Patient | None) -> tuple[Patient |
     if current and not imported.patient_id:
         if not _is_named(imported, current) and _is_former(tx, current, imported):
             return current, True
-        if not identity.difference(imported, current) or placeholders.are_compatible(imported.name, current.name):
+        if not identity.difference(replace(imported, patient_id=current.patient_id), current):
             return current, False  # the item's numbers are the order's
     found = patient_index.match(tx, imported)
     if found.likeness is Likeness.CONTRADICTORY:

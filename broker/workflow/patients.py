@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from broker.domain.errors import Invalid, NotFound, Stale
+from broker.domain.orders import OrderState
 from broker.domain.patients import correction, identity, incomplete, names, patient_match
 from broker.domain.patients.patient_match import NUMBERS, Likeness, PatientMatch
 from broker.domain.patients.people import Patient
@@ -20,15 +21,15 @@ from broker.store.tables import former_names, orders, outbox, patient_merges, pa
 from broker.workflow import corrections, numbering
 
 
-def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None, amends_others: bool = True) -> Patient:
+def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None, amended: int | None = None) -> Patient:
     """Find the patient of a referral, or add a new one, and write what has changed.
 
     `typed.id` is that of a chosen patient, or None if one is to be matched. `other_than`: the ids of the patients whom
-    a person was shown and has said not to be this one; None if no person was asked. With `amends_others`,
-    the region gets amendments of the patient's other orders, where they need some. Raise NotFound, Invalid (another
-    patient's number, several matching patients, a similar one who was not shown; data that make another person of a
-    card under which studies were made: that is done on the card, see `patient_correction`), Stale if a chosen patient
-    has changed since, or the card was merged.
+    a person was shown and has said not to be this one; None if no person was asked. `amended`: the id of the order that
+    is being amended, whose use case sends the region what the others need; otherwise that is done here. Raise NotFound,
+    Invalid (another patient's number, several matching patients, a similar one who was not shown; data that make
+    another person of a card under which studies were made, or which has other orders: that is done on the card, see
+    `patient_correction`), Stale if a chosen patient has changed since, or the card was merged.
     """
     typed = patients.with_current_number(tx, typed)
     if typed.id is not None:
@@ -44,9 +45,10 @@ def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None, a
     else:
         merged = identity.merge(known, typed)
     if merged != known:
-        _check_made(tx, known, merged)
+        if wrong := other_person_problems(tx, known, merged, amended):
+            raise Invalid(wrong)
         others = (
-            orders.of_patient(tx, known.stored_id) if amends_others and _has_other_description(known, merged) else []
+            orders.of_patient(tx, known.stored_id) if amended is None and _has_other_description(known, merged) else []
         )
         patients.update(tx, known.stored_id, merged)
         keep_name(tx, known, merged)
@@ -83,11 +85,21 @@ def chosen(tx: Tx, typed: Patient) -> Patient:
     return known
 
 
-def _check_made(tx: Tx, known: Patient, merged: Patient) -> None:
-    """Raise Invalid where a referral would make another person of a card under which something was made."""
-    contradicted = correction.contradictions(known, merged)
-    if contradicted and made_studies.of_patients(tx, [known.stored_id]):
-        raise Invalid(correction.problems(contradicted))
+def other_person_problems(tx: Tx, known: Patient, after: Patient, amended: int | None = None) -> dict[str, str]:
+    """Return by which fields a card would become another person's together with what it has; empty if by none.
+
+    It has what was made under it, and its orders that are not cancelled, but for the `amended` one: they would follow
+    unseen.
+    """
+    contradicted = correction.contradictions(known, after)
+    if not contradicted:
+        return {}
+    if made_studies.of_patients(tx, [known.stored_id]):
+        return correction.problems(contradicted)
+    others = [each for each in orders.of_patient(tx, known.stored_id) if each.id != amended]
+    if all(each.state is OrderState.CANCELLED for each in others):
+        return {}
+    return correction.problems(contradicted, correction.CONTRADICTS_OTHERS)
 
 
 def keep_name(tx: Tx, known: Patient, now: Patient) -> None:

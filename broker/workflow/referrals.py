@@ -237,7 +237,7 @@ def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Act
         raise Invalid({"patient": "other_patient"})
     before = order
     others = [each for each in orders.of_patient(tx, order.patient.stored_id) if each.id != order.id]
-    patient = patients.save(tx, replace(changes.patient, id=order.patient.id), amends_others=False)
+    patient = patients.save(tx, replace(changes.patient, id=order.patient.id), amended=order.id)
     changed = replace(
         order,
         **changes.referral_fields(),

@@ -359,3 +359,26 @@ def test_a_file_of_somebody_without_a_name_and_number_that_changes_is_of_the_sam
     content = item(patient=UNKNOWN, accession_number="A1", study_instance_uid="1.2.3.1", comment="срочно")
     again = order_of(store, take(store, content, "/wl/1.wl", "2"))
     assert (again.id, again.patient.id, again.comment) == (first.id, first.patient.id, "срочно")
+
+
+@pytest.mark.parametrize("changes", [{"sex": Sex.FEMALE}, {"birth_date": BORN}])
+def test_a_file_whose_unknown_person_has_become_another_one_changes_no_card(
+    store: Store, changes: dict[str, Any]
+) -> None:
+    first = replace(UNKNOWN, birth_date=date(1986, 1, 2))
+    order = by_file(store, first)
+    again = item(patient=replace(first, **changes), accession_number="A1", study_instance_uid="1.2.3.1")
+    after = order_of(store, take(store, again, "/wl/1.wl", digest="2")).patient
+    assert found_by(store, order.patient.patient_id) == order.patient
+    assert (after.id != order.patient.id, after.sex) == (True, changes.get("sex", Sex.MALE))
+
+
+@each_way
+def test_an_item_makes_no_other_person_of_a_card_that_has_one_name_only(
+    store: Store, way: Callable[..., Order]
+) -> None:
+    one = replace(POPOV, name=PersonName("Ким"), patient_id="77")
+    way(store, one, 1)
+    with pytest.raises(Refused) as caught:
+        way(store, replace(one, name=PersonName("Ли")), 2)
+    assert (caught.value.reason, caught.value.about) == ("other_name", "77")

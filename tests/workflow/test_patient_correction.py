@@ -406,3 +406,47 @@ def test_a_device_that_has_the_former_name_names_the_same_patient_after_a_marria
     correct(store, order, made_seen=[order.id], name=OLGA)
     made(store, order, uid="1.3")
     assert conflicts(store) == ["patient_name", "patient_name"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"name": OLGA}, ["family"]),
+        ({"birth_date": date(1962, 3, 12)}, ["birth_date"]),
+        ({"birth_date": None, "birth_year": 1962}, ["birth_date"]),
+        ({"sex": Sex.MALE}, ["sex"]),
+    ],
+)
+def test_a_referral_makes_no_other_person_of_a_card_that_has_other_orders(
+    store: Store, order: Order, changes: dict[str, Any], fields: list[str]
+) -> None:
+    known = card(store, order.patient.stored_id)
+    with pytest.raises(Invalid) as caught:
+        register(store, replace(known, **changes), comment="второе")
+    assert caught.value.problems == dict.fromkeys(fields, "contradicts_others")
+    second = register(store, known, comment="второе")
+    changed = draft(patient=replace(second.patient, **changes), comment="второе")
+    with pytest.raises(Invalid) as caught:
+        store.write(referrals.amend, second.id, second.revision, changed, REGISTRAR, CLINIC)
+    assert caught.value.problems == dict.fromkeys(fields, "contradicts_others")
+    assert card(store, known.stored_id) == known
+    # Once no other order would follow, it is the correction of what was typed for this one.
+    store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, CLINIC)
+    store.write(referrals.amend, second.id, second.revision, changed, REGISTRAR, CLINIC)
+    assert card(store, known.stored_id) != known
+
+
+def test_a_referral_to_another_clinic_is_another_order_too(store: Store, order: Order) -> None:
+    there = register(store, card(store, order.patient.stored_id), owner=GUID, station_ae_titles=(), comment="там")
+    changed = draft(patient=replace(order.patient, name=OLGA))
+    with pytest.raises(Invalid) as caught:
+        store.write(referrals.amend, order.id, order.revision, changed, REGISTRAR, CLINIC)
+    assert caught.value.problems == {"family": "contradicts_others"}
+    assert there.patient.name == KUZNETSOVA.name
+
+
+def test_a_new_surname_and_a_completed_name_need_no_look_at_the_other_orders(store: Store, order: Order) -> None:
+    register(store, card(store, order.patient.stored_id), comment="второе")
+    renamed = replace(order.patient, name=replace(KUZNETSOVA.name, family="Петрова"), policy="")
+    after = store.write(referrals.amend, order.id, order.revision, draft(patient=renamed), REGISTRAR, CLINIC)
+    assert after.patient.name.family == "Петрова"

@@ -11,7 +11,7 @@ from datetime import date, tzinfo
 from broker.domain.audit import AuditAction
 from broker.domain.errors import BrokerError, Invalid
 from broker.domain.orders import OrderState
-from broker.domain.patients.correction import CONTRADICTS_MADE
+from broker.domain.patients.correction import CONTRADICTS_MADE, CONTRADICTS_OTHERS
 from broker.security.sessions import TooManyAttempts
 from broker.store.database import StoreError
 from broker.store.queries.order_card import OrderEvent
@@ -63,6 +63,7 @@ BY_CODE = {
     "range": "Число вне разумных пределов, проверьте",
     "unknown": "Такого больше нет, выберите из списка",
     CONTRADICTS_MADE: "По прежним данным уже сделаны исследования. Это исправляют в карте пациента: «Изменить»",
+    CONTRADICTS_OTHERS: "У пациента есть и другие направления. Это исправляют в карте пациента: «Изменить»",
     "other_patient": "Это записано на другого человека",
 }
 ERRORS = {

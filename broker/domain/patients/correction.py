@@ -9,6 +9,7 @@ from broker.domain.patients import identity, names, patient_match
 from broker.domain.patients.people import Patient, PersonName
 
 CONTRADICTS_MADE = "contradicts_made"  # a field makes another person of a card under which studies were made
+CONTRADICTS_OTHERS = "contradicts_others"  # … of a card that has other orders, which would follow unseen
 
 
 def contradictions(before: Patient, after: Patient) -> tuple[str, ...]:
@@ -41,9 +42,9 @@ def _parts(name: PersonName) -> list[str]:
     return [part for part in map(names.stated, (name.family, name.given, name.middle)) if part]
 
 
-def problems(fields: Iterable[str]) -> dict[str, str]:
-    """Return the problems of a card whose studies were made under data that these fields contradict."""
-    return dict.fromkeys(("family" if field == "name" else field for field in fields), CONTRADICTS_MADE)
+def problems(fields: Iterable[str], code: str = CONTRADICTS_MADE) -> dict[str, str]:
+    """Return the problems of a card that these fields make another person of, which must not be done there."""
+    return dict.fromkeys(("family" if field == "name" else field for field in fields), code)
 
 
 def _without_numbers(patient: Patient) -> Patient:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from broker.bus.outbound.bundle import sent_patient, task_number, task_search
 from broker.bus.outbound.orders import amendment_bundle, order_bundle
-from broker.bus.outbound.results import appended_bundle, images_bundle, report_bundle
+from broker.bus.outbound.results import appended_bundle, images_bundle, report_bundle, sent_images
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Rejected
 from broker.bus.transport.dialect import STUDY, Call, Dialect
@@ -93,6 +93,7 @@ class OrderMessage:
     report: SignedReport | None = None
     version: int = 1  # of the report: 2 and more are sent after images were added
     archived: Mapping[str, int] = field(default_factory=dict)  # Study Instance UID -> images that the archive holds
+    sent: Mapping[str, int] = field(default_factory=dict)  # Study Instance UID -> images, as the bus was sent them
     is_archived: bool = False  # the archive has images of the order
     in_doubt: bool = False  # no doctor has looked since the images of the signed report changed
     in_region: Patient | None = None  # as the region has the order's patient; None if that is not known
@@ -168,7 +169,10 @@ def read(reader: Reader, seq: int) -> OutboundMessage | None:
         performed.completed_of_order(reader, order.id) if row.kind in RESULTS else (),
         reports.signed_report(reader, order) if row.kind in REPORTS else None,
         outbox.report_version(reader, row),
-        {holding.study_instance_uid: holding.images} if holding and holding.images else {},
+        _archived(reader, order, holding) if row.kind in RESULTS else {},
+        sent_images(exchange_state.sent_json(reader, outbox.delivered(reader, order.id, OutboxKind.IMAGES)))
+        if row.kind is OutboxKind.REPORT
+        else {},
         holding is not None and holding.exists,
         row.kind is OutboxKind.APPENDED and reports.doubt(reader, order.id) is not None,
         in_region[0] if in_region else None,
@@ -176,6 +180,17 @@ def read(reader: Reader, seq: int) -> OutboundMessage | None:
         patient_details.get(reader, order.patient.stored_id).is_consent_withdrawn,
         outbox.content_stamp(reader, seq),
     )
+
+
+def _archived(reader: Reader, order: Order, holding: archive.Holding | None) -> dict[str, int]:
+    """Return how many images of the order's study the archive has settled at; empty if that is not known.
+
+    What a person has accepted beside the order's own study is counted together with it.
+    """
+    if holding is None or not holding.images:
+        return {}
+    accepted = {each.study_instance_uid for each in archive.accepted(reader, order.id)}
+    return {} if accepted - {holding.study_instance_uid} else {holding.study_instance_uid: holding.images}
 
 
 def _in_region(reader: Reader, order: Order) -> tuple[Patient, ...]:
@@ -223,7 +238,7 @@ def render(
         return _render_decline(message.referral, dialect, profile)
     if reason := _reason_not_to_send(message, dialect):
         return reason
-    kind, order, known = message.row.kind, message.order, message.references
+    kind, order, known, archived = message.row.kind, message.order, message.references, message.archived
     has_images = message.is_archived or not profile.waits_for_images
     made_at = message.row.created_at  # the same at every attempt, so that the body is the same
     try:
@@ -235,8 +250,8 @@ def render(
             case OutboxKind.CANCEL | OutboxKind.STARTED:
                 return dialect.set_status(known.task, STATUSES[kind])
             case OutboxKind.IMAGES:
-                bundle = images_bundle(order, message.performed, known, profile, made_at, has_images=has_images)
-                return dialect.transaction(bundle)
+                taken = (order, message.performed, known, profile, made_at)
+                return dialect.transaction(images_bundle(*taken, archived=archived, has_images=has_images))
             case OutboxKind.REPORT | OutboxKind.APPENDED:
                 signed = message.report
                 if signed is None:
@@ -244,9 +259,10 @@ def render(
                 pdf = make_pdf(signed)
                 content = (order, signed.report, message.performed, known, profile, pdf, made_at)
                 if kind is OutboxKind.APPENDED:
-                    bundle = appended_bundle(*content, version=message.version, archived=message.archived)
+                    bundle = appended_bundle(*content, version=message.version, archived=archived)
                     return dialect.transaction(bundle)
-                return dialect.transaction(report_bundle(*content, has_images=has_images))
+                bundle = report_bundle(*content, archived=archived, sent=message.sent, has_images=has_images)
+                return dialect.transaction(bundle)
             case OutboxKind.DECLINE:
                 raise AssertionError("an order is not declined")  # the database has it of referrals only
     except ValueError as error:

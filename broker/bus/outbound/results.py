@@ -8,8 +8,10 @@ order, linked later) is sent under that one: it is the one in the images.
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from broker.bus.fhir import Resource
@@ -41,6 +43,7 @@ REPORT_CATEGORIES = {
     **dict.fromkeys(("ECG", "EPS", "HD"), "6"),
     **dict.fromkeys(("ES",), "7"),
 }
+NOTHING_KNOWN: Mapping[str, int] = MappingProxyType({})
 CONNECTION_TYPES = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type"
 
 
@@ -51,13 +54,16 @@ def images_bundle(
     profile: Profile,
     made_at: datetime,
     *,
+    archived: Mapping[str, int] = NOTHING_KNOWN,
     has_images: bool = True,
 ) -> Resource:
     """Return the transaction for images that were taken, without a report yet.
 
-    `has_images` False: there are none to be had, so their number and address are left out.
+    `archived` is the number of images that the archive holds, by Study Instance UID; of other studies it is what the
+    modality has reported. `has_images` False: there are none to be had, so their number and address are left out.
     """
-    result = _Result(order, performed, references, profile, made_at, OutboxKind.IMAGES, has_images=has_images)
+    kind = OutboxKind.IMAGES
+    result = _Result(order, performed, references, profile, made_at, kind, archived=archived, has_images=has_images)
     return result.bundle({"status": "partial"}, "in-progress")
 
 
@@ -70,14 +76,19 @@ def report_bundle(
     pdf: bytes,
     made_at: datetime,
     *,
+    archived: Mapping[str, int] = NOTHING_KNOWN,
+    sent: Mapping[str, int] = NOTHING_KNOWN,
     has_images: bool = True,
 ) -> Resource:
     """Return the transaction of a signed report: its texts, its dose and the document.
 
-    Studies that `references.extra` has under "study/<Study Instance UID>" exist on the bus and are only referenced.
+    Studies that `references.extra` has under "study/<Study Instance UID>" exist on the bus and are only referenced,
+    unless the archive holds another number of images (`archived`) than they were `sent` with, both by that UID.
     `has_images` False: there are none to be had, so no study is named; a bus takes only an available one.
     """
-    result = _Result(order, performed, references, profile, made_at, OutboxKind.REPORT, has_images=has_images)
+    kind = OutboxKind.REPORT
+    result = _Result(order, performed, references, profile, made_at, kind, archived=archived, has_images=has_images)
+    result.sent = sent
     return result.bundle(_report_members(result, report, profile, pdf, made_at), "completed")
 
 
@@ -98,7 +109,8 @@ def appended_bundle(
     The same report with the studies as they are now, under a new Task; a bus that takes corrections replaces report and
     studies. `archived` is the number of images that the archive holds, by Study Instance UID.
     """
-    result = _Result(order, performed, references, profile, made_at, OutboxKind.APPENDED, version, archived)
+    kind = OutboxKind.APPENDED
+    result = _Result(order, performed, references, profile, made_at, kind, version, archived=archived)
     return result.bundle(_report_members(result, report, profile, pdf, made_at) | {"status": "appended"}, "completed")
 
 
@@ -127,12 +139,13 @@ class _Result:
         made_at: datetime,
         kind: OutboxKind,
         version: int = 1,
-        archived: Mapping[str, int] | None = None,
         *,
+        archived: Mapping[str, int] = NOTHING_KNOWN,
         has_images: bool = True,
     ) -> None:
         self._order, self._performed, self._references = order, performed, references
-        self._profile, self._made_at, self._archived = profile, made_at, archived or {}
+        self._profile, self._made_at, self._archived = profile, made_at, archived
+        self.sent = NOTHING_KNOWN
         self._kind, self._has_images = kind, has_images
         self._number = task_number(order, kind, version)
         self._report_number = task_number(order, OutboxKind.REPORT) if version > 1 else self._number
@@ -236,14 +249,21 @@ class _Result:
         studies: dict[str, list[PerformedStep]] = {}
         for step in self._performed:
             studies.setdefault(_study_uid(step, self._order), []).append(step)
+        if len(studies) > 1:  # what the archive holds of an order is counted in one
+            self._archived = NOTHING_KNOWN
         return [
             {"reference": f"ImagingStudy/{known}"}
-            if (known := self._references.extra.get(f"{STUDY}{uid}")) and not self._is_known
-            else self._study(uid, steps)
+            if (known := self._references.extra.get(f"{STUDY}{uid}")) and not (self._is_known or self._is_outdated(uid))
+            else self._study(uid, steps, is_known=bool(known) or self._is_known)
             for uid, steps in (studies or {self._order.study_instance_uid: []}).items()
         ]
 
-    def _study(self, uid: str, steps: Sequence[PerformedStep]) -> Resource:
+    def _is_outdated(self, uid: str) -> bool:
+        """Return True if the bus has a study with another number of images than the archive holds by now."""
+        sent, held = self.sent.get(uid), self._archived.get(uid)
+        return self._has_images and bool(held) and sent is not None and sent != held
+
+    def _study(self, uid: str, steps: Sequence[PerformedStep], *, is_known: bool) -> Resource:
         order, profile = self._order, self._profile
         starts = [step.start for step in steps if step.start]
         images = self._archived.get(uid) or sum(step.images for step in steps)
@@ -262,7 +282,7 @@ class _Result:
             study["started"] = instant(min(starts), profile)
         if images and self._has_images:  # 0: not reported
             study["numberOfInstances"] = images
-        return self.transaction.add(f"{self._phase}/study/{uid}", study, number, newest=self._is_known)
+        return self.transaction.add(f"{self._phase}/study/{uid}", study, number, newest=is_known)
 
     def _endpoints(self, uid: str) -> list[Resource]:
         """Add the Endpoint of the images, if it is configured."""
@@ -278,6 +298,18 @@ class _Result:
         }
         number = self._profile.number(f"{self._order.accession_number}/images/{uid}")
         return [self.transaction.add(f"{self._phase}/endpoint/{uid}", endpoint, number)]
+
+
+def sent_images(body: str) -> dict[str, int]:
+    """Return the numbers of images in a Bundle that was sent, by Study Instance UID; 0 where it says none."""
+    resources = [entry.get("resource", {}) for entry in json.loads(body).get("entry", [])] if body else []
+    return {
+        str(number["value"]).removeprefix("urn:oid:"): int(each.get("numberOfInstances", 0))
+        for each in resources
+        if each.get("resourceType") == "ImagingStudy"
+        for number in each.get("identifier", [])
+        if number.get("system") == "urn:dicom:uid"
+    }
 
 
 def _study_uid(step: PerformedStep, order: Order) -> str:

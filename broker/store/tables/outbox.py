@@ -86,6 +86,12 @@ def newest_with_patient(reader: Reader, order_id: int) -> int:
     return int(found or 0)
 
 
+def delivered(reader: Reader, order_id: int, kind: OutboxKind) -> int:
+    """Return the `seq` of an order's newest delivered message of a kind, as far as it is kept; 0 if there is none."""
+    sql = "SELECT max(seq) FROM outbox WHERE order_id = ? AND kind = ? AND state = 'delivered' AND sent IS NOT NULL"
+    return int(reader.value(sql, [order_id, kind]) or 0)
+
+
 def has(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
     """Return True if an order has a message of this kind that was not dropped."""
     return bool(
@@ -145,6 +151,7 @@ def content_stamp(reader: Reader, seq: int) -> tuple[object, ...] | None:
         " (SELECT json_array(r.bus_id, r.family, r.given, r.middle, r.birth_date, r.sex, r.snils, r.policy)"
         "  FROM region_patient r WHERE r.order_id = o.id) AS in_region,"
         " (SELECT i.changed_at FROM incoming_referral i WHERE i.order_id = o.id) AS sent_here,"
+        " (SELECT json_array(a.study_instance_uid, a.images) FROM archive_study a WHERE a.order_id = o.id) AS archived,"
         " (SELECT d.consent_withdrawn_on FROM patient_details d WHERE d.patient_id = o.patient_id) AS withdrawn"
         " FROM outbox b JOIN orders o ON o.id = b.order_id JOIN patient p ON p.id = o.patient_id WHERE b.seq = ?",
         [seq],

@@ -154,3 +154,34 @@ def test_a_bus_that_takes_corrections_replaces_the_report_and_the_study() -> Non
     assert requests["DiagnosticReport"]["url"].endswith("/completed")
     assert requests["Task"]["ifNoneExist"].endswith("/completed/2")
     assert n3(bundle)["entry"]
+
+
+def hold(clinic: Clinic, order: Order, images: int) -> None:
+    """Let the archive settle at a number of images."""
+    study = ArchiveStudy(
+        order.study_instance_uid, order.accession_number, images, "DX", "", order.patient.patient_id, ""
+    )
+    clinic.store.write(archive_images.record_answer, order.id, [study], SYSTEM, CLINIC, settled=True)
+
+
+def test_the_report_corrects_the_count_that_the_images_went_with(clinic: Clinic) -> None:
+    order = clinic.register()
+    clinic.perform(order)  # the modality reports two
+    clinic.deliver()
+    assert [each["numberOfInstances"] for each in clinic.bus.resources("ImagingStudy")] == [2]
+    hold(clinic, order, 5)
+    assert clinic.deliver() == DeliverySummary()
+    clinic.store.write(reports.sign, order.id, 0, TEXT, DOCTOR, CLINIC)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
+    [study] = clinic.bus.resources("ImagingStudy")
+    assert study["numberOfInstances"] == 5
+    [*_, final] = clinic.bus.resources("DiagnosticReport")
+    assert final["imagingStudy"] == [{"reference": f"ImagingStudy/{study['id']}"}]
+
+
+def test_images_that_the_archive_has_settled_at_go_with_its_count(clinic: Clinic) -> None:
+    order = clinic.register()
+    clinic.perform(order)
+    hold(clinic, order, 5)
+    clinic.deliver()
+    assert [each["numberOfInstances"] for each in clinic.bus.resources("ImagingStudy")] == [5]

@@ -305,3 +305,32 @@ def test_a_patients_newest_data_take_the_place_of_older_ones_in_every_message() 
     assert patient["request"] == {"method": "PUT", "url": f"Patient?identifier=urn:oid:{MIS}|000017"}
     others = [e["request"] for e in r4(order_bundle(order(), PROFILE))["entry"]][1:]
     assert all(request["method"] == "POST" and request["ifNoneExist"] for request in others)
+
+
+# ---- the archive's count ----
+
+
+def test_images_are_counted_as_the_archive_holds_them_once_it_has_settled() -> None:
+    for archived, count in (({}, completed().images), ({STUDY_UID: 7}, 7), ({"1.2.9": 7}, completed().images)):
+        bundle = images_bundle(order(), [completed()], REFERENCES, PROFILE, MADE_AT, archived=archived)
+        assert [each["numberOfInstances"] for each in of(bundle, "ImagingStudy")] == [count]
+
+
+def test_of_several_studies_each_has_what_its_modality_has_reported() -> None:
+    other = replace(completed(), references=(StepReference("1.2.9"),), images=5)
+    bundle = images_bundle(order(), [completed(), other], REFERENCES, PROFILE, MADE_AT, archived={STUDY_UID: 9})
+    assert [each["numberOfInstances"] for each in of(bundle, "ImagingStudy")] == [completed().images, 5]
+
+
+def test_a_report_corrects_the_number_of_images_that_the_bus_was_sent_before() -> None:
+    known = replace(REFERENCES, extra={f"study/{STUDY_UID}": "i-1"})
+    taken = (order(), report(), [completed()], known, PROFILE, PDF, MADE_AT)
+    same = report_bundle(*taken, archived={STUDY_UID: 7}, sent={STUDY_UID: 7})
+    assert of(same, "ImagingStudy") == []
+    assert of(same, "DiagnosticReport")[0]["imagingStudy"] == [{"reference": "ImagingStudy/i-1"}]
+    for sent in (2, 0):
+        other = report_bundle(*taken, archived={STUDY_UID: 7}, sent={STUDY_UID: sent})
+        assert [each["numberOfInstances"] for each in of(other, "ImagingStudy")] == [7]
+        assert {e["resource"]["resourceType"]: e["request"]["method"] for e in r4(other)["entry"]}[
+            "ImagingStudy"
+        ] == "PUT"

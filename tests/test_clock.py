@@ -39,9 +39,12 @@ def readings(source: str) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.ImportFrom) and node.module == "time"
         for alias in node.names
     }
+    last_words = {name.rpartition(".")[2] for name in CALENDAR} | set(renamed)
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
+        if (node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")) not in last_words:
+            continue  # unparsing every call would take seconds
         name = ast.unparse(node.func)
         name = renamed.get(name, name)
         if any(name == each or name.endswith(f".{each}") for each in CALENDAR):

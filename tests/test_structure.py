@@ -68,9 +68,10 @@ def test_pynetdicoms_server_is_not_used() -> None:
 def test_sql_stands_in_the_store_only() -> None:
     words = ("SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM ")
     for module, path in modules():
-        if inside(module, "broker.store"):
+        source = path.read_text(encoding="utf-8")
+        if inside(module, "broker.store") or not any(word in source for word in words):
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" not in node.value:
                 stated = node.value.startswith(words) and module != "broker.app.application"
                 assert not stated, f"{module}:{node.lineno}: {node.value[:40]}"

@@ -127,6 +127,7 @@ def flat(ds: Dataset, path: str = "") -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not EXAMPLES, reason="the documentation of the package dcmtk is not installed")
 def test_dcmtks_ten_items_come_back_attribute_by_attribute(tmp_path: Path, run: Any, port: Any) -> None:
     folder = tmp_path / "OFFIS"

@@ -224,6 +224,7 @@ def test_aliases_anchors_and_tags_have_to_be_quoted(write: Write, value: str) ->
     assert mistake.endswith("a value that begins with * & or ! must be quoted")
 
 
+@pytest.mark.slow
 def test_endless_nesting_is_refused(write: Write) -> None:
     assert report(write("a: " + "[" * 1000 + "]" * 1000)) == ["config.yaml:1: this is nested too deeply"]
     assert "must be quoted" in report(write("a: &a [*a]\n"))[0]

@@ -103,6 +103,7 @@ def test_nothing_typed_breaks_it(one: str, other: str, dose: float) -> None:
     assert pages(description=one, conclusion=other, recommendations="ш" * len(one), effective_dose=dose)
 
 
+@pytest.mark.slow
 def test_the_same_report_gives_the_same_bytes_in_every_process() -> None:
     program = (
         "import hashlib; from broker.documents import report_pdf;"

@@ -137,6 +137,7 @@ def _row(person: dict[str, str], minute: int) -> str:
     return ";".join((*values, f"12:{minute:02}"))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(traits=st.lists(st.sampled_from(_TRAITS), min_size=2, max_size=4))
 def test_rows_of_people_who_differ_in_one_trait_never_become_one_patient(

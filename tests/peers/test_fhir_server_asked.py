@@ -25,6 +25,8 @@ from tests.bus.strangers import STRANGER
 from tests.peers.fhir_server import FhirServer, fhir_server
 from tests.support.factory import CLINIC, REGISTRAR, draft, soon
 
+pytestmark = pytest.mark.slow  # starts the server
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirServer]:

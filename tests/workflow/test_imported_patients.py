@@ -233,6 +233,7 @@ def amendments(store: Store) -> list[dict[str, Any]]:
     return [json.loads(row["details"])["changed"] for row in found]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     trait=st.sampled_from([{}, *(changes for _, changes in ALIKE), *(changes for changes, _ in CONTRADICTIONS)]),

@@ -595,6 +595,7 @@ PEOPLE = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(PEOPLE, max_size=4))
 def test_whatever_the_archive_holds_nothing_is_linked_by_itself_and_no_contradicting_order_is_offered(
     tmp_path_factory: pytest.TempPathFactory, found: list[dict[str, str]]

@@ -248,6 +248,7 @@ def test_a_placeholder_is_no_number_of_anybody(clinic: ApiClinic, number: str) -
 _TRAITS: list[dict[str, Any]] = [*SAME, *DIFFERENT]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     come=st.lists(

@@ -99,6 +99,7 @@ def test_a_faulty_order_is_refused_in_the_same_words(
         assert before == (clinic.count("client_resource"), clinic.count("incoming_referral"))
 
 
+@pytest.mark.slow
 def test_whatever_is_mutilated_is_judged_alike(practice: PracticeServer, clinic: ApiClinic) -> None:
     chance = random.Random(20261124)
 

@@ -250,6 +250,7 @@ def test_our_own_orders_never_come_back_as_referrals(scene: Scene, practice: Pra
     assert scene.waiting() == []
 
 
+@pytest.mark.slow
 def test_faults_in_the_middle_lose_and_double_nothing(scene: Scene, practice: PracticeServer) -> None:
     start, bus, tasks = NOW, bus_of(practice), set()
     faults = [(kind, path) for path in PATHS for kind in ("503", "html", "drop", "401", "429")]

@@ -133,6 +133,7 @@ def test_a_thousand_clinics_that_come_back_keep_the_load_flat() -> None:
     assert max(hour) < 2 * mean
 
 
+@pytest.mark.slow
 def test_the_longer_the_bus_is_away_the_less_it_is_asked() -> None:
     region = outage(20, 12, jitter)
     away = [region.asked[minute] for minute in range(HOURS_AWAY * 60)]

@@ -58,6 +58,7 @@ def cut_and_resume(clinic: Clinic, relay: Relay, towards_bus: int | None, toward
     assert clinic.references(order).acsn
 
 
+@pytest.mark.slow
 def test_an_exchange_cut_at_some_offsets_of_request_and_answer_leaves_one_order(clinic: Clinic, relay: Relay) -> None:
     request, answer = whole(clinic, relay)
     for offset in range(0, request, request // SAMPLE):

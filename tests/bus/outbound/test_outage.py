@@ -88,6 +88,7 @@ def open_slow(open_clinic: Callable[[PracticeBus], Clinic]) -> Clinic:
     return clinic
 
 
+@pytest.mark.slow
 def test_after_a_day_without_the_bus_everything_goes_out_once_and_in_order(
     open_clinic: Callable[[PracticeBus], Clinic],
 ) -> None:
@@ -124,6 +125,7 @@ class Poisoned(BusClient):
         return super().call(call)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 4])
 def test_one_poison_message_among_a_hundred_blocks_only_its_order(clinic: Clinic, workers: int) -> None:
     made = [clinic.register() for _ in range(100)]

@@ -217,7 +217,11 @@ WRONG: dict[str, tuple[Callable[[Order], list[Dataset]], list[DiscrepancyKind]]]
 }
 
 
-@pytest.mark.parametrize("how", WRONG)
+# Hundreds of answers take seconds.
+LONG = ("a hundred studies of others", "more studies than anybody may have")
+
+
+@pytest.mark.parametrize("how", [pytest.param(how, marks=pytest.mark.slow if how in LONG else ()) for how in WRONG])
 def test_a_wrong_answer_closes_nothing_and_is_shown_as_what_it_is(
     store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order, how: str
 ) -> None:

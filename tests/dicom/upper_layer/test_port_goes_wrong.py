@@ -69,6 +69,7 @@ def test_silent_connections_are_closed_and_make_room(store: Store, sent: bytes) 
 
 
 # 25. And so do devices that lost their cable in an association, or within a message.
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [b"", b"\x04", b"\x04\x00\x00\x00\x00\xd0\x00"], ids=["nothing", "a byte", "a part"])
 def test_associations_that_fell_silent_are_ended_and_make_room(store: Store, sent: bytes) -> None:
     with serving(store, max_associations=2, idle_timeout=1.0, message_timeout=1.0) as server, ExitStack() as stack:

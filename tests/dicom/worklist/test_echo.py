@@ -67,6 +67,7 @@ def _patient(name: PersonName, card: str = "000001") -> Patient:
     return Patient(name, BORN, Sex.FEMALE, patient_id=card)
 
 
+@pytest.mark.slow
 @settings(max_examples=CASES, deadline=None)
 @given(people, cards, styles)
 def test_an_echo_of_the_worklist_contradicts_nothing(name: PersonName, card: str, style: Style) -> None:
@@ -75,6 +76,7 @@ def test_an_echo_of_the_worklist_contradicts_nothing(name: PersonName, card: str
     assert identity.contradictions(_patient(name, card), reported, number, "19610312", "F") == []
 
 
+@pytest.mark.slow
 @settings(max_examples=CASES, deadline=None)
 @given(unnamed, cards, styles, st.sampled_from([None, 1961]))
 def test_an_echo_of_somebody_who_is_not_fully_known_contradicts_nothing(
@@ -160,6 +162,7 @@ pairs = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=CASES, deadline=None)
 @given(pairs, styles)
 def test_two_without_a_name_look_different_on_every_device_and_their_images_are_kept_apart(

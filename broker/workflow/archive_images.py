@@ -26,7 +26,7 @@ from broker.domain.studies.archive import (
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepReference, StepSource
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.queries import archive_evidence, unreferred_studies
+from broker.store.queries import archive_evidence, archive_gaps, unreferred_studies
 from broker.store.queries.patients import patient_index
 from broker.store.tables import archive, archive_unreferred, audit, orders, performed, performed_links
 from broker.workflow import order_status
@@ -90,13 +90,15 @@ def waive_images(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
 def accept_count(tx: Tx, order_id: int, images: int, actor: Actor) -> None:
     """Record that this number of images in the archive is right, although a device has reported another one.
 
-    `images` is what the person saw. Raise NotFound, Stale if the archive holds another number by now, Forbidden.
+    It holds for the orders that were made together with it, too. `images` is what the person saw of this one. Raise
+    NotFound, Stale if the archive holds another number by now, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
     order, holding = orders.require(tx, order_id), archive.holding(tx, order_id)
     if holding is None or holding.images != images:
         raise Stale(f"images of order {order.accession_number}")
-    archive.note_difference_seen(tx, order.id, images)
+    for each in archive_gaps.counted_together(tx, order.id):
+        archive.note_difference_seen(tx, each)
     audit.write(tx, actor, AuditAction.IMAGES_COUNT_ACCEPTED, order.id, images=images)
     tx.notify()
 

@@ -677,3 +677,46 @@ def test_a_study_on_which_nobody_has_decided_closes_an_order_from_which_the_arch
     store.write(step_links.unlink, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
     assert answer(store, order, fitting(order))
     assert now(store, order).state is OrderState.COMPLETED
+
+
+def performed_together(store: Store, *group: Order, images: int, uid: str = "") -> None:
+    """Let one step be performed for several orders, with a UID for each or one for all."""
+    references = [
+        StepReference(uid or each.study_instance_uid, accession_number=each.accession_number) for each in group
+    ]
+    store.write(performed_steps.start, performed("1.2", *references), message("start"), XRAY, CLINIC)
+    ended = PerformedChange(PerformedState.COMPLETED, images=images)
+    store.write(performed_steps.change, performed_steps.ChangeRequest("1.2", ended, message("end")), XRAY, CLINIC)
+
+
+def counts(store: Store, clock: Clock) -> list[tuple[int, int, int]]:
+    with store.read() as reader:
+        found = archive_gaps.other_counts(reader, clock() + timedelta(minutes=1))
+        for each in found:
+            assert archive_gaps.counted(reader, each.order.id) == each.counted
+    return [(each.counted.reported, each.counted.archived, each.held) for each in found]
+
+
+@pytest.mark.parametrize("one_study", [True, False])
+def test_images_of_one_step_for_several_orders_are_compared_with_those_of_all_of_them(
+    store: Store, order: Order, clock: Clock, one_study: bool
+) -> None:
+    second = store.write(referrals.register, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
+    uid = order.study_instance_uid if one_study else ""
+    performed_together(store, order, second, images=5, uid=uid)
+    answer(store, order, replace(fitting(order), images=5 if one_study else 3))
+    assert counts(store, clock) == []  # of the other one the archive was not asked yet
+    answer(store, second, replace(fitting(second), images=5, study_instance_uid=uid) if one_study else fitting(second))
+    assert counts(store, clock) == []
+    if one_study:
+        return
+    answer(store, second, replace(fitting(second), images=1))
+    assert counts(store, clock) == [(5, 4, 3), (5, 4, 1)]
+    store.write(archive_images.accept_count, order.id, 3, REGISTRAR)
+    assert counts(store, clock) == []
+
+
+def test_images_of_one_order_are_compared_with_its_own_steps(store: Store, order: Order, clock: Clock) -> None:
+    performed_together(store, order, images=5)
+    answer(store, order, replace(fitting(order), images=3))
+    assert counts(store, clock) == [(5, 3, 3)]

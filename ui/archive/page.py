@@ -240,14 +240,14 @@ class ArchivePage:
     def _draw_count(self, each: OtherCount) -> None:
         order = each.order
         with ui.element("div"):
-            theme.state_chip("imageless", archive.other_count(each.reported, each.archived))
+            theme.state_chip("imageless", archive.other_count(each.counted))
         with ui.element("div"):
             text("b", f"{names.short(order.patient.name)}, {order.accession_number}")
-            text("p", archive.difference(each.reported, each.archived), "muted small")
+            text("p", archive.difference(each.counted), "muted small")
         with ui.element("div").classes("acts"):
             ui.link("Открыть карточку", f"/order/{order.accession_number}").classes("btn btn-small")
             if self._links:
-                theme.button(f"Так и нужно: {each.archived}", lambda: self._accept_count(each), small=True)
+                theme.button(f"Так и нужно: {each.counted.archived}", lambda: self._accept_count(each), small=True)
 
     def _draw_left(self, each: UnreferredStudy) -> None:
         text("span", "Без направления", "muted")
@@ -333,8 +333,8 @@ class ArchivePage:
 
     async def _accept_count(self, each: OtherCount) -> None:
         services, actor, order = self._services, current_actor(self._services), each.order
-        if await attempt(lambda: services.store.write(archive_images.accept_count, order.id, each.archived, actor)):
-            theme.show_message(f"Отмечено: снимков {each.archived}, {order.accession_number}")
+        if await attempt(lambda: services.store.write(archive_images.accept_count, order.id, each.held, actor)):
+            theme.show_message(f"Отмечено: снимков {each.counted.archived}, {order.accession_number}")
 
     async def _ask_archive(self) -> None:
         """Ask the archive now; it may take as long as one look does."""

@@ -282,9 +282,8 @@ def _counted(each: OtherCount) -> AttentionItem:
     number = each.order.accession_number
     return AttentionItem(
         key=("counted", each.order.id),
-        title=archive.other_count(each.reported, each.archived),
-        why=f"{names.short(each.order.patient.name)}, {number}: "
-        + archive.lowered(archive.difference(each.reported, each.archived)),
+        title=archive.other_count(each.counted),
+        why=f"{names.short(each.order.patient.name)}, {number}: " + archive.lowered(archive.difference(each.counted)),
         act="Проверить",
         path="/archive",
     )

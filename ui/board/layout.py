@@ -276,7 +276,7 @@ def _state(day: BoardDay, visit: Visit, now: datetime, zone: tzinfo) -> tuple[st
     if id in day.imageless:
         since = day.imageless[id].since.astimezone(zone).replace(tzinfo=None)
         return "imageless", archive.missing_for(max(now - since, timedelta(0)))
-    return "imageless", archive.other_count(day.miscounted[id].reported, day.miscounted[id].archived)
+    return "imageless", archive.other_count(day.miscounted[id].counted)
 
 
 def _visit_row(day: BoardDay, visit: Visit, now: datetime, zone: tzinfo) -> VisitRow:

@@ -14,7 +14,7 @@ from broker.domain.orders import Order, OrderState, Priority
 from broker.domain.patients import identifiers, names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient
-from broker.domain.studies.performed import PerformedState, PerformedStep, StepSource, images_made
+from broker.domain.studies.performed import PerformedState, PerformedStep, StepSource
 from broker.domain.studies.reports import ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
@@ -291,7 +291,7 @@ class OrderPage:
                 if self._may(Permission.LINK):
                     theme.button(archive.NO_IMAGES, self._waive, small=True)
         elif card.holding and card.order.state is OrderState.COMPLETED:
-            differ = archive.difference(images_made(card.performed), card.holding.images)
+            differ = archive.difference(card.counted) if card.counted else ""
             with theme.section(archive.IN_ARCHIVE, archive.held(card.holding.exists, card.holding.images)):
                 if card.holding.waived and not card.holding.exists:
                     text("p", "Отмечено: снимков не будет.", "muted")

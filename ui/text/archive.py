@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from broker.domain.patients import names
 from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind, DiscrepancyState
+from broker.store.queries.archive_gaps import Counted
 from broker.store.queries.unreferred_studies import OfferedStudy
 from ui.text import words
 
@@ -117,8 +118,9 @@ def not_shown(more: int, *, found: int, is_search: bool) -> str:
     return f"И ещё {more}: найдите по имени, номеру или дате." if more > 0 else ""
 
 
-def other_count(reported: int, archived: int) -> str:
+def other_count(counted: Counted) -> str:
     """Return how the images that devices reported and those in the archive differ, as a state."""
+    reported, archived = counted.reported, counted.archived
     return f"Снимков {archived} из {reported}" if archived < reported else f"Снимков {archived}, а не {reported}"
 
 
@@ -129,11 +131,13 @@ def held(exists: bool, images: int | None) -> str:
     return "снимки есть" if images is None else words.plural(images, "снимок", "снимка", "снимков")
 
 
-def difference(made: int, archived: int | None) -> str:
+def difference(counted: Counted) -> str:
     """Return how the images that a device reported and those in the archive differ; empty if they do not."""
-    if archived is None or not made or archived in (0, made):
+    made, archived = counted.reported, counted.archived
+    if not made or archived in (0, made):
         return ""
-    return f"Аппарат сообщил о {made}, в архиве {archived}."
+    told = f"ппарат сообщил о {made}, в архиве {archived}."
+    return f"Вместе с {', '.join(counted.together)} а{told}" if counted.together else f"А{told}"
 
 
 def lowered(sentence: str) -> str:

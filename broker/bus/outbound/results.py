@@ -266,7 +266,7 @@ class _Result:
     def _study(self, uid: str, steps: Sequence[PerformedStep], *, is_known: bool) -> Resource:
         order, profile = self._order, self._profile
         starts = [step.start for step in steps if step.start]
-        images = self._archived.get(uid) or sum(step.images for step in steps)
+        images = self._archived.get(uid) or _reported_images(steps)
         modalities = dict.fromkeys(step.modality for step in steps if step.modality) or {order.modality: None}
         accession_number = self._references.acsn or order.bus_accession_number or order.accession_number
         number = {"system": "urn:dicom:uid", "value": f"urn:oid:{uid}"}
@@ -315,6 +315,12 @@ def sent_images(body: str) -> dict[str, int]:
 def _study_uid(step: PerformedStep, order: Order) -> str:
     named = [reference.study_instance_uid for reference in step.references if valid_uid(reference.study_instance_uid)]
     return order.study_instance_uid if order.study_instance_uid in named or not named else named[0]
+
+
+def _reported_images(steps: Sequence[PerformedStep]) -> int:
+    """Return how many images were reported of a study; 0 where a step counts those of several studies together."""
+    is_shared = any(len({each.study_instance_uid for each in step.references}) > 1 for step in steps)
+    return 0 if is_shared else sum(step.images for step in steps)
 
 
 def _connection_type(url: str) -> Resource:

@@ -6,7 +6,7 @@ Times of the clinic's work are local clinic time, naive.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -128,12 +128,6 @@ class PerformedChange:
     images: int | None = None
     series: tuple[PerformedSeries, ...] | None = None  # a sequence is always sent as a whole
     doses: Mapping[str, tuple[Dose, ...]] | None = None  # by keyword; an empty tuple deletes the old ones
-
-
-def images_made(steps: Iterable[PerformedStep]) -> int:
-    """Return how many images the devices have reported of these steps."""
-    done = (step for step in steps if step.source is StepSource.MODALITY and step.state is PerformedState.COMPLETED)
-    return sum(step.images for step in done)
 
 
 class MppsOutcome(StrEnum):

@@ -39,12 +39,24 @@ class MissingImages:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """How many images devices have reported of an order, and how many the archive holds.
+
+    What was made in one step for several orders is reported in one number: then both are those of all these orders.
+    """
+
+    reported: int
+    archived: int
+    together: tuple[str, ...] = ()  # the accession numbers of the other orders that are counted with it
+
+
+@dataclass(frozen=True, slots=True)
 class OtherCount:
     """An order of which the archive holds more or fewer images than its devices have reported."""
 
     order: Order
-    reported: int
-    archived: int
+    counted: Counted
+    held: int  # of the order alone, in the archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +138,42 @@ def other_counts(reader: Reader, ended_before: datetime) -> tuple[OtherCount, ..
     """
     rows = reader.rows(_OTHER_COUNTS, [(ended_before - COUNTED_FOR).isoformat(), ended_before.isoformat()])
     by_id = {order.id: order for order in orders.get_many(reader, [row["id"] for row in rows])}
-    return tuple(OtherCount(by_id[row["id"]], row["made"], row["archived"]) for row in rows)
+    alone = {row["id"]: Counted(row["made"], row["archived"]) for row in rows if not row["shared"]}
+    shared = {row["id"]: counted(reader, row["id"]) for row in rows if row["shared"]}
+    found = [(row["id"], row["archived"], alone.get(row["id"]) or shared.get(row["id"])) for row in rows]
+    return tuple(
+        OtherCount(by_id[id], each, held) for id, held, each in found if each and each.reported != each.archived
+    )
+
+
+def counted(reader: Reader, order_id: int) -> Counted | None:
+    """Return how many images of an order were reported and are held, with the orders that it was made together with.
+
+    None while that cannot be compared: not all are completed, or the archive has not answered of all.
+    """
+    members = reader.rows(
+        f"{_TOGETHER} SELECT o.id, o.accession_number, o.state, a.study_instance_uid, a.images FROM member m"
+        " JOIN orders o ON o.id = m.id LEFT JOIN archive_study a ON a.order_id = m.id ORDER BY o.id",
+        [order_id],
+    )
+    if any(row["images"] is None or row["state"] != "completed" for row in members):
+        return None
+    held: dict[str, int] = {}  # orders whose images lie under one UID hold the same images
+    for row in members:
+        held[row["study_instance_uid"]] = max(row["images"], held.get(row["study_instance_uid"], 0))
+    made = reader.value(
+        f"{_TOGETHER} SELECT sum(p.images) FROM performed_step p WHERE p.source = 'modality' AND p.state = 'COMPLETED'"
+        " AND p.id IN (SELECT l.performed_step_id FROM performed_step_link l"
+        " JOIN scheduled_step s ON s.id = l.scheduled_step_id JOIN member m ON m.id = s.order_id)",
+        [order_id],
+    )
+    others = tuple(row["accession_number"] for row in members if row["id"] != order_id)
+    return Counted(made or 0, sum(held.values()), others)
+
+
+def counted_together(reader: Reader, order_id: int) -> list[int]:
+    """Return the orders (ids) whose images are counted in one, with this one."""
+    return [row["id"] for row in reader.rows(f"{_TOGETHER} SELECT id FROM member ORDER BY id", [order_id])]
 
 
 def owners(reader: Reader, studies: Iterable[DoubtfulStudy]) -> dict[int, Patient]:
@@ -151,8 +198,19 @@ _MISSING = (
     " AND p.source <> 'manual' AND (p.images > 0 OR NOT EXISTS"
     " (SELECT 1 FROM performed_series e WHERE e.performed_step_id = p.id)))"
 )
+# The order ?1, and those that were made in one performed step with it.
+_TOGETHER = (
+    "WITH RECURSIVE member (id) AS (SELECT ?1 UNION SELECT t.order_id FROM member m"
+    " JOIN scheduled_step s ON s.order_id = m.id JOIN performed_step_link l ON l.scheduled_step_id = s.id"
+    " JOIN performed_step_link k ON k.performed_step_id = l.performed_step_id"
+    " JOIN scheduled_step t ON t.id = k.scheduled_step_id)"
+)
 _OTHER_COUNTS = (
-    "SELECT o.id, a.images AS archived, (SELECT sum(p.images) FROM performed_step p WHERE p.source = 'modality'"
+    "SELECT o.id, a.images AS archived, EXISTS (SELECT 1 FROM scheduled_step s"
+    " JOIN performed_step_link l ON l.scheduled_step_id = s.id"
+    " JOIN performed_step_link k ON k.performed_step_id = l.performed_step_id"
+    " JOIN scheduled_step t ON t.id = k.scheduled_step_id WHERE s.order_id = o.id AND t.order_id <> o.id) AS shared,"
+    " (SELECT sum(p.images) FROM performed_step p WHERE p.source = 'modality'"
     " AND p.state = 'COMPLETED' AND p.id IN (SELECT l.performed_step_id FROM performed_step_link l"
     " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = o.id)) AS made"
     " FROM (SELECT DISTINCT order_id FROM scheduled_step WHERE state = 'COMPLETED' AND state_since >= ?1) ended"

@@ -85,9 +85,9 @@ def waive(tx: Tx, order_id: int, by: str) -> None:
     )
 
 
-def note_difference_seen(tx: Tx, order_id: int, images: int) -> None:
-    """Write down that a person finds this number of images right, although a device reported another one."""
-    tx.run("UPDATE archive_study SET difference_seen = ? WHERE order_id = ?", [images, order_id])
+def note_difference_seen(tx: Tx, order_id: int) -> None:
+    """Write down that a person finds the number of images right that there are, although a device reported another."""
+    tx.run("UPDATE archive_study SET difference_seen = images WHERE order_id = ?", [order_id])
 
 
 def forget_holding(tx: Tx, order_id: int) -> None:

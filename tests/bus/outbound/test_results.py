@@ -334,3 +334,11 @@ def test_a_report_corrects_the_number_of_images_that_the_bus_was_sent_before() -
         assert {e["resource"]["resourceType"]: e["request"]["method"] for e in r4(other)["entry"]}[
             "ImagingStudy"
         ] == "PUT"
+
+
+def test_a_step_that_counts_the_images_of_several_studies_tells_no_number_of_one() -> None:
+    both = replace(completed(), references=(StepReference(STUDY_UID), StepReference("1.2.9")), images=5)
+    [study] = of(images_bundle(order(), [both], REFERENCES, PROFILE, MADE_AT), "ImagingStudy")
+    assert "numberOfInstances" not in study
+    [study] = of(images_bundle(order(), [both], REFERENCES, PROFILE, MADE_AT, archived={STUDY_UID: 3}), "ImagingStudy")
+    assert study["numberOfInstances"] == 3

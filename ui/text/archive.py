@@ -136,8 +136,8 @@ def difference(counted: Counted) -> str:
     made, archived = counted.reported, counted.archived
     if not made or archived in (0, made):
         return ""
-    told = f"ппарат сообщил о {made}, в архиве {archived}."
-    return f"Вместе с {', '.join(counted.together)} а{told}" if counted.together else f"А{told}"
+    numbers = f"ппарат сообщил о {made}, в архиве {archived}."
+    return f"Вместе с {', '.join(counted.together)} а{numbers}" if counted.together else f"А{numbers}"
 
 
 def lowered(sentence: str) -> str:

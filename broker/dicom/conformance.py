@@ -23,8 +23,8 @@ from broker.domain.studies.step_rules import Rule
 # What each status means in each service, beside its name.
 _FIND = {
     Status.SUCCESS: "Matching is complete.",
-    Status.PENDING: "A match; all keys were matched.",
-    Status.PENDING_WARNING: "A match; some optional key was not supported for matching.",
+    Status.PENDING: "A match; the item has whatever was asked for, and all keys were matched.",
+    Status.PENDING_WARNING: "A match; some optional key is not supported for this item, to be matched or returned.",
     Status.CANCEL: "The device sent C-CANCEL.",
     Status.OUT_OF_RESOURCES: f"More than {service.MOST} items match; the first ones were sent. Ask for less.",
     Status.IDENTIFIER_DOES_NOT_MATCH: "A key cannot be understood; Offending Element and Error Comment name it.",
@@ -155,7 +155,9 @@ def _worklist() -> Iterator[str]:
         "4 Modality Worklist (PS3.4 Annex K)",
         "Items are offered while their step is SCHEDULED or STARTED, within the days set for the device; a device that"
         " names no station gets the items of its own AE title unless set otherwise. Attributes that are asked for and"
-        " supported come back, empty where there is no value. Patient's Names match in Cyrillic without case (ё as е),"
+        " supported come back, empty where there is no value. An imported item is also asked for whatever else it"
+        " holds, private attributes by who reserved their block; for an item without such a key the key is not matched,"
+        " and FF01 says so. Patient's Names match in Cyrillic without case (ё as е),"
         " and by their Latin transliterations. A name of question marks only matches no item.",
     )
     yield from _section("4.1 Attributes")

@@ -14,7 +14,7 @@ class Status(IntEnum):
     SUCCESS = 0x0000
     ATTRIBUTES_NOT_SUPPORTED = 0x0001  # a warning: requested optional attributes are not supported (PS3.4 F.8.2.1.4)
     PENDING = 0xFF00
-    PENDING_WARNING = 0xFF01  # a match, but some optional key was not supported for matching
+    PENDING_WARNING = 0xFF01  # a match, but some optional key was not supported (PS3.4 K.4.1.1.4)
     CANCEL = 0xFE00
     OUT_OF_RESOURCES = 0xA700
     IDENTIFIER_DOES_NOT_MATCH = 0xA900

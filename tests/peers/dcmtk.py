@@ -39,8 +39,9 @@ def findscu(
     calling: str = "XRAY_14",
     called: str = "WORKLIST",
     options: tuple[str, ...] = (),
+    query: Path | None = None,
 ) -> Found:
-    """Ask the worklist with `-k` keys as findscu writes them."""
+    """Ask the worklist with `-k` keys as findscu writes them, or with a file of them."""
     directory.mkdir(parents=True, exist_ok=True)
     for old in directory.glob("rsp*.dcm"):
         old.unlink()
@@ -48,6 +49,7 @@ def findscu(
     command += [*options, "-aet", calling, "-aec", called, "127.0.0.1", str(port)]
     for key in keys:
         command += ["-k", key]
+    command += [str(query)] if query else []
     done = subprocess.run(command, capture_output=True, timeout=30, check=False)
     files = sorted(directory.glob("rsp*.dcm"))
     return Found(

@@ -202,7 +202,7 @@ def _shown(tag: int) -> str:
 def _known_vr(tag: int) -> str:
     """Return the dictionary's VR, the first of several; UN for private and unknown elements."""
     if tag >> 16 & 1:
-        return "UN"
+        return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"  # PS3.5 7.8.1: who reserves a block is LO
     try:
         return dictionary_VR(tag)[:2]
     except KeyError:

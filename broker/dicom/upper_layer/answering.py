@@ -51,9 +51,9 @@ class DeferredReply(NamedTuple):
 
 
 class MatchList(Protocol):
-    """All responses to a C-FIND: the status `pending` goes with each of the matches, 0000 follows them."""
+    """All responses to a C-FIND: the matches, each with its status, 0000 follows them."""
 
-    pending: int
+    statuses: tuple[int, ...]
     matches: tuple[bytes, ...]
     wire: dict[tuple[int, int, int], bytes]  # encoded PDUs, cached by the sender
 
@@ -145,10 +145,10 @@ def list_wires(request: Request, found: MatchList, max_length: int) -> Iterator[
     if ready is not None:
         yield ready
         return
-    command = response(request.command, found.pending, True)
+    commands = {code: response(request.command, code, True) for code in set(found.statuses)}
     chunk, size, whole = list[bytes](), 0, True
-    for match in found.matches:
-        chunk.append(writer.message(request.context.id, command, match, max_length))
+    for code, match in zip(found.statuses, found.matches, strict=True):
+        chunk.append(writer.message(request.context.id, commands[code], match, max_length))
         size += len(chunk[-1])
         if size >= CHUNK:
             yield b"".join(chunk)

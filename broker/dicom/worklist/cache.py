@@ -49,9 +49,9 @@ class CacheKey(NamedTuple):
 
 @dataclass(slots=True)
 class CachedResponse:
-    """A whole answer: the status `pending` goes with each of the matches, 0000 follows them; instants are UTC."""
+    """A whole answer: the matches, each with its status, 0000 follows them; instants are UTC."""
 
-    pending: int
+    statuses: tuple[int, ...]
     matches: tuple[bytes, ...]
     step_ids: tuple[int, ...]
     notes: tuple[tuple[str, str], ...]
@@ -137,15 +137,15 @@ class WorklistCache:
             before = self._entries.get(key)
         encoder = _MatchEncoder(key.implicit, before)
         recorder = ResponseRecorder(encoder.encode)
-        matches: list[bytes] = []
-        pending = final = int(Status.PENDING)
+        matches, statuses = list[bytes](), list[int]()
+        final = int(Status.PENDING)
         responses = service.find(query, caller, self._store, self._clinic, recorder, self._institution)
         with closing(responses):
             for each in responses:
                 if each.identifier is None:
                     final = int(each.status.Status)
                 else:
-                    pending = int(each.status.Status)
+                    statuses.append(int(each.status.Status))
                     matches.append(each.identifier)
                 yield each
         if final != Status.SUCCESS or len(set(recorder.step_ids)) != len(recorder.step_ids):
@@ -153,7 +153,8 @@ class WorklistCache:
         whole = None
         if not encoder.time_dependent:
             ids, notes = tuple(recorder.step_ids), tuple(recorder.noted)
-            whole = CachedResponse(pending, tuple(matches), ids, notes, revision, since, self._midnight(since))
+            until = self._midnight(since)
+            whole = CachedResponse(tuple(statuses), tuple(matches), ids, notes, revision, since, until)
         order_ids = frozenset(each.item.order.id for each in encoder.encoded.values())
         index_filter = recorder.result.index_filter if recorder.result else None
         size = encoder.size + len(key.identifier)

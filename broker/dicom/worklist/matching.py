@@ -6,17 +6,22 @@ Pure. The same comparisons decide the answer, and explain to people why a device
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
-from broker.dicom.worklist import name_matching, response
-from broker.dicom.worklist.attributes import AnswerContext, Attribute, Match, value_of
+from broker.dicom.codec import charset
+from broker.dicom.worklist import brought, name_matching, response
+from broker.dicom.worklist.attributes import AnswerContext, Attribute, Match, imported, value_of
 from broker.dicom.worklist.query import CODE_BY_TAG, STEP_BY_TAG, TOP_BY_TAG, Part, WorklistQuery, is_universal
 from broker.dicom.worklist.response import Alterations, Style
 from broker.domain.patients import names
 from broker.store.tables.worklist import WorklistItem
+
+_NUMBERS = {"DS", "IS", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,45 @@ def _compare_level(
         if attribute_of_sequence is not None and attribute_of_sequence.match is Match.CODE and within.keys:
             codes = value_of(attribute_of_sequence, item, context, in_step)
             yield _compare_codes(attribute_of_sequence, within, codes if isinstance(codes, list) else [])
+    if asked.unsupported and item.order.attributes:
+        yield from _compare_brought(part, imported(item, context, in_step), style)
+
+
+def _compare_brought(part: Part, ds: Dataset, style: Style) -> Iterator[KeyComparison]:
+    """Yield the comparison of each key that only imports have; for an item without it every key is universal."""
+    for tag, key in part.brought.items():
+        element = brought.find(ds, tag, part.creators)
+        if element is not None:
+            texts = _texts(element)
+            held = any(_brought_holds(element.VR, each, text, style) for text in texts for each in key.split("\\"))
+            yield KeyComparison(element.keyword or str(tag), key, "\\".join(texts), held)
+    for tag, within in part.items.items():
+        sequence = brought.find(ds, tag, part.creators) if brought.has_keys(within) else None
+        if sequence is not None:
+            items = sequence.value if sequence.VR == "SQ" else []
+            held = any(all(each.matches for each in _compare_brought(within, item, style)) for item in items)
+            yield KeyComparison(sequence.keyword or str(tag), " ".join(within.brought.values()), "", held)
+
+
+def _texts(element: DataElement) -> list[str]:
+    if element.is_empty:
+        return []
+    if isinstance(element.value, bytes):  # a private one of a file without VRs; this program reads UTF-8 there
+        return [charset.decoder_for("", [element.value]).decode(element.value).strip(" \0")]
+    return [str(value).strip(" \0") for value in (element.value if element.VM > 1 else [element.value])]
+
+
+def _brought_holds(vr: str, key: str, value: str, style: Style) -> bool:
+    """Return True if a value of this VR matches a key (PS3.4 C.2.2.2)."""
+    if vr == "PN":
+        return name_matches(key, value, style)
+    if vr in ("DA", "TM") and "-" in key:
+        low, _, high = (part.strip() for part in key.partition("-"))
+        return low <= value and (not high or value[: len(high)] <= high)
+    if vr in _NUMBERS:
+        with suppress(ValueError):
+            return float(key) == float(value)
+    return text_matches(key, value)
 
 
 def _holds(attribute: Attribute, key: str, value: str, asked: WorklistQuery, style: Style) -> bool:

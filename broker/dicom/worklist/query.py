@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
-from broker.dicom.codec import dates
+from broker.dicom.codec import charset, dates
 from broker.dicom.codec.dates import MalformedKey, Window
 from broker.dicom.worklist import name_matching
 from broker.dicom.worklist.attributes import CODE, STEP, TOP, Attribute, Match
@@ -47,6 +47,9 @@ class Part:
     returned: tuple[BaseTag, ...] = ()  # supported attributes
     others: tuple[BaseTag, ...] = ()  # attributes that are answered only where an import brought them
     items: Mapping[BaseTag, Part] = field(default_factory=dict)  # sequences of which only parts are requested
+    brought: Mapping[BaseTag, str] = field(default_factory=dict)  # keys that are matched only where an import did
+    creators: Mapping[BaseTag, str] = field(default_factory=dict)  # PS3.5 7.8.1: who reserves the private blocks
+    everything: bool = False  # whatever there is on this level
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,13 @@ class WorklistQuery:
     window: Window
     born: tuple[date | None, date | None]  # the first and the last day of birth
     charset: str
-    unsupported: tuple[str, ...]  # keys that were to be matched and are not
+    unsupported: tuple[str, ...]  # keys that are matched only where an import brought them
     undecodable: tuple[str, ...]  # keys that are question marks only: nothing can match
+
+    @property
+    def is_plain(self) -> bool:
+        """True if nothing is asked but what every item has: then an answer is supported whatever the item is."""
+        return not (self.unsupported or self.top.others or (self.step and self.step.others))
 
     @property
     def keys(self) -> Mapping[BaseTag, str]:
@@ -80,11 +88,12 @@ class WorklistQuery:
 def parse(query: Dataset) -> WorklistQuery:
     """Parse a query's identifier; raise MalformedKey."""
     unsupported: list[str] = []
-    top = _part(query, TOP_BY_TAG, unsupported)
-    step = _step(query, unsupported)
+    declared = query.get("SpecificCharacterSet") or ""
+    term = "\\".join(declared) if isinstance(declared, MultiValue | list) else str(declared)
+    top = _part(query, TOP_BY_TAG, term, unsupported)
+    step = _step(query, term, unsupported)
     if not top.returned and step is None:
         raise MalformedKey("", "no key of the worklist in the identifier")
-    term = query.get("SpecificCharacterSet") or ""
     undecodable = [
         supported[tag].keyword
         for supported, keys in ((TOP_BY_TAG, top.keys), (STEP_BY_TAG, step.keys if step else {}))
@@ -96,7 +105,7 @@ def parse(query: Dataset) -> WorklistQuery:
         step=step,
         window=Window(),
         born=(None, None),
-        charset="\\".join(term) if isinstance(term, MultiValue | list) else str(term),
+        charset=term,
         unsupported=tuple(unsupported),
         undecodable=tuple(undecodable),
     )
@@ -115,24 +124,30 @@ def _is_undecodable(attribute: Attribute, key: str) -> bool:
     return name_matching.is_undecodable(key) if attribute.match is Match.NAME else set(key) == {"?"}
 
 
-def _step(query: Dataset, unsupported: list[str]) -> Part | None:
+def _step(query: Dataset, term: str, unsupported: list[str]) -> Part | None:
     if SEQUENCE not in query:
         return None
     item = _only_item(query[SEQUENCE])
     if item is None or not len(item):
-        return Part(returned=tuple(STEP_BY_TAG))  # PS3.4 C.2.2.2.6: a zero-length item asks for all of its attributes
-    return _part(item, STEP_BY_TAG, unsupported)
+        # PS3.4 C.2.2.2.6: a zero-length item asks for all of its attributes
+        return Part(returned=tuple(STEP_BY_TAG), everything=True)
+    return _part(item, STEP_BY_TAG, term, unsupported)
 
 
-def _part(ds: Dataset, supported: Mapping[BaseTag, Attribute], unsupported: list[str]) -> Part:
-    """Split a level into keys and attributes to return; add keys that are not supported to `unsupported`."""
+def _part(ds: Dataset, supported: Mapping[BaseTag, Attribute], term: str, unsupported: list[str]) -> Part:
+    """Split a level into keys and attributes to return; add keys that only imports have to `unsupported`."""
     keys: dict[BaseTag, str] = {}
     returned: list[BaseTag] = []
     others: list[BaseTag] = []
     items: dict[BaseTag, Part] = {}
+    brought: dict[BaseTag, str] = {}
+    creators: dict[BaseTag, str] = {}
     for element in ds:
         tag = element.tag
-        if tag in _NOT_KEYS or tag.is_private or tag.element == 0 or tag == SEQUENCE:  # element 0: group length
+        if tag in _NOT_KEYS or tag.element == 0 or tag == SEQUENCE:  # element 0: group length
+            continue
+        if tag.is_private and tag.element < 0x1000:
+            creators[tag] = _text(element, term).strip(" \0")
             continue
         attribute = supported.get(tag)
         (others if attribute is None else returned).append(tag)
@@ -140,15 +155,26 @@ def _part(ds: Dataset, supported: Mapping[BaseTag, Attribute], unsupported: list
             item = _only_item(element)
             if item is not None and len(item):
                 within = CODE_BY_TAG if attribute is not None and attribute.match is Match.CODE else {}
-                items[tag] = _part(item, within, unsupported)
+                items[tag] = _part(item, within, term, unsupported)
             continue
         if attribute is None or attribute.match is Match.NONE:
-            if not element.is_empty and not is_universal(str(element.value)):
+            if not is_universal(key := _text(element, term).strip(" \0")):
+                brought[tag] = key
                 unsupported.append(keyword_for_tag(tag) or str(tag))
             continue
         if attribute.match is not Match.IGNORED and (key := _key(element, attribute)):
             keys[tag] = key
-    return Part(keys, tuple(returned), tuple(others), items)
+    return Part(keys, tuple(returned), tuple(others), items, brought, creators)
+
+
+def _text(element: DataElement, term: str) -> str:
+    """Return a value as text, several joined by backslashes; one without a known VR is bytes."""
+    value = element.value
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return charset.decoder_for(term, [value]).decode(value)
+    return "\\".join(map(str, value)) if isinstance(value, MultiValue | list) else str(value)
 
 
 def _is_sequence(element: DataElement) -> bool:

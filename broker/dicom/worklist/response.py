@@ -6,7 +6,7 @@ Pure. Differences from the stored values are counted and reported.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from broker.dicom.codec import charset
+from broker.dicom.worklist import brought
 from broker.dicom.worklist.attributes import AnswerContext, Attribute, Match, imported, value_of
 from broker.dicom.worklist.query import SEQUENCE, STEP_BY_TAG, TOP_BY_TAG, Part, WorklistQuery
 from broker.domain.patients import names
@@ -71,25 +72,47 @@ def _level(
             continue
         value = value_of(attribute, item, context, in_step)
         if isinstance(value, list):
+            if not value and attribute.type == "1C":  # PS3.5 7.4.2: never empty
+                continue
             items = [_selected(code, part.items.get(tag), style, alterations) for code in value]
             ds.add(DataElement(tag, "SQ", items))
         else:
             ds.add(_element(tag, attribute.vr, [_fit(text, attribute, style, alterations) for text in value]))
-    brought = imported(item, context, in_step)
-    for tag in part.others:
-        if tag in brought:
-            ds.add(_copied(brought[tag], part.items.get(tag), style, alterations))
+    ours = imported(item, context, in_step)
+    if part.everything:
+        for element in ours:
+            if element.tag not in supported:
+                ds.add(_copied(element, None, style, alterations))
+    _add_brought(ds, part.others, part, ours, style, alterations)
     return ds
+
+
+def _add_brought(
+    ds: Dataset, tags: Iterable[BaseTag], part: Part, source: Dataset, style: Style, alterations: Alterations
+) -> None:
+    """Add what a query asks for by these tags and `source` has, private attributes in the query's blocks."""
+    for tag in tags:
+        element = brought.find(source, tag, part.creators) if len(source) else None
+        if element is None:
+            continue
+        copied = _copied(element, part.items.get(tag), style, alterations)
+        if tag.is_private:
+            block = brought.creator_of(tag)
+            creator = part.creators.get(block) or (str(source[block].value or "") if block in source else "")
+            if creator:
+                ds.add(DataElement(block, "LO", creator))
+            copied = DataElement(tag, copied.VR, copied.value, already_converted=True)
+        ds.add(copied)
 
 
 def _selected(item: Dataset, part: Part | None, style: Style, alterations: Alterations) -> Dataset:
     """Return a copy of a sequence's item: what was requested of it, or all of it."""
     ds = Dataset()
-    wanted = None if part is None else {*part.returned, *part.others}
-    for element in item:
-        if wanted is None or element.tag in wanted:
-            within = part.items.get(element.tag) if part else None
-            ds.add(_copied(element, within, style, alterations))
+    if part is None:
+        for element in item:
+            ds.add(_copied(element, None, style, alterations))
+    else:
+        _add_brought(ds, (*part.returned, *part.others), part, item, style, alterations)
     return ds
 
 

@@ -26,7 +26,7 @@ from broker.dicom.codec import charset
 from broker.dicom.codec.dates import MalformedKey
 from broker.dicom.devices.registry import Caller
 from broker.dicom.statuses import Status, status
-from broker.dicom.worklist import name_matching
+from broker.dicom.worklist import brought, name_matching
 from broker.dicom.worklist.attributes import AnswerContext
 from broker.dicom.worklist.matching import matches, name_matches
 from broker.dicom.worklist.query import WorklistQuery, parse
@@ -100,9 +100,10 @@ def find(
     with store.read() as reader:
         result = recorder.result = search(asked, caller.ae_title, reader, clinic, store.clock(), institution)
     try:
-        pending = status(Status.PENDING_WARNING if asked.unsupported else Status.PENDING)
+        supported, warning = status(Status.PENDING), status(Status.PENDING_WARNING)
         for item in result.items:
-            yield FindResponse(pending, recorder.make(asked, item, result))
+            has_all = brought.is_supported(asked, item, result.context)
+            yield FindResponse(supported if has_all else warning, recorder.make(asked, item, result))
     finally:  # a device that leaves before the end has only what was sent so far
         took = (time.perf_counter() - started) * 1000
         log.info("worklist query of %s: %d items, %.0f ms", caller.ae_title, len(recorder.step_ids), took)

@@ -104,12 +104,12 @@ def test_nothing_is_an_empty_dataset() -> None:
     assert len(decode(b"", True)) == 0
 
 
-def test_private_elements_stay_bytes_and_group_lengths_and_padding_go() -> None:
+def test_private_elements_but_their_creators_stay_bytes_and_group_lengths_and_padding_go() -> None:
     data = element((8, 0), struct.pack("<L", 99)) + element((9, 0x10), b"ACME") + element((9, 0x1001), b"\x01\x02")
     data += element((0xFFFC, 0xFFFC), b"\0\0\0\0")
     ds = decode(data, True)
     assert [(each.tag, each.VR, each.value) for each in ds] == [
-        (0x00090010, "UN", b"ACME"),
+        (0x00090010, "LO", "ACME"),  # PS3.5 7.8.1
         (0x00091001, "UN", b"\x01\x02"),
     ]
 

@@ -403,7 +403,8 @@ def test_a_request_of_a_hundred_thousand_items_is_not_read_to_its_end() -> None:
 
 class AListing:
     def __init__(self, matches: tuple[bytes, ...]) -> None:
-        self.pending, self.matches = 0xFF00, matches
+        self.statuses = tuple(0xFF00 + number % 3 % 2 for number in range(len(matches)))
+        self.matches = matches
         self.wire: dict[tuple[int, int, int], bytes] = {}
 
 
@@ -412,8 +413,9 @@ class AListing:
 def test_a_cached_list_is_sent_like_a_new_one(most: int, count: int) -> None:
     asked = Request("XRAY_14", "10.0.0.1", AcceptedContext(1, WORKLIST, True), command_set.read(a_command()), b"")
     kept = AListing(tuple(bytes([number % 256]) * 500 for number in range(count)))
-    pending = status(Status.PENDING)
-    replies = [*(Reply(pending, match) for match in kept.matches), Reply(status(Status.SUCCESS))]
+    pending = {code: status(code) for code in (Status.PENDING, Status.PENDING_WARNING)}
+    matches = zip(kept.statuses, kept.matches, strict=True)
+    replies = [*(Reply(pending[Status(code)], match) for code, match in matches), Reply(status(Status.SUCCESS))]
     expected = b"".join(data for data, _ in answering.wires(asked, replies, most))
     assert b"".join(answering.wire(asked, each, most) for each in replies) == expected
     for _ in range(2):

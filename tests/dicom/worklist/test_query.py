@@ -184,11 +184,11 @@ def test_an_empty_step_asks_for_all_of_it(items: list[Dataset] | None) -> None:
 # ---- what is no key ----
 
 
-def test_levels_group_lengths_and_private_elements_are_ignored() -> None:
+def test_levels_group_lengths_and_creators_of_private_blocks_are_no_keys() -> None:
     ds = identifier(QueryRetrieveLevel="STUDY", TimezoneOffsetFromUTC="+0300", SpecificCharacterSet="ISO_IR 192")
     ds.add_new(0x00080000, "UL", 12)
     ds.add_new(0x00090010, "LO", "ACME")
-    ds.add_new(0x00091001, "LO", "X")
+    ds.add_new(0x00091001, "LO", "")
     asked = parse(ds)
     assert (dict(asked.keys), asked.unsupported) == ({}, ())
 

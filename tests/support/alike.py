@@ -22,7 +22,9 @@ ALIKE: list[tuple[Similarity, dict[str, Any]]] = [
     (Similarity.SEX, {"sex": Sex.MALE}),
     (Similarity.PART_OF_DATE, {"birth_date": None, "birth_year": 1961}),
     (Similarity.GIVEN, {"name": PersonName("Кузнецова")}),
+    (Similarity.SPELLING, {"name": PersonName("Kuznetsova", "Marina", "Petrovna")}),
     (Similarity.FAMILY, {"name": PersonName("Зуева", "Марина", "Петровна")}),
+    (Similarity.FAMILY_AND_MIDDLE, {"name": PersonName("Зуева", "Марина")}),
 ]
 
 

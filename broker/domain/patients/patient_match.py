@@ -18,10 +18,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from itertools import permutations
 from types import MappingProxyType
 
-from broker.domain.patients import identity, names, placeholders
+from broker.domain.patients import identity, names, placeholders, transliteration
 from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.patients.transliteration import Fit
 
 NUMBERS = ("snils", "policy")  # fields that are unique to a patient
 _INITIALS = re.compile(r"[^. ]+")
@@ -49,6 +51,7 @@ class Similarity(StrEnum):
 
     MIDDLE = "middle"  # the patronymic is missing on one side
     LETTER = "letter"  # one letter of the name differs
+    SPELLING = "spelling"  # the same name in another alphabet, or in letters that only look alike
     INITIALS = "initials"  # the same family name; the others are initials on one side
     EXCHANGED = "exchanged"  # family and given name are exchanged
     SWAPPED_DATE = "swapped_date"  # day and month of the birth date are exchanged
@@ -61,6 +64,7 @@ class Similarity(StrEnum):
     GIVEN = "given"  # the given name is missing on one side
     NEWBORN = "newborn"  # a newborn of this family name, born on the same day
     FAMILY = "family"  # another family name, everything else agrees
+    FAMILY_AND_MIDDLE = "family_and_middle"  # … of a woman, and the patronymic is missing on one side
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +227,52 @@ def _similarity_of_names(one: Patient, other: Patient) -> Similarity | None:
         return Similarity.INITIALS
     if one.name.given and _compatible(PersonName(one.name.given, one.name.family, one.name.middle), other.name):
         return Similarity.EXCHANGED
-    rest = names.fold(f"{one.name.given} {one.name.middle}")
-    married = bool(one.name.middle) and rest == names.fold(f"{other.name.given} {other.name.middle}")
-    return Similarity.FAMILY if married and one.sex == other.sex else None
+    if _is_spelled_otherwise(one.name, other.name):
+        return Similarity.SPELLING
+    return _similarity_of_married(one, other)
+
+
+def _similarity_of_married(one: Patient, other: Patient) -> Similarity | None:
+    """Return why people of one birth date and given name, but other family names, may be one; None: nothing says so.
+
+    With a patronymic that agrees it may be anybody; where it is missing on one side, only women are asked about: of one
+    day and given name there are too many.
+    """
+    if one.sex != other.sex or names.fold(one.name.given) != names.fold(other.name.given):
+        return None
+    mine, theirs = names.fold(names.stated(one.name.middle)), names.fold(names.stated(other.name.middle))
+    if mine and mine == theirs:
+        return Similarity.FAMILY
+    is_half = bool(mine) != bool(theirs) and bool(names.stated(one.name.given))
+    return Similarity.FAMILY_AND_MIDDLE if is_half and one.sex is Sex.FEMALE else None
+
+
+def _is_spelled_otherwise(one: PersonName, other: PersonName) -> bool:
+    """Return True if two names, in whatever order of their parts, are one in two alphabets.
+
+    That is in any way of writing Cyrillic in Latin letters, or in Latin letters that look like Cyrillic ones (KOTOBA).
+    A patronymic may be missing on one side.
+    """
+    known, written = [[part for part in map(names.stated, _parts(name)) if part] for name in (one, other)]
+    if len(known) > len(written):
+        known, written = written, known
+    if len(known) < 2 or len(written) - len(known) > 1:
+        return False
+    if not any(names.is_cyrillic(mine) != names.is_cyrillic(theirs) for mine in known for theirs in written):
+        return False
+    return any(
+        all(_is_one_word(mine, theirs) for mine, theirs in zip(known, order, strict=False))
+        for order in permutations(written)
+    )
+
+
+def _is_one_word(one: str, other: str) -> bool:
+    if names.is_cyrillic(one) == names.is_cyrillic(other):
+        return names.fold(one) == names.fold(other)
+    cyrillic, latin = (one, other) if names.is_cyrillic(one) else (other, one)
+    if names.fold(latin).translate(names.HOMOGLYPHS) == names.fold(cyrillic):
+        return True
+    return transliteration.fit(cyrillic, latin) is Fit.WHOLE
 
 
 def _one_letter_in_name(one: PersonName, other: PersonName) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import iuliia
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.domain.patients import identity, names, transliteration
+from broker.domain.patients import identity, names, patient_match, transliteration
+from broker.domain.patients.patient_match import Likeness, Similarity
 from broker.domain.patients.people import Patient, PersonName
 from broker.domain.patients.transliteration import Fit
 from tests.support.factory import KUZNETSOVA
@@ -99,3 +103,52 @@ def test_names_in_two_alphabets(known: PersonName, reported: str, number: str, c
     patient = Patient(known, None, KUZNETSOVA.sex, patient_id="000001")
     found = identity.contradictions(patient, reported, number, "")
     assert found == (["patient_name"] if contradicts else [])
+
+
+PLAIN = st.text("абвгдежзийклмнопрстуфхцчшщъыьэюяё", min_size=3, max_size=12).map(str.title)
+generated = st.one_of(st.sampled_from(KNOWN), st.builds(PersonName, PLAIN, PLAIN, st.one_of(st.just(""), PLAIN)))
+# Letters that a person types who sees Cyrillic ones.
+LOOK_ALIKE = str.maketrans("АВСЕНКМОРТХУ", "ABCEHKMOPTXY")
+
+
+@given(generated, schemes, st.sampled_from([str.upper, str.title, str.lower]), st.permutations((0, 1)), st.booleans())
+def test_who_is_registered_in_latin_is_similar_to_the_cyrillic_card_and_never_certain(
+    name: PersonName, scheme: iuliia.Schema, case: Callable[[str], str], order: tuple[int, int], whole: bool
+) -> None:
+    family, given_name, middle = (case(written_by(scheme, part)) for part in (name.family, name.given, name.middle))
+    first, second = [(family, given_name)[at] for at in order]
+    card = replace(KUZNETSOVA, name=name, id=1, patient_id="000001", snils="", policy="")
+    typed = replace(card, name=PersonName(first, second, middle if whole else ""), id=None, patient_id="")
+    if not (names.stated(first) and names.stated(second)):
+        return
+    found = patient_match.match(typed, [card])
+    assert (found.likeness, found.patients) == (Likeness.SIMILAR, (card,))
+    assert patient_match.match(replace(card, patient_id=""), [replace(typed, id=2, patient_id="2")]).patient is None
+
+
+@given(st.sampled_from(KNOWN), st.sampled_from(KNOWN), schemes)
+def test_somebody_else_in_latin_is_not_similar(known: PersonName, other: PersonName, scheme: iuliia.Schema) -> None:
+    written = PersonName(*(written_by(scheme, part) for part in (other.family, other.given, other.middle)))
+    card = replace(KUZNETSOVA, name=known, id=1, snils="", policy="")
+    found = patient_match.similarity(replace(card, name=written, id=None), card)
+    assert found is (Similarity.SPELLING if known == other else None)
+
+
+letters_alike = st.text("АВСЕНКМОРТХУ", min_size=2, max_size=10)
+
+
+@given(letters_alike, letters_alike, st.sampled_from([str.upper, str.title]))
+def test_a_name_of_latin_letters_that_look_like_cyrillic_ones_is_similar(
+    family: str, given_name: str, case: Callable[[str], str]
+) -> None:
+    card = replace(KUZNETSOVA, name=PersonName(family.title(), given_name.title()), id=1, snils="", policy="")
+    alike = PersonName(case(family.translate(LOOK_ALIKE)), case(given_name.translate(LOOK_ALIKE)))
+    found = patient_match.match(replace(card, name=alike, id=None, patient_id=""), [card])
+    assert (found.likeness, found.patients) == (Likeness.SIMILAR, (card,))
+
+
+@pytest.mark.parametrize("written", ["KOTOBA", "Kotova", "KOTOVA"])
+def test_kotova_is_similar_in_every_letters(written: str) -> None:
+    card = replace(KUZNETSOVA, name=PersonName("Котова", "Марина", "Петровна"))
+    assert patient_match.similarity(card, replace(card, name=PersonName(written, "MAPИНА"))) is Similarity.SPELLING
+    assert patient_match.similarity(card, replace(card, name=PersonName(written, "Marina"))) is Similarity.SPELLING

@@ -82,9 +82,8 @@ KEY_DIFFERENCES = (
 VALUE_DIFFERENCES = (
     ValueDifference(
         STEP + "ScheduledStationAETitle",
-        lambda theirs, ours: ours in theirs.split("\\"),
-        "One station is named, the one asked for or the caller's own: devices that get several values lose the answer"
-        " (notes, 23).",
+        lambda theirs, ours: sorted(ours.split("\\")) == sorted(theirs.split("\\")),
+        "The station that is asked for, or the caller's own, is named first: some devices read no further.",
     ),
     ValueDifference(
         STEP + "ScheduledProcedureStepStatus",

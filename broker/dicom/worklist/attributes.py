@@ -6,9 +6,10 @@ matched, and returned only if an import brought it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from enum import Enum
 from typing import Any
 
@@ -122,7 +123,7 @@ def value_of(
     brought = imported(item, context, in_step).get(attribute.tag) if item.order.attributes else None
     if brought is None or (brought.is_empty and attribute.type == "1"):
         ours = attribute.value(item, context)
-        return ours if isinstance(ours, list) else () if ours in (None, "") else (str(ours),)
+        return ours if isinstance(ours, list | tuple) else () if ours in (None, "") else (str(ours),)
     if brought.VR == "SQ":
         return list(brought.value or [])
     if brought.is_empty:
@@ -138,21 +139,34 @@ def _no_items(item: WorklistItem, context: AnswerContext) -> object:
     return []
 
 
-def station_of(item: WorklistItem, context: AnswerContext) -> str:
-    """Return the one station to name: a device that gets several values loses the whole answer."""
+def stations_of(item: WorklistItem, context: AnswerContext) -> tuple[str, ...]:
+    """Return all stations, the one that is asked for or asks first: some devices read no further."""
     titles = item.step.station_ae_titles
-    for wanted in (*context.asked_station.split("\\"), context.calling_ae_title):
-        if wanted in titles:
-            return wanted
-    return titles[0] if titles else context.calling_ae_title  # type 1: never empty
+    wanted = (*context.asked_station.split("\\"), context.calling_ae_title)
+    first = [title for title in wanted if title in titles]
+    return tuple(dict.fromkeys((*first, *titles))) or (context.calling_ae_title,)  # type 1: never empty
 
 
 def _station_name(item: WorklistItem, context: AnswerContext) -> object:
-    return (context.station_names or {}).get(station_of(item, context), ("", ""))[0]
+    return (context.station_names or {}).get(stations_of(item, context)[0], ("", ""))[0]
 
 
 def _room(item: WorklistItem, context: AnswerContext) -> object:
-    return (context.station_names or {}).get(station_of(item, context), ("", ""))[1]
+    return (context.station_names or {}).get(stations_of(item, context)[0], ("", ""))[1]
+
+
+_FRACTION = re.compile(r"\.(\d{1,6})\s*$", re.ASCII)
+
+
+def start_of(item: WorklistItem, context: AnswerContext) -> datetime:
+    """Return when a step starts, with the fraction of a second that only an import may bring."""
+    start = item.step.start
+    brought = imported(item, context, in_step=True).get(_START_TIME) if item.order.attributes else None
+    found = _FRACTION.search(str(brought.value)) if brought is not None else None
+    return start.replace(microsecond=int(found[1].ljust(6, "0"))) if found else start
+
+
+_START_TIME = Tag("ScheduledProcedureStepStartTime")
 
 
 def _name(name: PersonName) -> str:
@@ -256,7 +270,7 @@ TOP = (
 STEP = (
     A("Modality", lambda i, c: i.order.modality, M.LIST, "1", 16),
     A("RequestedContrastAgent", _nothing, type="2C"),
-    A("ScheduledStationAETitle", station_of, M.STATION, "1", 16),
+    A("ScheduledStationAETitle", stations_of, M.STATION, "1", 16),
     A("ScheduledProcedureStepStartDate", lambda i, c: f"{i.step.start:%Y%m%d}", M.WINDOW, "1"),
     A("ScheduledProcedureStepStartTime", lambda i, c: f"{i.step.start:%H%M%S}", M.WINDOW, "1"),
     A("ScheduledPerformingPhysicianName", _nothing, M.NAME, shown=True),

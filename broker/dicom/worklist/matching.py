@@ -15,7 +15,7 @@ from pydicom.tag import BaseTag
 
 from broker.dicom.codec import charset
 from broker.dicom.worklist import brought, name_matching, response
-from broker.dicom.worklist.attributes import AnswerContext, Attribute, Match, imported, value_of
+from broker.dicom.worklist.attributes import AnswerContext, Attribute, Match, imported, start_of, value_of
 from broker.dicom.worklist.query import CODE_BY_TAG, STEP_BY_TAG, TOP_BY_TAG, Part, WorklistQuery, is_universal
 from broker.dicom.worklist.response import Alterations, Style
 from broker.domain.patients import names
@@ -44,11 +44,12 @@ def compare(asked: WorklistQuery, item: WorklistItem, context: AnswerContext, st
     window = asked.window
     if (window.low, window.high, window.daily) != (None, None, None):
         keys = (asked.key("ScheduledProcedureStepStartDate"), asked.key("ScheduledProcedureStepStartTime"))
+        start = start_of(item, context)
         yield KeyComparison(
             "ScheduledProcedureStepStartDate" if keys[0] else "ScheduledProcedureStepStartTime",
             " ".join(filter(None, keys)),
-            f"{item.step.start:%Y%m%d %H%M%S}",
-            window.holds(item.step.start),
+            f"{start:%Y%m%d %H%M%S}" + (f".{start:%f}" if start.microsecond else ""),
+            window.holds(start),
         )
     yield from _compare_level(asked.top, TOP_BY_TAG, False, asked, item, context, style)
     if asked.step is not None:

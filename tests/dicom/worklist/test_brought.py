@@ -221,6 +221,30 @@ def test_an_empty_sequence_of_type_1c_is_left_out(store: Store) -> None:
     assert "ScheduledProtocolCodeSequence" not in found.ScheduledProcedureStepSequence[0]
 
 
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        ("101500", True),
+        ("101500.5", True),
+        ("101500.500000", True),
+        ("101500.4", False),
+        ("101500.5-101500.6", True),
+        ("101500.6-", False),
+        ("-101500.4", False),
+        ("-101500", True),  # to the end of this second
+        ("-1015", True),
+        ("101459.9-101500.5", True),
+    ],
+)
+def test_fractions_of_a_second_count(store: Store, key: str, found: bool) -> None:
+    bring(store, made.dataset(ScheduledProcedureStepStartTime="101500.5"))
+    for day in ("", "20261124"):
+        step = {"ScheduledProcedureStepStartTime": key, "ScheduledProcedureStepStartDate": day}
+        assert bool(answers(store, query(step))) is found
+    [(_, shown)] = answers(store, query({"ScheduledProcedureStepStartTime": ""}))
+    assert shown.ScheduledProcedureStepSequence[0].ScheduledProcedureStepStartTime == "101500.5"
+
+
 # ---- over the wire, by a program that is not ours ----
 
 

@@ -143,11 +143,23 @@ def test_a_zero_length_sequence_asks_for_the_whole_step(store: Store) -> None:
     assert len(answer.identifier.ScheduledProcedureStepSequence[0]) == len(attributes.STEP)
 
 
-def test_a_device_is_named_one_station_its_own(store: Store) -> None:
-    register(store, station_ae_titles=("XRAY_14", "FLG_12"))
-    [answer, _] = ask(store, query({"ScheduledStationAETitle": ""}), "FLG_12")
+@pytest.mark.parametrize(
+    ("ae_title", "key", "named"),
+    [
+        ("FLG_12", "", ["FLG_12", "ARM_3", "XRAY_14"]),
+        ("XRAY_14", "ARM_3", ["ARM_3", "XRAY_14", "FLG_12"]),
+        ("XRAY_14", ["NONE", "FLG_12"], ["FLG_12", "XRAY_14", "ARM_3"]),
+        ("STRANGER", "XRAY_14", ["XRAY_14", "ARM_3", "FLG_12"]),
+    ],
+)
+def test_all_stations_of_a_step_are_named_the_one_that_asks_or_is_asked_for_first(
+    store: Store, ae_title: str, key: str | list[str], named: list[str]
+) -> None:
+    store.write(lambda tx: devices.put(tx, Device("ARM_3", "С-дуга", "DX")))
+    register(store, station_ae_titles=("ARM_3", "XRAY_14", "FLG_12"))
+    [answer, _] = ask(store, query({"ScheduledStationAETitle": key}), ae_title)
     assert answer.identifier is not None
-    assert answer.identifier.ScheduledProcedureStepSequence[0].ScheduledStationAETitle == "FLG_12"
+    assert list(answer.identifier.ScheduledProcedureStepSequence[0].ScheduledStationAETitle) == named
 
 
 @pytest.mark.parametrize(

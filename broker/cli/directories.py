@@ -21,7 +21,7 @@ from broker.imports.directories.choice import ProcedureFilter, Selection, choose
 from broker.imports.directories.file import DirectoryTable, read, system_and_version
 from broker.imports.directories.kinds import KINDS, Kind
 from broker.imports.directories.row import DirectoryContent, read_entries
-from broker.imports.spreadsheet import BadTable
+from broker.imports.table_rows import BadTable
 from broker.store.queries import device_registry, directory_search
 from broker.workflow.directories import DirectorySource, ReplaceResult, replace_directory
 
@@ -242,7 +242,7 @@ def _print_columns(table: DirectoryTable) -> None:
     if table.unread:
         print(f"Not read: {', '.join(table.unread)}")
     if table.unread_sheets:
-        print(f"Only the first sheet is read, not: {', '.join(table.unread_sheets)}")
+        print(f"The sheet that is read is «{table.sheet}», not: {', '.join(table.unread_sheets)}")
 
 
 def _print_refused(content: DirectoryContent, table: DirectoryTable) -> None:

@@ -43,7 +43,7 @@ def _import(args: argparse.Namespace) -> int:
     if table and table.unknown:
         print(f"Columns that are not known and not read: {', '.join(table.unknown)}")
     if table and table.unread_sheets:
-        print(f"Only the first sheet is read, not: {', '.join(table.unread_sheets)}")
+        print(f"The sheet that is read is «{table.sheet}», not: {', '.join(table.unread_sheets)}")
     counted: Counter[str] = Counter()
     similar = 0
     with CommandContext(args) as context:

@@ -22,7 +22,7 @@ from broker.cli.commands import Commands, Exit
 from broker.config.loader import ConfigError
 from broker.domain.errors import BrokerError
 from broker.imports.order_json import BadJson
-from broker.imports.spreadsheet import BadTable
+from broker.imports.table_rows import BadTable
 from broker.store.database import StoreError
 
 ABOUT = """\

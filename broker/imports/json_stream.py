@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from broker.domain.patients import names
-from broker.imports.spreadsheet import BadTable
+from broker.imports.table_rows import BadTable
 
 _CHUNK = 1 << 16
 _MAX_ENTRY = 1 << 20  # characters of one entry

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,12 +24,14 @@ from broker.domain.patients.people import Patient
 from broker.imports import referral_columns, referral_row
 from broker.imports.referral_columns import ReferralRow, ReferralTable
 from broker.imports.referral_row import Catalogue
-from broker.store.database import Store
+from broker.store.database import Store, StoreError
 from broker.store.queries import device_registry, lookups
 from broker.store.tables import orders
 from broker.store.tables.import_refusals import ImportRefusal
 from broker.workflow import import_refusals, referrals
 from broker.workflow.worklist_files import SyncOutcome
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +57,36 @@ class ReferralImport:
         refused: list[int] = []
         for done, row in enumerate(table.rows, 1):
             place = ImportPlace(ImportSource.TABLE, path, row.number)
-            result, reasons, patient = self._row(row, place, table, catalogue, today, seen, repeated)
+            result, reasons, patient = self._attempt(row, place, table, catalogue, today, seen, repeated)
             if reasons and not self.dry_run:
                 refused.append(row.number)
                 refusal = ImportRefusal(place.source, path, row.number, _digest(row), tuple(reasons))
-                self.store.write(import_refusals.note, refusal.of(patient), self.actor)
+                self.store.write(import_refusals.note, refusal.of(patient) if patient else refusal, self.actor)
             yield result
             self.progress(done, len(table.rows))
         if not self.dry_run:
             self.store.write(import_refusals.forget, ImportSource.TABLE, path, self.actor, but=refused)
+
+    def _attempt(
+        self,
+        row: ReferralRow,
+        place: ImportPlace,
+        table: ReferralTable,
+        catalogue: Catalogue,
+        today: date,
+        seen: dict[str, str],
+        repeated: Counter[str],
+    ) -> tuple[ImportResult, Sequence[Reason], Patient | None]:
+        """Return what `_row` does; a fault of ours costs this row only."""
+        try:
+            return self._row(row, place, table, catalogue, today, seen, repeated)
+        except StoreError:
+            raise  # the database, not the row
+        except Exception as error:
+            kind, trace = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+            log.error("row %d of a table failed: %s\n%s", row.number, kind, trace)  # its message may hold a name
+            reason = Reason("unexpected", f"{referral_row.REASONS['unexpected']} ({kind})", about=kind)
+            return ImportResult(f"row {row.number}", REFUSED, reasons=(reason.text,)), (reason,), None
 
     def _row(
         self,
@@ -82,7 +107,7 @@ class ReferralImport:
         def refused(reasons: Sequence[Reason]) -> tuple[ImportResult, Sequence[Reason], Patient]:
             return ImportResult(where, REFUSED, reasons=tuple(each.text for each in reasons)), reasons, patient
 
-        draft, reasons, patient = referral_row.read(row, table.columns, catalogue, today)
+        draft, reasons, patient = referral_row.read(row, table, catalogue, today)
         if draft is None:
             return refused(reasons)
         if referral_row.is_anybody(draft.patient):
@@ -100,10 +125,10 @@ class ReferralImport:
             run = self.store.dry_run if self.dry_run else self.store.write
             order, similar = run(referrals.register_imported, draft, place, self.actor, self.clinic)
         except Invalid as error:
-            return refused(referral_row.explained(error.problems, table.columns))
+            return refused(referral_row.explained(error.problems, table.columns, row))
         except Refused as error:
             if error.reason == "several_patients":
-                return refused(referral_row.explained({"patient": "several"}, table.columns))
+                return refused(referral_row.explained({"patient": "several"}, table.columns, row))
             return refused([Reason(error.reason, str(error), about=error.about)])
         except BrokerError as error:
             return refused([Reason(error.code, str(error))])

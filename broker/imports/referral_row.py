@@ -14,33 +14,35 @@ from dataclasses import Field, asdict, dataclass, fields, replace
 from datetime import date, datetime, time
 from typing import Any, TypeVar
 
-from broker.domain import typed_dates, validation
+from broker.domain import validation
 from broker.domain.clinic.devices import Device, ProcedureType
 from broker.domain.import_result import Reason
 from broker.domain.orders import Referral, ReferralDraft
 from broker.domain.patients import names
 from broker.domain.patients.identifiers import digits
 from broker.domain.patients.people import Patient, PersonName, Sex
-from broker.imports.referral_columns import CODES, COLUMNS, ReferralRow
+from broker.imports import moments
+from broker.imports.referral_columns import CODES, COLUMNS, ReferralRow, ReferralTable
 
 T = TypeVar("T")
 _SEXES = {
-    **dict.fromkeys(("м", "муж", "мужской", "m", "male"), Sex.MALE),
-    **dict.fromkeys(("ж", "жен", "женский", "f", "female"), Sex.FEMALE),
+    **dict.fromkeys(("м", "муж", "мужской", "мужчина", "мальчик", "m", "male"), Sex.MALE),
+    **dict.fromkeys(("ж", "жен", "женский", "женщина", "девочка", "f", "female"), Sex.FEMALE),
     **dict.fromkeys(("другой", "o", "other"), Sex.OTHER),
 }
+_SEX_CODES = {"1": Sex.MALE, "2": Sex.FEMALE}  # ISO/IEC 5218 and НСИ 1.2.643.5.1.13.13.11.1040
+_SEXES |= _SEX_CODES
 # Read otherwise than as text or by `CODES`.
 _OWN_WAY = ("referrer", "referrer_snils", "diagnosis_code", "diagnosis_text")
-_DAY = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})")
-_ISO_DAY = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:[T ]00:00(?::00(?:\.0+)?)?)?")
-_CLOCK = re.compile(r"(\d{1,2})[:.](\d{2})(?::\d{2}(?:\.\d+)?)?")
-_START = re.compile(r"(\S+)[T ]+(\d\S*)")
+_MOMENTS = ("birth_date", "start", "date", "time")
+_NO_WORD = {"laterality": "not_a_side", "priority": "not_a_priority", "finance": "not_a_payment"}
 
 # The use case's problem codes in plain words.
 REASONS = {
     "required": "is missing",
-    "surplus_cells": "there are more cells than columns",
-    "spreadsheet_error": "holds an error of the spreadsheet",
+    "surplus_cells": "there are more cells than columns: put a cell with a separator in it into quotes",
+    "stray_quote": "has a quote in the wrong place: remove it, or double it and put the whole cell into quotes",
+    "spreadsheet_error": "holds an error of the spreadsheet: correct the formula",
     "not_a_day": "is not a date such as 24.11.2026",
     "not_a_birth_date": "is not a date such as 12.03.1961",
     "no_birth_date": "is missing: write the year alone, or «неизвестна», where no more is known",
@@ -48,9 +50,12 @@ REASONS = {
     "not_a_time": "is not a time such as 10:00",
     "not_a_start": "is not a date and time such as 24.11.2026 10:00",
     "not_a_sex": "is neither м nor ж",
-    "not_a_procedure": "is not in the directory",
-    "not_a_device": "is not a registered device",
-    "not_understood": "is not understood",
+    "sex_from_zero": "is a code, and with 0 among them it is open which sex it is: write м or ж",
+    "not_a_procedure": "is not in the directory: write its code or its whole name",
+    "not_a_device": "is not a registered device: write its AE title or its name",
+    "not_a_side": "is not understood: write справа, слева or обе",
+    "not_a_priority": "is not understood: write да or нет",
+    "not_a_payment": "is not understood: write омс, дмс, платно, бюджет, собственные or другое",
     "not_a_number": "is not a number",
     "name_letters": "has characters that a name does not have",
     "too_long": "is too long",
@@ -58,16 +63,17 @@ REASONS = {
     "future": "has not come yet",
     "too_old": "is too long ago",
     "length": "has the wrong number of digits",
-    "check_digit": "has a wrong check digit",
+    "check_digit": "has a wrong check digit: compare it with the document",
     "placeholder": "is a placeholder: leave the cell empty if there is none",
     "range": "is out of reason",
     "unknown": "is not known here",
     "other_modality": "does another kind of examination",
-    "past": "is over",
+    "past": "is over: write a day to come",
     "too_far": "is more than a year ahead",
-    "icd10": "is not a code of ICD-10",
+    "icd10": "is not a code of ICD-10 such as M17.1",
     "other_patient": "belongs to another patient here",
     "several": "means several patients here: give a number (СНИЛС, policy, card number)",
+    "unexpected": "the row could not be read or kept: report it to the administrator",
 }
 # The use case's names of fields -> ours, in order of preference.
 _FIELDS: dict[str, tuple[str, ...]] = {
@@ -89,12 +95,13 @@ class Catalogue:
 
 
 def read(
-    row: ReferralRow, columns: Mapping[str, str], catalogue: Catalogue, today: date
+    row: ReferralRow, table: ReferralTable, catalogue: Catalogue, today: date
 ) -> tuple[ReferralDraft | None, list[Reason], Patient]:
     """Return a row's referral, or None and all reasons, and its patient as far as it could be read.
 
     The submission id is a hash of the row's content; for somebody whom that does not identify, see `submission_of`.
     """
+    columns = table.columns
     cells = _Cells(row, columns)
     if row.surplus:
         cells.reasons.append(Reason("surplus_cells", REASONS["surplus_cells"]))
@@ -106,9 +113,9 @@ def read(
     if "given" in columns and not (name.given or names.is_unidentified(name)):
         cells.refuse("given", "no_given_name")
     start = _start(cells)
-    born = cells.needed("birth_date", _born, "not_a_birth_date", "no_birth_date")
+    born = cells.needed("birth_date", moments.born, "not_a_birth_date", "no_birth_date")
     birth_date, birth_year = born or (None, None)
-    sex = cells.needed("sex", lambda raw: _SEXES.get(names.fold(raw).rstrip(".")), "not_a_sex")
+    sex = _sex(cells, table)
     procedure = cells.needed("procedure", lambda raw: _procedure(raw, catalogue), "not_a_procedure")
     stations = cells.needed("station", lambda raw: _stations(raw, catalogue), "not_a_device")
     diagnosis_code, _, diagnosis = cells.text("diagnosis").partition(" ")
@@ -137,10 +144,13 @@ def read(
         diagnosis_text=" ".join(part for part in (diagnosis.strip(), cells.text("diagnosis_text")) if part),
         **{each.name: _value(cells, each) for each in fields(Referral) if each.name not in _OWN_WAY},
     )
+    if row.stray_quote:
+        column, cell = row.stray_quote
+        return None, [_reason("stray_quote", f"«{column}»" if column else "", cell)], draft.patient
     if cells.reasons:
         found = validation.patient_problems(draft.patient, today)
         new = {field: code for field, code in found.items() if not cells.refused & {field, *_FIELDS.get(field, ())}}
-        return None, cells.reasons + explained(new, columns), draft.patient
+        return None, cells.reasons + explained(new, columns, row), draft.patient
     return replace(draft, submission_id=_submission_id(draft)), [], draft.patient
 
 
@@ -155,13 +165,12 @@ def submission_of(draft: ReferralDraft, path: str, number: int) -> str:
     return "table " + hashlib.sha256(place.encode()).hexdigest()
 
 
-def explained(problems: Mapping[str, str], columns: Mapping[str, str]) -> list[Reason]:
-    """Return the use case's problems (field -> code) in the table's own words."""
+def explained(problems: Mapping[str, str], columns: Mapping[str, str], row: ReferralRow) -> list[Reason]:
+    """Return the use case's problems (field -> code) with a row in the table's own words."""
     reasons = []
     for field, code in problems.items():
         ours = next((each for each in _FIELDS.get(field, (field,)) if each in columns), "")
-        label = _label(ours or field, columns)
-        reasons.append(Reason(code, f"{label}: {REASONS.get(code, code)}", label))
+        reasons.append(_reason(code, _label(ours or field, columns), row.values.get(ours, "")))
     return reasons
 
 
@@ -177,21 +186,23 @@ class _Cells:
         self.refused: set[str] = set()
 
     def text(self, field: str) -> str:
+        """Return what a cell says; "" also where it says that there is nothing."""
+        return str(self.raw(field))
+
+    def raw(self, field: str) -> str:
+        """Return the cell as the file has it, a number of a spreadsheet as such."""
         raw = self._values.get(field, "")
         if re.fullmatch(r"#(N/A|Н/Д|REF!|ССЫЛКА!|VALUE!|ЗНАЧ!|NAME\?|ИМЯ\?|DIV/0!|ДЕЛ/0!|NUM!|ЧИСЛО!|NULL!)", raw):
             self.refuse(field, "spreadsheet_error")
             return ""
-        return raw
+        return "" if field in _MOMENTS and moments.is_empty(raw) else raw
 
     def refuse(self, field: str, code: str) -> None:
-        raw = self._values.get(field, "")[:40]
-        shown = f" (found «{raw}»)" if raw else ""
         self.refused.add(field)
-        label = _label(field, self._columns)
-        self.reasons.append(Reason(code, f"{label}: {REASONS[code]}{shown}", label, raw))
+        self.reasons.append(_reason(code, _label(field, self._columns), self._values.get(field, "")))
 
     def needed(self, field: str, read: Callable[[str], T | None], code: str, missing: str = "required") -> T | None:
-        raw = self.text(field)
+        raw = self.raw(field)
         value = read(raw) if raw else None
         if value is None and field not in self.refused:
             self.refuse(field, code if raw else missing)
@@ -200,7 +211,7 @@ class _Cells:
     def one_of(self, field: str, words: Mapping[str, T], otherwise: T) -> T:
         raw = self.text(field)
         if raw and names.fold(raw).rstrip(".") not in words:
-            self.refuse(field, "not_understood")
+            self.refuse(field, _NO_WORD[field])
         return words.get(names.fold(raw).rstrip("."), otherwise) if raw else otherwise
 
     def number(self, field: str) -> float | None:
@@ -214,6 +225,13 @@ class _Cells:
             return None
 
 
+def _reason(code: str, label: str, cell: str) -> Reason:
+    """Return a reason that names the column and shows the cell."""
+    found = names.cut(str(cell), 40)
+    shown = f" (found «{found}»)" if found else ""
+    return Reason(code, f"{f'{label}: ' if label else ''}{REASONS.get(code, code)}{shown}", label, found)
+
+
 def _label(field: str, columns: Mapping[str, str]) -> str:
     return f"«{columns[field]}»" if field in columns else COLUMNS[field][0] if field in COLUMNS else field
 
@@ -225,47 +243,24 @@ def _value(cells: _Cells, field: Field[Any]) -> Any:
     return cells.text(field.name) or field.default
 
 
+def _sex(cells: _Cells, table: ReferralTable) -> Sex | None:
+    if cells.text("sex") in _SEX_CODES and not table.counts_sexes_from_one:
+        cells.refuse("sex", "sex_from_zero")
+        return None
+    return cells.needed("sex", lambda raw: _SEXES.get(names.fold(raw).rstrip(".")), "not_a_sex")
+
+
 def _start(cells: _Cells) -> datetime | None:
     if cells.text("start"):
-        return cells.needed("start", _moment, "not_a_start")
-    day = cells.needed("date", _day, "not_a_day")
-    at = cells.needed("time", _clock, "not_a_time")
+        return cells.needed("start", moments.moment, "not_a_start")
+    both = moments.moment(cells.raw("date"))  # a column of dates with their times, as 1C and databases write it
+    if both and both.time() != time():
+        again = cells.raw("time")
+        if not again or moments.clock(again, both.date()) == both.time():
+            return both
+    day = cells.needed("date", moments.day, "not_a_day")
+    at = cells.needed("time", lambda raw: moments.clock(raw, day), "not_a_time")
     return datetime.combine(day, at) if day and at else None
-
-
-def _moment(raw: str) -> datetime | None:
-    found = _START.fullmatch(raw)
-    day, at = (_day(found[1]), _clock(found[2])) if found else (None, None)
-    return datetime.combine(day, at) if day and at else None
-
-
-def _day(raw: str) -> date | None:
-    try:
-        if found := _DAY.fullmatch(raw):
-            return date(int(found[3]), int(found[2]), int(found[1]))
-        if found := _ISO_DAY.fullmatch(raw):
-            return date(int(found[1]), int(found[2]), int(found[3]))
-    except ValueError:
-        pass
-    return None
-
-
-def _born(raw: str) -> tuple[date | None, int | None] | None:
-    """Return a birth date, or the year alone, or neither where the cell says that it is not known."""
-    if typed_dates.says_unknown(raw):
-        return None, None
-    if year := typed_dates.birth_year(raw):
-        return None, year
-    day = _day(raw)
-    return (day, None) if day else None
-
-
-def _clock(raw: str) -> time | None:
-    found = _CLOCK.fullmatch(raw)
-    try:
-        return time(int(found[1]), int(found[2])) if found else None
-    except ValueError:
-        return None
 
 
 def _with_zeros(number: str, length: int) -> str:

@@ -318,7 +318,7 @@ def test_a_table_is_registered_row_by_row_and_every_refusal_is_reported(tmp_path
         "Columns that are not known and not read: цвет",
         f"row 2: added: {order['accession_number']}",
         "row 3: refused: «дата рождения»: is not a date such as 12.03.1961 (found «31.02.1961»)",
-        "row 4: refused: «дата»: is over",
+        "row 4: refused: «дата»: is over: write a day to come (found «01.01.2020»)",
         "1 added, 2 refused.",
     ]
     assert order["created_by"] != "import"  # a referral like any other

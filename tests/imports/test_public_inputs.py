@@ -51,7 +51,9 @@ def patients(store: Store) -> list[dict[str, Any]]:
 def test_a_placeholder_in_a_table_is_refused_and_is_nobodys_number(clinic: Store) -> None:
     [result] = load(clinic, "snils_zero.csv")
     assert result.outcome == "refused"
-    assert result.reasons == ("«СНИЛС»: is a placeholder: leave the cell empty if there is none",)
+    assert result.reasons == (
+        "«СНИЛС»: is a placeholder: leave the cell empty if there is none (found «000-000-000 00»)",
+    )
     assert patients(clinic) == []
 
 

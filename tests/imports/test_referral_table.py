@@ -18,10 +18,10 @@ from broker.domain.clinic.default_procedures import PROCEDURES
 from broker.domain.orders import Priority, ReferralDraft
 from broker.domain.patients.people import PersonName, Sex
 from broker.imports import order_json, referral_columns, referral_row, spreadsheet
-from broker.imports.referral_columns import ReferralTable
+from broker.imports.referral_columns import ReferralRow, ReferralTable
 from broker.imports.referral_import import ReferralImport
 from broker.imports.referral_row import Catalogue
-from broker.imports.spreadsheet import BadTable
+from broker.imports.table_rows import BadTable
 from broker.store.database import Store
 from broker.workflow import referrals
 from broker.workflow.worklist_files import SyncOutcome
@@ -54,7 +54,7 @@ def xlsx(*rows: tuple[Any, ...], **sheets: list[tuple[Any, ...]]) -> bytes:
 
 
 def drafts(table: ReferralTable) -> list[ReferralDraft | None]:
-    return [referral_row.read(row, table.columns, CATALOGUE, TODAY)[0] for row in table.rows]
+    return [referral_row.read(row, table, CATALOGUE, TODAY)[0] for row in table.rows]
 
 
 def only(data: bytes) -> ReferralDraft:
@@ -71,7 +71,7 @@ def reasons(**changes: str) -> list[str]:
 
 
 def told(table: ReferralTable, row: int) -> list[str]:
-    return [each.text for each in referral_row.read(table.rows[row], table.columns, CATALOGUE, TODAY)[1]]
+    return [each.text for each in referral_row.read(table.rows[row], table, CATALOGUE, TODAY)[1]]
 
 
 # ---- the whole import ----
@@ -88,7 +88,10 @@ def test_a_row_that_means_several_people_is_refused_with_the_reason_and_the_othe
     numbered = (*PLAIN, "112-233-445 95")
     table = referral_columns.read(csv((*PLAIN, ""), numbered, header=(*HEADER, "СНИЛС")))
     refused, taken = ReferralImport(store, REGISTRAR, CLINIC).run(table, "/lists/a.csv")
-    assert refused.reasons == ("«ФИО»: means several patients here: give a number (СНИЛС, policy, card number)",)
+    assert refused.reasons == (
+        "«ФИО»: means several patients here: give a number (СНИЛС, policy, card number)"
+        " (found «Кузнецова Марина Петровна»)",
+    )
     assert taken.outcome is SyncOutcome.ADDED
 
 
@@ -209,7 +212,6 @@ def test_unknown_columns_are_named() -> None:
         (csv(PLAIN[:5], header=HEADER[:5]), r"columns are missing: дата и время \(start\)"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Excel file"),
         (b"PK\x03\x04 broken", "damaged"),
-        ('ФИО;Дата рождения\n"Кузнецова'.encode(), "not CSV"),
     ],
 )
 def test_what_is_not_a_table_of_referrals_is_refused_as_a_whole(data: bytes, reason: str) -> None:
@@ -267,13 +269,14 @@ def test_a_start_may_be_one_cell_and_a_time_a_length_of_time() -> None:
 
 
 def test_only_the_first_sheet_is_read_and_the_others_are_named() -> None:
-    assert referral_columns.read(xlsx(HEADER, PLAIN, Справка=[("x",)])).unread_sheets == ("Справка",)
+    table = referral_columns.read(xlsx(HEADER, PLAIN, Справка=[("x",)]))
+    assert (table.sheet, table.unread_sheets) == ("Sheet", ("Справка",))
 
 
 def test_formulas_count_by_their_last_value_and_their_errors_are_reported() -> None:
     table = referral_columns.read(xlsx(HEADER, (*PLAIN[:6], "=1+1"), ("#N/A", *PLAIN[1:])))
     assert told(table, 0) == ["«Время»: is missing"]
-    assert told(table, 1)[0] == "«ФИО»: holds an error of the spreadsheet (found «#N/A»)"
+    assert told(table, 1)[0] == "«ФИО»: holds an error of the spreadsheet: correct the formula (found «#N/A»)"
 
 
 def test_zeros_that_a_spreadsheet_took_from_a_snils_come_back() -> None:
@@ -320,14 +323,26 @@ def test_random_bytes_are_refused_and_nothing_else_happens(data: bytes) -> None:
             "«Дата рождения»: is missing: write the year alone, or «неизвестна», where no more is known",
         ),
         ({"Пол": "х"}, "«Пол»: is neither м nor ж (found «х»)"),
-        ({"Исследование": "Рентген"}, "«Исследование»: is not in the directory (found «Рентген»)"),
-        ({"Аппарат": "КТ"}, "«Аппарат»: is not a registered device (found «КТ»)"),
-        ({"Аппарат": "XRAY_14, КТ"}, "«Аппарат»: is not a registered device (found «XRAY_14, КТ»)"),
+        (
+            {"Исследование": "Рентген"},
+            "«Исследование»: is not in the directory: write its code or its whole name (found «Рентген»)",
+        ),
+        (
+            {"Аппарат": "КТ"},
+            "«Аппарат»: is not a registered device: write its AE title or its name (found «КТ»)",
+        ),
+        (
+            {"Аппарат": "XRAY_14, КТ"},
+            "«Аппарат»: is not a registered device: write its AE title or its name (found «XRAY_14, КТ»)",
+        ),
         ({"Дата": ""}, "«Дата»: is missing"),
         ({"Время": "25:00"}, "«Время»: is not a time such as 10:00 (found «25:00»)"),
-        ({"Срочно": "может быть"}, "«Срочно»: is not understood (found «может быть»)"),
-        ({"Оплата": "в долг"}, "«Оплата»: is not understood (found «в долг»)"),
-        ({"Сторона": "верх"}, "«Сторона»: is not understood (found «верх»)"),
+        ({"Срочно": "может быть"}, "«Срочно»: is not understood: write да or нет (found «может быть»)"),
+        (
+            {"Оплата": "в долг"},
+            "«Оплата»: is not understood: write омс, дмс, платно, бюджет, собственные or другое (found «в долг»)",
+        ),
+        ({"Сторона": "верх"}, "«Сторона»: is not understood: write справа, слева or обе (found «верх»)"),
         ({"Вес": "много"}, "«Вес»: is not a number (found «много»)"),
     ],
 )
@@ -338,16 +353,16 @@ def test_a_wrong_cell_is_reported_by_its_column_and_reason(changes: dict[str, st
 def test_all_that_is_wrong_with_a_row_is_reported_at_once() -> None:
     assert reasons(ФИО="Иванов1 Иван", Пол="", Исследование="?", СНИЛС="112-233-445 94", Вес="900") == [
         "«Пол»: is missing",
-        "«Исследование»: is not in the directory (found «?»)",
-        "«ФИО»: has characters that a name does not have",
-        "«СНИЛС»: has a wrong check digit",
-        "«Вес»: is out of reason",
+        "«Исследование»: is not in the directory: write its code or its whole name (found «?»)",
+        "«ФИО»: has characters that a name does not have (found «Иванов1 Иван»)",
+        "«СНИЛС»: has a wrong check digit: compare it with the document (found «112-233-445 94»)",
+        "«Вес»: is out of reason (found «900»)",
     ]
 
 
 def test_more_cells_than_columns_are_a_reason() -> None:
     table = referral_columns.read(csv((*PLAIN, "x")))
-    assert told(table, 0) == ["there are more cells than columns"]
+    assert told(table, 0) == ["there are more cells than columns: put a cell with a separator in it into quotes"]
 
 
 def test_every_column_finds_its_field() -> None:
@@ -389,10 +404,11 @@ def test_the_same_row_has_one_submission_id_in_every_format() -> None:
 def test_the_use_cases_problems_are_reported_in_the_tables_words() -> None:
     columns = {"name": "ФИО", "date": "Дата", "station": "Аппарат"}
     problems = {"given": "required", "date": "past", "device": "other_modality", "snils": "other_patient"}
-    assert [each.text for each in referral_row.explained(problems, columns)] == [
+    row = ReferralRow(2, {"name": "", "date": "24.11.2020", "station": "КТ"})
+    assert [each.text for each in referral_row.explained(problems, columns, row)] == [
         "«ФИО»: is missing",
-        "«Дата»: is over",
-        "«Аппарат»: does another kind of examination",
+        "«Дата»: is over: write a day to come (found «24.11.2020»)",
+        "«Аппарат»: does another kind of examination (found «КТ»)",
         "снилс: belongs to another patient here",
     ]
 
@@ -427,7 +443,7 @@ def test_an_empty_cell_for_the_given_name_may_have_been_forgotten() -> None:
 
     def of(given: str) -> list[str]:
         table = referral_columns.read(csv(("Сухарто", given, *PLAIN[1:]), header=header))
-        return [each.text for each in referral_row.read(table.rows[0], table.columns, CATALOGUE, TODAY)[1]]
+        return [each.text for each in referral_row.read(table.rows[0], table, CATALOGUE, TODAY)[1]]
 
     assert of("") == ["«Имя»: is missing: write a dash for somebody who has one name only"]
     assert of("-") == of("Хаджи") == []

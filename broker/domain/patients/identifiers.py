@@ -10,7 +10,11 @@ from datetime import date, datetime
 ACCESSION_NUMBER_LENGTH = 16  # Accession Number is SH, PS3.5 6.2
 UID_LENGTH = 64  # PS3.5 9.1
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
-_NOT_DIGITS = re.compile(r"[\s\-\u00ad\u2010-\u2015\u2212\ufe58\ufe63\uff0d\u200b-\u200d\u2060\ufeff]+")
+# Blanks of every width, every dash, hyphen and minus (Unicode Pd and what looks like it), and what cannot be seen.
+_NOT_DIGITS = re.compile(
+    r"[\s\-\u00ad\u02d7\u058a\u05be\u1806\u180e\u200b-\u200f\u2010-\u2015\u2043\u2060-\u2064\u207b\u208b\u2212\u2500\u2501"
+    r"\u2e3a\u2e3b\u301c\u3030\u30fc\ufe31\ufe32\ufe58\ufe63\ufeff\uff0d]+"
+)
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _LATIN = str.maketrans("АВЕКМНОРСТХ", "ABEKMHOPCTX")
 

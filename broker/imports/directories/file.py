@@ -15,7 +15,8 @@ from typing import BinaryIO
 
 from broker.imports import json_stream, spreadsheet
 from broker.imports.directories.kinds import ANY_CODE, Kind
-from broker.imports.spreadsheet import HEADER_WITHIN, BadTable, plain
+from broker.imports.spreadsheet import Sheet
+from broker.imports.table_rows import HEADER_WITHIN, BadTable, TableRow, plain
 
 MAX_BYTES = 300 << 20
 MAX_ROWS = 200_000
@@ -29,6 +30,7 @@ class DirectoryRow:
 
     number: int
     values: dict[str, str]
+    stray_quote: str = ""  # a cell whose quote is misplaced: nothing of the row is certain
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class DirectoryTable:
     rows: Iterator[DirectoryRow]
     row_label: str = "row"  # or entry
     unread: tuple[str, ...] = ()  # columns
+    sheet: str = ""  # that is read, of a file with several
     unread_sheets: tuple[str, ...] = ()
 
 
@@ -53,9 +56,9 @@ def read(file: BinaryIO, kind: Kind, named: Mapping[str, str] | None = None) -> 
     if text.startswith(b"<"):
         raise BadTable("it is XML or a web page; export it as CSV, XLSX or JSON")
     if text.startswith((b"{", b"[")):
-        return _table(enumerate(_json_lines(file)), columns, "entry")
-    sheet = spreadsheet.read(file, columns.score)
-    return _table(enumerate(sheet.rows, 1), columns, "row", sheet.unread_sheets)
+        rows = (TableRow(number, cells) for number, cells in enumerate(_json_lines(file)))
+        return _table(Sheet(rows), columns, "entry")
+    return _table(spreadsheet.read(file, columns.score, columns.are_enough), columns, "row")
 
 
 def system_and_version(path: Path) -> tuple[str, str]:
@@ -73,35 +76,35 @@ def _json_lines(file: BinaryIO) -> Iterator[list[str]]:
         yield [entry.get(column, "") for column in header]
 
 
-def _table(
-    lines: Iterable[tuple[int, Sequence[str]]], columns: _Columns, row_label: str, unread_sheets: tuple[str, ...] = ()
-) -> DirectoryTable:
-    numbered = ((number, line) for number, line in lines if any(line))
-    head = list(islice(numbered, HEADER_WITHIN))
+def _table(sheet: Sheet, columns: _Columns, row_label: str) -> DirectoryTable:
+    filled = (row for row in sheet.rows if any(row.cells))
+    head = list(islice(filled, HEADER_WITHIN))
     if not head:
         raise BadTable("it is empty")
-    at = max(range(len(head)), key=lambda place: columns.score(head[place][1]))
-    header = head[at][1]
+    at = max(range(len(head)), key=lambda place: columns.score(head[place].cells))
+    header = head[at].cells
     if any(header[MAX_COLUMNS:]):
         raise BadTable(f"it has more than {MAX_COLUMNS} columns")
     fields = columns.found(header)
     rest = head[at + 1 :]
-    if rest and len(columns.known(rest[0][1])) > 1:
+    if rest and len(columns.known(rest[0].cells)) > 1:
         del rest[0]  # a second row of names: the register writes them in two languages
     return DirectoryTable(
         {field: header[place] for field, place in fields.items()},
-        _rows(chain(rest, numbered), fields),
+        _rows(chain(rest, filled), fields),
         row_label,
         tuple(name for place, name in enumerate(header) if name and place not in fields.values()),
-        unread_sheets,
+        sheet.title,
+        sheet.unread_sheets,
     )
 
 
-def _rows(lines: Iterable[tuple[int, Sequence[str]]], fields: Mapping[str, int]) -> Iterator[DirectoryRow]:
-    for count, (number, line) in enumerate(lines):
+def _rows(rows: Iterable[TableRow], fields: Mapping[str, int]) -> Iterator[DirectoryRow]:
+    for count, row in enumerate(rows):
         if count >= MAX_ROWS:
             raise BadTable(f"it has more than {MAX_ROWS} rows")
-        yield DirectoryRow(number, {field: line[place] for field, place in fields.items() if place < len(line)})
+        values = {field: row.cells[place] for field, place in fields.items() if place < len(row.cells)}
+        yield DirectoryRow(row.number, values, "" if row.stray_quote is None else row.cells[row.stray_quote])
 
 
 class _Columns:
@@ -132,6 +135,13 @@ class _Columns:
         """Return how much a row looks like the header: by known columns, then by the number of cells."""
         return 1000 * len(self.known(line)) + sum(map(bool, line[:MAX_COLUMNS]))
 
+    def are_enough(self, line: Sequence[str]) -> bool:
+        """Return True for a row that names all columns that are required."""
+        return not self._missing(self.known(line))
+
+    def _missing(self, known: Mapping[str, list[int]]) -> list[tuple[str, ...]]:
+        return [one for one in self.kind.needed if not any(field in known for field in one)]
+
     def found(self, header: Sequence[str]) -> dict[str, int]:
         """Return field -> its place in the header; raise BadTable where one is missing or could be several."""
         known = self.known(header)
@@ -140,8 +150,7 @@ class _Columns:
         for field, name in self.named.items():
             if field not in known:
                 raise BadTable(f"--columns {field}: the file has no column «{name}»; {listing}")
-        missing = [one for one in self.kind.needed if not any(field in known for field in one)]
-        if missing:
+        if missing := self._missing(known):
             example = ",".join(f"{one[0]}=COLUMN" for one in missing)
             words = " and ".join(" or ".join(one) for one in missing)
             raise BadTable(f"no column is known as the {words} of {self.kind.name}; {listing}; {hint} {example}")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from broker.imports.spreadsheet import plain
+from broker.imports.table_rows import plain
 
 _NSI, _N3 = "1.2.643.5.1.13.13.11", "1.2.643.2.69.1.1.1"
 _NAME = ("name", "наименование", "название", "полное наименование", "full name", "fullname", "s name", "sname")

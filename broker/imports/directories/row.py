@@ -18,6 +18,7 @@ from broker.domain.import_result import Progress, silent
 from broker.domain.patients import names
 from broker.domain.patients.identifiers import digits, is_guid, is_placeholder, snils_problem
 from broker.domain.patients.people import PersonName
+from broker.imports import moments
 from broker.imports.directories.file import DirectoryTable
 
 MAX_CODE, MAX_NAME = 64, 1000  # characters
@@ -29,7 +30,6 @@ _CYRILLIC_LETTERS = str.maketrans("АВЕКМНОРСТХ", "ABEKMHOPCTX")
 _MODALITY = re.compile(r"[A-Z]{2,4}")
 _DEFAULTS = frozenset(each.code for each in PROCEDURES)
 _IN_FORCE = ("", "1", "да", "true", "yes", "+", "актуальный", "актуально", "актуальна", "действует", "active", "actual")
-_DAY, _ISO_DAY = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})"), re.compile(r"(\d{4})-(\d{2})-(\d{2})")
 
 
 class LeftOut(StrEnum):
@@ -59,9 +59,17 @@ def read_entries(table: DirectoryTable, kind: str, today: date, progress: Progre
     for done, row in enumerate(table.rows, 1):
         progress(done, None)
         try:
+            if row.stray_quote:
+                raise _Refused(
+                    "has a quote in the wrong place: remove it, or double it and put the whole cell into quotes"
+                    f" (found «{names.cut(row.stray_quote, 40)}»)"
+                )
             entry = _entry(row.values, kind, today)
         except _Refused as error:
             content.refused.append((row.number, str(error)))
+            continue
+        except Exception as error:  # a fault of ours costs this row only
+            content.refused.append((row.number, f"the row could not be read ({type(error).__name__})"))
             continue
         if isinstance(entry, LeftOut):
             content.left_out[entry] = content.left_out.get(entry, 0) + 1
@@ -79,9 +87,11 @@ def read_entries(table: DirectoryTable, kind: str, today: date, progress: Progre
 def _entry(values: Mapping[str, str], kind: str, today: date) -> Entry | LeftOut:
     if names.fold(values.get("actual", "")) not in _IN_FORCE or _ended(values.get("until", ""), today):
         return LeftOut.NOT_IN_FORCE
-    code, name = values.get("code", ""), values.get("name", "")
+    code, name = str(values.get("code", "")), str(values.get("name", ""))
     details = {
-        key: intern(value) for key, value in values.items() if value and key not in ("code", "name", "actual", "until")
+        key: intern(str(value))
+        for key, value in values.items()
+        if value and key not in ("code", "name", "actual", "until")
     }
     match kind:
         case "diagnoses":
@@ -146,9 +156,10 @@ def _doctor(code: str, name: str, details: dict[str, str]) -> tuple[str, str, di
     if raw := details.get("snils"):
         snils = digits(raw).rjust(11, "0") if len(digits(raw)) >= 9 else digits(raw)  # Excel drops leading zeros
         if is_placeholder(snils):
-            raise _Refused("the СНИЛС is a placeholder: leave it empty if there is none")
+            raise _Refused(f"the СНИЛС is a placeholder: leave it empty if there is none (found «{raw}»)")
         if snils_problem(snils):
-            raise _Refused("the СНИЛС has a wrong check digit or number of digits")
+            found = names.cut(raw, 40)
+            raise _Refused(f"the СНИЛС has a wrong check digit or number of digits (found «{found}»)")
         details["snils"] = snils
     full = " ".join(parts[key] for key in ("family", "given", "middle") if parts[key])
     return details.get("snils") or code or names.fold(full), full, details
@@ -156,10 +167,6 @@ def _doctor(code: str, name: str, details: dict[str, str]) -> tuple[str, str, di
 
 def _ended(raw: str, today: date) -> bool:
     """Return True if the last day of an entry's validity is over; a text that is not a date ends nothing."""
-    day, iso = _DAY.match(raw), _ISO_DAY.match(raw)
-    try:
-        if day:
-            return date(int(day[3]), int(day[2]), int(day[1])) < today
-        return date(int(iso[1]), int(iso[2]), int(iso[3])) < today if iso else False
-    except ValueError:
-        return False
+    moment = moments.moment(raw)
+    day = moment.date() if moment else moments.day(raw)
+    return day is not None and day < today

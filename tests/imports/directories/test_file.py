@@ -7,6 +7,7 @@ import io
 import json
 import tracemalloc
 import zipfile
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from broker.imports.directories import row as directory_row
 from broker.imports.directories.file import DirectoryTable
 from broker.imports.directories.kinds import KINDS, modality_of
 from broker.imports.directories.row import DirectoryContent, LeftOut
-from broker.imports.spreadsheet import BadTable
+from broker.imports.table_rows import BadTable
+from tests.imports import raw_xlsx
 from tests.support.waiting import at_most
 
 TODAY = date(2026, 11, 24)
@@ -116,6 +118,59 @@ def test_every_shape_of_an_export_gives_the_same_entries(data: bytes) -> None:
     assert result.left_out == {LeftOut.HEADING: 2, LeftOut.NOT_IN_FORCE: 1}
 
 
+@pytest.mark.parametrize("part", raw_xlsx.PARTS)
+def test_a_workbook_of_1c_is_read_whatever_the_case_of_its_parts(part: str) -> None:
+    data = raw_xlsx.write([ICD_HEADER, *ICD_ROWS], stored={part: part.upper()})
+    assert gathered(data).entries == ICD
+
+
+def test_a_misplaced_quote_spoils_its_row_only() -> None:
+    lines = ['"ID";"NAME"', '"x1";"Кисть" правая', '"x2";"Стопа"', "x3;'00120", 'x4;="00130"']
+    result = gathered("\r\n".join(lines).encode(), "body-sites")
+    assert result.entries == [Entry("x2", "Стопа"), Entry("x3", "00120"), Entry("x4", "00130")]
+    [(number, words)] = result.refused
+    assert number == 2
+    assert words.endswith('(found «"Кисть" правая»)')
+
+
+def test_the_visible_sheet_that_has_the_columns_is_read() -> None:
+    book = Workbook()
+    book.active.sheet_state = "hidden"
+    book.create_sheet("Описание").append(("Справочник",))
+    data = book.create_sheet("Данные")
+    data.append(("ID", "NAME"))
+    data.append(("x7", "Кисть"))
+    file = io.BytesIO()
+    book.save(file)
+    read = table(file.getvalue(), "body-sites")
+    assert (read.sheet, read.unread_sheets) == ("Данные", ("Sheet", "Описание"))
+    assert directory_row.read_entries(read, "body-sites", TODAY).entries == [Entry("x7", "Кисть")]
+
+
+def test_a_day_without_a_format_ends_an_entry_and_a_code_stays_a_text() -> None:
+    rows: list[tuple[raw_xlsx.Value, ...]] = [("ID", "NAME", "DATEOUT")]
+    rows += [(7, "Кисть", 46349.0), (8, "Стопа", 46350.0)]  # 23 and 24 November 2026
+    result = gathered(raw_xlsx.write(rows), "body-sites")
+    assert result.left_out == {LeftOut.NOT_IN_FORCE: 1}
+    assert result.entries == [Entry("8", "Стопа")]
+
+
+def test_an_unexpected_failure_of_a_row_is_its_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = directory_row._entry
+
+    def failing(values: Mapping[str, str], kind: str, today: date) -> Entry | LeftOut:
+        if values["name"] == "Кисть":
+            raise ZeroDivisionError
+        return real(values, kind, today)
+
+    monkeypatch.setattr(directory_row, "_entry", failing)
+    result = gathered(csv(("MKB_CODE", "MKB_NAME"), ("x1", "Кисть"), ("M17", "Стопа")))
+    assert result.entries == [Entry("M17", "Стопа")]
+    [(number, words)] = result.refused
+    assert number == 2
+    assert words == "the row could not be read (ZeroDivisionError)"
+
+
 def test_columns_that_are_found_and_those_not_read_are_reported() -> None:
     read = table(csv(ICD_HEADER, *ICD_ROWS))
     assert read.columns == {"code": "MKB_CODE", "name": "MKB_NAME", "actual": "ACTUAL"}
@@ -190,7 +245,6 @@ def test_a_column_that_is_not_known_is_asked_for(
         (b"\xd0\xcf\x11\xe0 old", "old Excel file"),
         (b"PK\x03\x04 not really", "not an XLSX file, or a damaged one"),
         (b"\0\1\2\3", "neither XLSX nor text"),
-        (b'ID;NAME\n1;"broken', "no column|not CSV"),
         (b'{"result": "ERROR", "resultText": "no such dictionary"}', "it is an error response: no such dictionary"),
         (b'{"result": "OK"}', "no list of entries"),
         (
@@ -279,7 +333,7 @@ def test_marks_and_letters_of_icd_10_are_corrected(written: str) -> None:
             "doctors",
             ("ФИО", "СНИЛС"),
             ("Зимин А. П.", "112-233-445 96"),
-            "the СНИЛС has a wrong check digit or number of digits",
+            "the СНИЛС has a wrong check digit or number of digits (found «112-233-445 96»)",
         ),
         ("doctors", ("ФИО", "СНИЛС"), ("", "112-233-445 95"), "the name is missing"),
     ],

@@ -22,13 +22,13 @@ from broker.store.queries import (
     schedule,
     unreferred_studies,
 )
-from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages, OtherCount
+from broker.store.queries.archive_gaps import DoubtfulStudy, Lack, MissingImages, OtherCount
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.refused_imports import RefusedSummary, SimilarSummary
 from broker.store.queries.schedule import Visit
 from broker.store.queries.unreferred_studies import OfferedStudy
-from ui.text import archive, words
+from ui.text import visit_states, words
 
 FEW_DEVICES = 4  # up to this many, each has a column even on a day without visits
 MAX_FINISHED = 3  # finished visits of today that are shown; older ones are folded into one line
@@ -37,18 +37,13 @@ MIN_GAP = timedelta(minutes=10)
 USUAL_LENGTH = timedelta(minutes=10)  # of a procedure that is no longer in the directory
 
 
-def _is_done(visit: Visit) -> bool:
-    return visit.order.state is OrderState.COMPLETED and not visit.order.owner
-
-
 # A filter's word and what it shows; the cancelled stand apart, for they are not work.
 FILTERS: Mapping[str, Callable[[Visit], bool]] = {
     "Все": lambda visit: visit.order.state is not OrderState.CANCELLED,
     "Ожидают": lambda visit: visit.order.state is OrderState.SCHEDULED,
     "Выполняются": lambda visit: visit.order.state is OrderState.IN_PROGRESS,
     "Выполнены": lambda visit: visit.order.state is OrderState.COMPLETED,
-    "Без снимков": lambda visit: _is_done(visit) and not visit.has_images,
-    "Без описания": lambda visit: _is_done(visit) and not visit.reported,
+    **visit_states.LACKING,
     "Отменены": lambda visit: visit.order.state is OrderState.CANCELLED,
 }
 OVER = frozenset({OrderState.COMPLETED, OrderState.CANCELLED})
@@ -78,8 +73,7 @@ class BoardDay:
     refused: RefusedSummary | None = None  # from worklist files and tables
     similar: SimilarSummary | None = None  # cards of imported items
     offered: Sequence[OfferedStudy] = ()  # studies in the archive that an order fits
-    imageless: Mapping[int, MissingImages] = field(default_factory=dict)  # by order id, of any day; so is the next
-    miscounted: Mapping[int, OtherCount] = field(default_factory=dict)
+    lacks: Mapping[int, Lack] = field(default_factory=dict)  # by order id, of any day
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +147,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: dateti
     end = datetime.combine(on + timedelta(days=1), time.min, zone).astimezone(UTC)
     visits = schedule.day(reader, on)
     performed_steps = schedule.performed_steps(reader, {visit.order.id for visit in visits})
-    missing = archive_gaps.missing_images(reader, images_due) if images_due else ()
-    counts = archive_gaps.other_counts(reader, images_due) if images_due else ()
+    lacks = archive_gaps.lacks(reader, images_due)
     return BoardDay(
         on=on,
         # Referred visits take no time here, unless a device here performed them nevertheless.
@@ -175,10 +168,9 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: dateti
         doubtful=board.doubtful(reader) if on == today else (),
         archive=archive_gaps.open_studies(reader) if on == today else (),
         offered=unreferred_studies.offered(reader) if on == today else (),
-        missing=missing if on == today else (),
-        counts=counts if on == today else (),
-        imageless={each.order.id: each for each in missing},
-        miscounted={each.order.id: each for each in counts},
+        missing=[each for each in lacks.values() if isinstance(each, MissingImages)] if on == today else (),
+        counts=[each for each in lacks.values() if isinstance(each, OtherCount)] if on == today else (),
+        lacks=lacks,
         refused=refused_imports.summary(reader) if on == today else None,
         similar=refused_imports.similar_summary(reader) if on == today else None,
     )
@@ -231,7 +223,9 @@ def _rows(
     rest = [visit for visit in shown if visit.order.state is not OrderState.IN_PROGRESS]
     top: list[ColumnRow] = [_visit_row(day, visit, now, zone) for visit in running]
     if now.date() == day.on and show == ALL:
-        finished = [visit for visit in rest if visit.order.state is OrderState.COMPLETED and not _lacks(day, visit)]
+        finished = [
+            visit for visit in rest if visit.order.state is OrderState.COMPLETED and visit.order.id not in day.lacks
+        ]
         done = finished[:-MAX_FINISHED]
         if len(done) >= MIN_FOLDED:
             top.append(FoldRow(len(done), unfolded))
@@ -263,25 +257,9 @@ def _gaps(day: BoardDay, visits: list[Visit], now: datetime) -> list[tuple[datet
     return found
 
 
-def _lacks(day: BoardDay, visit: Visit) -> bool:
-    """Return True if a visit's images have not come, or not as many as its device has reported."""
-    return visit.order.id in day.imageless or visit.order.id in day.miscounted
-
-
-def _state(day: BoardDay, visit: Visit, now: datetime, zone: tzinfo) -> tuple[str, str]:
-    """Return a visit's state as a key of theme.STATES, and the word for it if that is not the state's own."""
-    id, state = visit.order.id, words.visit_state(visit)
-    if state == "attention" or not _lacks(day, visit):
-        return state, ""
-    if id in day.imageless:
-        since = day.imageless[id].since.astimezone(zone).replace(tzinfo=None)
-        return "imageless", archive.missing_for(max(now - since, timedelta(0)))
-    return "imageless", archive.other_count(day.miscounted[id].counted)
-
-
 def _visit_row(day: BoardDay, visit: Visit, now: datetime, zone: tzinfo) -> VisitRow:
     order, patient = visit.order, visit.order.patient
-    state, word = _state(day, visit, now, zone)
+    state, word = visit_states.state(visit, day.lacks.get(order.id), now, zone)
     return VisitRow(
         key=(order.id, visit.start),
         number=order.accession_number,

@@ -20,6 +20,7 @@ from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import device_registry, directory_search, order_card
+from broker.store.queries.archive_gaps import MissingImages
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
 from broker.workflow import archive_images, outbox, step_links
@@ -30,7 +31,7 @@ from ui.order.dialogs import OrderDialogs
 from ui.order.why import WhyDialog
 from ui.reading import signed_report
 from ui.services import Services
-from ui.text import archive, bus, patient_cards, words
+from ui.text import archive, bus, patient_cards, visit_states, words
 from ui.text.referral_fields import CHOICES, SEXES
 from ui.widgets import theme
 from ui.widgets.keyed_list import KeyedList, Redraw
@@ -218,7 +219,7 @@ class OrderPage:
                 copy.on("click", js_handler=COPY)
             with ui.element("div").classes("row-line").style("margin-top: 8px"):
                 visit = _visit(card)
-                theme.state_chip(words.visit_state(visit))
+                theme.state_chip(*self._state(visit))
                 if card.report_doubt:
                     theme.state_chip("attention", "Проверьте протокол")
                 if card.bus == "needs_attention":
@@ -291,12 +292,16 @@ class OrderPage:
                 if self._may(Permission.LINK):
                     theme.button(archive.NO_IMAGES, self._waive, small=True)
         elif card.holding and card.order.state is OrderState.COMPLETED:
-            differ = archive.difference(card.counted) if card.counted else ""
             with theme.section(archive.IN_ARCHIVE, archive.held(card.holding.exists, card.holding.images)):
                 if card.holding.waived and not card.holding.exists:
                     text("p", "Отмечено: снимков не будет.", "muted")
-                if differ and card.holding.difference_seen != card.holding.images:  # no person has found it right
-                    text("p", differ, "attention-reason")
+                if card.other_count:
+                    text("p", archive.difference(card.other_count.counted), "attention-reason")
+
+    def _state(self, visit: Visit) -> tuple[str, str]:
+        card, services = self._found.card, self._services
+        lack = MissingImages(card.order, card.since) if card.images_missing else card.other_count
+        return visit_states.state(visit, lack, services.now(), services.clinic.zone)
 
     def _about(self, order: Order) -> list[tuple[str, str]]:
         today = self._services.today()

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi.responses import RedirectResponse
 from nicegui import ui
+from nicegui.elements.mixins.text_element import TextElement
 from starlette.responses import Response
 
 from broker.domain.clinic.devices import Device
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import device_registry, schedule
+from broker.store.queries import archive_gaps, device_registry, schedule
+from broker.store.queries.archive_gaps import Lack
 from broker.store.queries.schedule import FoundStudies, Visit
 from ui.layout.frame import frame, search_box
 from ui.live import current_actor, follow, latest, read_as_viewer
 from ui.services import Services
-from ui.text import words
+from ui.text import visit_states, words
 from ui.widgets import theme
 from ui.widgets.theme import text
 
 MOST = 100  # found studies that are shown
 LONGEST = 100  # characters of a query
+ALL = "Все"
+# A filter's word and what it shows.
+_FILTERS: Mapping[str, Callable[[Visit], bool]] = {ALL: lambda visit: True, **visit_states.LACKING}
 
 
 def build(services: Services) -> None:
@@ -47,15 +52,27 @@ def build(services: Services) -> None:
         return None
 
 
+class StudyListData(NamedTuple):
+    """What the list is drawn from."""
+
+    studies: FoundStudies
+    lacks: Mapping[int, Lack]  # by order id
+    devices: Sequence[Device]
+
+
 class StudyListPage:
     """One open list of studies."""
 
     def __init__(self, services: Services, typed: str, registers: bool) -> None:
         self._services = services
         self._typed = typed
+        self._found: StudyListData | None = None
+        self._filter = ALL
         with ui.element("div").classes("page-head"):
             self._heading = text("h1", "")
             self._count = text("span", "", "muted small")
+            with ui.element("div").classes("filters").props("role=group aria-label=Показать") as self._pills:
+                self._filters = {word: self._make_filter(word) for word in _FILTERS}
         search_box("find-here", typed)
         self._none = ui.element("div")
         with self._none:
@@ -67,25 +84,57 @@ class StudyListPage:
             else:
                 theme.empty("Сегодня ещё нет направлений.", "Как только их запишут, они появятся здесь.")
         self._table = _make_table()
+        self._nobody = text("p", "Таких нет.", "muted")
         self._more = text("p", "Найдено больше, чем показано: уточните имя или дату рождения.", "muted small more")
 
-    def read(self, reader: Reader) -> tuple[FoundStudies, list[Device]]:
-        """Return the day's visits, or those that match the query, and the devices."""
-        return schedule.studies(reader, self._typed, self._services.today(), MOST), device_registry.approved(reader)
+    def read(self, reader: Reader) -> StudyListData:
+        """Return the day's visits, or those that match the query, what they lack, and the devices."""
+        return StudyListData(
+            schedule.studies(reader, self._typed, self._services.today(), MOST),
+            archive_gaps.lacks(reader, self._services.images_due()),
+            device_registry.approved(reader),
+        )
 
-    def show(self, found: tuple[FoundStudies, list[Device]]) -> None:
+    def show(self, found: StudyListData) -> None:
         """Draw the list, if it differs from what is shown."""
-        (visits, more, _), devices = found
+        self._found = found
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._found is None:
+            return
+        (visits, more, _), lacks, devices = self._found
         self._heading.set_text(f"Найдено по «{self._typed}»" if self._typed else "Исследования сегодня")
         self._count.set_text(str(len(visits)))
+        for word, (pill, count) in self._filters.items():
+            count.set_text(str(sum(map(_FILTERS[word], visits))))
+            pill.props(f"aria-pressed={'true' if word == self._filter else 'false'}")
+        self._pills.set_visibility(bool(visits))
         self._none.set_visibility(not visits)
         self._table.set_visibility(bool(visits))
         self._more.set_visibility(more)
         today = self._services.today()
         device_names = {device.ae_title: device.name for device in devices}
-        rows = [_row(visit, today, device_names) for visit in visits]
+        now, zone = self._services.now(), self._services.clinic.zone
+        shown = [visit for visit in visits if _FILTERS[self._filter](visit)]
+        self._nobody.set_visibility(bool(visits) and not shown)
+        rows = [
+            _row(visit, today, device_names)
+            | dict(zip(("state", "word"), visit_states.state(visit, lacks.get(visit.order.id), now, zone), strict=True))
+            for visit in shown
+        ]
         if rows != self._table.rows:
             self._table.rows = rows
+
+    def _make_filter(self, word: str) -> tuple[ui.element, TextElement]:
+        with ui.element("button").props("type=button").on("click", lambda: self._choose(word)) as pill:
+            text("span", word)
+            count = text("span", "", "small")
+        return pill, count
+
+    def _choose(self, word: str) -> None:
+        self._filter = word
+        self._draw()
 
 
 _COLUMNS = (  # name, field, label, extra classes
@@ -141,6 +190,5 @@ def _row(visit: Visit, today: date, device_names: Mapping[str, str]) -> dict[str
         "what": words.procedure(order),
         "device": ", ".join(device_names.get(ae_title, ae_title) for ae_title in visit.station_ae_titles),
         "number": order.accession_number,
-        "state": words.visit_state(visit),
         "delivered": visit.delivered,
     }

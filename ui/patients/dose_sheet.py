@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import datetime, tzinfo
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
@@ -45,14 +45,15 @@ def build(app: FastAPI, services: Services) -> None:
             found = patient_cards.read(reader, card_words.number(card))
         if found is None:
             return plain_page.notice("Нет такой карты", "Проверьте номер.", 404)
-        content = draw(found, services.today(), services.settings.clinic_name)
+        content = draw(found, services.now(), services.clinic.zone, services.settings.clinic_name)
         return plain_page.plain_page(
             f"Лист доз {found.patient.patient_id}", content, extra_head=_STYLE, attributes=" data-print"
         )
 
 
-def draw(found: PatientCard, today: date, clinic: str) -> str:
-    """Return the sheet as HTML: who, every study with its dose, the sum of twelve months."""
+def draw(found: PatientCard, now: datetime, zone: tzinfo, clinic: str) -> str:
+    """Return the sheet as HTML: who, every study with its dose, the sum of twelve months; `now` is local, naive."""
+    today = now.date()
     patient = found.patient
     clinics = {guid: words.clinic(name, guid) for guid, name in found.organisations.items()}
     listed = [
@@ -64,7 +65,7 @@ def draw(found: PatientCard, today: date, clinic: str) -> str:
             tag("td", "", row.where),
             tag("td", "r", row.dose),
         )
-        for row in rows(found, clinics, today)
+        for row in rows(found, clinics, now, zone)
     ]
     heads = ("Дата", ""), ("Исследование", ""), ("Где", ""), ("Эффективная доза, мЗв", "r")
     head = tag("thead", "", tag("tr", "", *(tag("th", classes, word, scope="col") for word, classes in heads)))

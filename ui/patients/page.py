@@ -57,7 +57,9 @@ def build(services: Services) -> None:
         number = card_words.number(card)
         with frame(services, actor, "/studies"):
             ui.link("Назад", "/studies").classes("unseen").props("data-back tabindex=-1")
-            found = await read_as_viewer(services, lambda reader: patient_cards.read(reader, number))
+            found = await read_as_viewer(
+                services, lambda reader: patient_cards.read(reader, number, services.images_due())
+            )
             if found is None:
                 theme.empty(f"Карты с номером «{number[:64]}» нет.", "Найдите пациента по фамилии:", "/")
                 return
@@ -116,7 +118,7 @@ class PatientPage:
 
     def read(self, reader: Reader) -> PatientCard | None:
         """Return what the page is drawn from."""
-        return patient_cards.read(reader, self._number)
+        return patient_cards.read(reader, self._number, self._services.images_due())
 
     def show(self, found: PatientCard | None) -> None:
         """Draw what has changed; a card is never deleted, so None leaves the page as it is."""
@@ -137,7 +139,7 @@ class PatientPage:
 
     def _show_studies(self) -> None:
         found = self._found
-        everything = rows(found, self._clinics(), self._services.today())
+        everything = rows(found, self._clinics(), self._services.now(), self._services.clinic.zone)
         listed = [each for each in everything if _FILTERS[self._shown](each)]
         counts = [(word, sum(map(shows, everything))) for word, shows in _FILTERS.items()]
         self._filters.show((counts, self._shown), lambda: self._draw_filters(counts))
@@ -412,7 +414,7 @@ class PatientPage:
             text("td", row.where, "muted c-rare")
             text("td", names.cut(row.conclusion, LONGEST))
             text("td", row.dose, "r c-rare" if row.dose[:1].isdigit() else "r c-rare muted")
-            sign = theme.state_chip_html(row.state) if row.state else tag("span", "muted small", "прислали")
+            sign = theme.state_chip_html(row.state, row.word) if row.state else tag("span", "muted small", "прислали")
             theme.html_element("td", sign, "c-rare")
 
     def _open(self, study: ExternalStudy) -> None:
@@ -483,6 +485,8 @@ _FILTERS: dict[str, Callable[[StudyRow], bool]] = {
     ALL: lambda row: True,
     "У нас": lambda row: row.study is None,
     "Другие клиники": lambda row: row.study is not None,
+    "Без снимков": lambda row: "Без снимков" in row.lacking,
+    "Без описания": lambda row: "Без описания" in row.lacking,
 }
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, tzinfo
 
 from broker.documents import report_pdf
 from broker.domain.orders import OrderState
 from broker.domain.studies.reports import ExternalStudy
 from broker.store.queries.patient_cards import PatientCard
 from ui.desk import history
-from ui.text import words
+from ui.text import visit_states, words
 
 _DONE = (OrderState.IN_PROGRESS, OrderState.COMPLETED, OrderState.DISCONTINUED)
 
@@ -27,12 +27,18 @@ class StudyRow:
     conclusion: str
     dose: str  # without the unit
     state: str = ""
+    word: str = ""  # of the state, where it is not the state's own
+    lacking: tuple[str, ...] = ()  # the filters of `visit_states.LACKING` that show it
     number: str = ""
     study: ExternalStudy | None = None
 
 
-def rows(found: PatientCard, clinics: Mapping[str, str], today: date) -> list[StudyRow]:
-    """Return what was done or begun; what is still planned stands under «Впереди». `clinics` are GUID -> name."""
+def rows(found: PatientCard, clinics: Mapping[str, str], now: datetime, zone: tzinfo) -> list[StudyRow]:
+    """Return what was done or begun; what is still planned stands under «Впереди». `clinics` are GUID -> name.
+
+    `now` is local clinic time, naive.
+    """
+    today = now.date()
     done = {study.order_id: study for study in found.own}
     ours = {study.study_instance_uid for study in found.own if study.study_instance_uid}
     made = []
@@ -42,6 +48,7 @@ def rows(found: PatientCard, clinics: Mapping[str, str], today: date) -> list[St
             continue
         study = done.get(order.id)
         on = study.studied_on if study else visit.start.date()
+        state, word = visit_states.state(visit, found.lacks.get(order.id), now, zone)
         made.append(
             StudyRow(
                 on=on,
@@ -50,7 +57,9 @@ def rows(found: PatientCard, clinics: Mapping[str, str], today: date) -> list[St
                 where="у нас" if not order.owner else "в другой клинике",
                 conclusion=study.conclusion if study else "",
                 dose=_dose(study.effective_dose if study else None),
-                state=words.visit_state(visit),
+                state=state,
+                word=word,
+                lacking=tuple(lacking for lacking, shows in visit_states.LACKING.items() if shows(visit)),
                 number=order.accession_number,
             )
         )

@@ -132,11 +132,8 @@ def held(exists: bool, images: int | None) -> str:
 
 
 def difference(counted: Counted) -> str:
-    """Return how the images that a device reported and those in the archive differ; empty if they do not."""
-    made, archived = counted.reported, counted.archived
-    if not made or archived in (0, made):
-        return ""
-    numbers = f"ппарат сообщил о {made}, в архиве {archived}."
+    """Return how the images that a device reported and those in the archive differ."""
+    numbers = f"ппарат сообщил о {counted.reported}, в архиве {counted.archived}."
     return f"Вместе с {', '.join(counted.together)} а{numbers}" if counted.together else f"А{numbers}"
 
 

@@ -241,11 +241,11 @@ def _state(state: str, word: str) -> tuple[str, str, Markup]:
 
 
 _JS_STATES = "{" + ",".join(f"{key}:{list(value)}" for key, value in STATES.items()) + "}"
-# The same chip as a cell of ui.table: the column's value is the state's key.
+# The same chip as a cell of ui.table: the column's value is the state's key, the row's `word` stands for the state's.
 STATE_CELL = (
     '<q-td :props="props"><span :class="`state state-${props.value} tone-${(%s)[props.value][2]}`">'
     '<q-icon :name="(%s)[props.value][0]" aria-hidden="true"></q-icon>'
-    "<span>{{ (%s)[props.value][1] }}</span></span>"
+    "<span>{{ props.row.word || (%s)[props.value][1] }}</span></span>"
     '<span v-if="props.row.delivered" class="on-bus" title="Шина приняла">'
     '<q-icon name="cloud_done" aria-hidden="true"></q-icon></span></q-td>'
 ) % ((_JS_STATES,) * 3)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from broker.domain.orders import Order
+from broker.domain.orders import Order, OrderState
 from broker.domain.patients.people import Patient
 from broker.domain.studies.archive import ArchiveStudy, Discrepancy, DiscrepancyKind
 from broker.store.database import Reader, Row
@@ -57,6 +57,9 @@ class OtherCount:
     order: Order
     counted: Counted
     held: int  # of the order alone, in the archive
+
+
+Lack = MissingImages | OtherCount
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,14 @@ def other_counts(reader: Reader, ended_before: datetime) -> tuple[OtherCount, ..
     )
 
 
+def lacks(reader: Reader, ended_before: datetime | None) -> dict[int, Lack]:
+    """Return by their orders (ids) the images that are missed, or are more or fewer; None: none are missed."""
+    if ended_before is None:
+        return {}
+    found: dict[int, Lack] = {each.order.id: each for each in other_counts(reader, ended_before)}
+    return found | {each.order.id: each for each in missing_images(reader, ended_before)}
+
+
 def counted(reader: Reader, order_id: int) -> Counted | None:
     """Return how many images of an order were reported and are held, with the orders that it was made together with.
 
@@ -169,6 +180,18 @@ def counted(reader: Reader, order_id: int) -> Counted | None:
     )
     others = tuple(row["accession_number"] for row in members if row["id"] != order_id)
     return Counted(made or 0, sum(held.values()), others)
+
+
+def other_count(reader: Reader, order: Order) -> OtherCount | None:
+    """Return by how many images an order and the archive differ; None if they do not, or a person finds it right."""
+    holding = archive.holding(reader, order.id)
+    if order.state is not OrderState.COMPLETED or holding is None or not holding.images:
+        return None
+    found = counted(reader, order.id)
+    is_seen = holding.difference_seen == holding.images
+    if found is None or is_seen or not found.reported or found.reported == found.archived:
+        return None
+    return OtherCount(order, found, holding.images)
 
 
 def counted_together(reader: Reader, order_id: int) -> list[int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from broker.domain.messages import OutboxKind
@@ -14,7 +15,8 @@ from broker.domain.patients.patient_match import SimilarCard
 from broker.domain.patients.people import Patient, PersonName
 from broker.domain.studies.prior_studies import OwnStudy
 from broker.store.database import Reader
-from broker.store.queries import directory_search, schedule
+from broker.store.queries import archive_gaps, directory_search, schedule
+from broker.store.queries.archive_gaps import Lack
 from broker.store.queries.patients import made_studies, patient_history, patient_index
 from broker.store.queries.patients.made_studies import MadeStudy
 from broker.store.queries.patients.patient_history import ExternalHistory
@@ -56,6 +58,7 @@ class PatientCard:
     former_names: tuple[PersonName, ...]  # of this card and of those that were merged into it, newest first
     details: PatientDetails
     similar: tuple[SimilarCard, ...]
+    lacks: Mapping[int, Lack] = field(default_factory=dict)  # by order id: images that are missed, or are others
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +124,11 @@ def find(reader: Reader, number: str) -> Patient | None:
     return patients.find_by(reader, "patient_id", number)
 
 
-def read(reader: Reader, number: str) -> PatientCard | None:
-    """Return everything of the patient with this card number, also of a merged card; None if there is none."""
+def read(reader: Reader, number: str, images_due: datetime | None = None) -> PatientCard | None:
+    """Return everything of the patient with this card number, also of a merged card; None if there is none.
+
+    `images_due` is that of `archive_gaps.lacks`.
+    """
     patient = find(reader, number)
     if patient is None:
         return None
@@ -140,6 +146,7 @@ def read(reader: Reader, number: str) -> PatientCard | None:
         former_names=tuple(_former_names(reader, patient)),
         details=patient_details.get(reader, id),
         similar=tuple(patient_index.similar_cards(reader, patient)),
+        lacks=archive_gaps.lacks(reader, images_due),
     )
 
 

@@ -14,6 +14,7 @@ from broker.store.queries import patient_cards
 from broker.store.tables import external_studies, patient_details, patients, worklist
 from broker.store.tables.external_studies import StoredStudy
 from broker.workflow import patient_correction
+from tests.support.clock import ZONE
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person
@@ -161,7 +162,7 @@ def test_the_sheet_of_doses_lists_both_clinics_studies_and_the_sum(scene: Scene)
     with scene.store.read() as reader:
         found = patient_cards.read(reader, "000001")
     assert found is not None
-    sheet = dose_sheet.draw(found, scene.local("10:00").date(), "Клиника на Заречной")
+    sheet = dose_sheet.draw(found, scene.local("10:00"), ZONE, "Клиника на Заречной")
     for word in (
         "Лист доз: Кузнецова Марина Петровна",
         "02.03.2026",

@@ -21,7 +21,7 @@ from broker.store.tables.external_studies import StoredStudy
 from broker.workflow import patient_merge, referrals
 from tests.peers import chromium
 from tests.support import factory
-from tests.support.clock import TODAY
+from tests.support.clock import TODAY, ZONE, local
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
 from tests.ui.conftest import PASSWORD, Site, person
 from tests.ui.scene import Scene, buttons, press, texts
@@ -88,7 +88,7 @@ def test_the_table_tells_ours_with_its_report_and_theirs_as_sent(scene: Scene) -
     with scene.store.read() as reader:
         found = patient_cards.read(reader, "000001")
     assert found is not None
-    ours, theirs = rows(found, {}, TODAY)
+    ours, theirs = rows(found, {}, local("10:00"), ZONE)
     assert (ours.when, ours.where, ours.conclusion, ours.dose) == ("сегодня", "у нас", "Артроз II ст.", "0,08")
     assert (theirs.when, theirs.conclusion, theirs.dose, theirs.state) == ("02.03.2026", "Норма", "1,1", "")
 

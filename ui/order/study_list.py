@@ -84,7 +84,7 @@ class StudyListPage:
             else:
                 theme.empty("Сегодня ещё нет направлений.", "Как только их запишут, они появятся здесь.")
         self._table = _make_table()
-        self._nobody = text("p", "Таких нет.", "muted")
+        self._empty_filter = text("p", "Таких нет.", "muted")
         self._more = text("p", "Найдено больше, чем показано: уточните имя или дату рождения.", "muted small more")
 
     def read(self, reader: Reader) -> StudyListData:
@@ -117,7 +117,7 @@ class StudyListPage:
         device_names = {device.ae_title: device.name for device in devices}
         now, zone = self._services.now(), self._services.clinic.zone
         shown = [visit for visit in visits if _FILTERS[self._filter](visit)]
-        self._nobody.set_visibility(bool(visits) and not shown)
+        self._empty_filter.set_visibility(bool(visits) and not shown)
         rows = [
             _row(visit, today, device_names)
             | dict(zip(("state", "word"), visit_states.state(visit, lacks.get(visit.order.id), now, zone), strict=True))

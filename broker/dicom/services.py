@@ -252,10 +252,13 @@ class DicomServices:
                 fallback=device.fallback_charset,
                 most_bytes=decoding.MOST_MPPS_BYTES,
                 most_elements=decoding.MOST_MPPS_ELEMENTS,
+                packs=True,
             )
             pending = take(attributes, uid, caller, device, self._clinic)
         except Undecodable as error:
             log.warning("%s of %s cannot be read: %s", operation, caller.ae_title, error)
+            why = f"{operation}: {error}"
+            self._submit(lambda tx: devices.note(tx, caller.ae_title, "mpps_unreadable", why))
             return Reply(status(Status.PROCESSING_FAILURE, str(error)), None, uid)
         except Exception as error:  # whatever is broken here, the device gets an answer
             log.error("%s of %s failed: %s", operation, caller.ae_title, type(error).__name__)

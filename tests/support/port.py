@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pydicom.uid import UID
 from pynetdicom import AE
 from pynetdicom.association import Association
 
@@ -29,11 +30,13 @@ def serving(store: Store, **changes: Any) -> Iterator[DicomServer]:
 
 
 @contextmanager
-def associated(port: int, sop_class: str, calling: str = "XRAY_14") -> Iterator[Association]:
+def associated(
+    port: int, sop_class: str, calling: str = "XRAY_14", syntax: UID | None = None, called: str = "WORKLIST"
+) -> Iterator[Association]:
     ae = AE(ae_title=calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 10
-    ae.add_requested_context(sop_class)
-    assoc = ae.associate("127.0.0.1", port, ae_title="WORKLIST", evt_handlers=no_delay.HANDLERS)
+    ae.add_requested_context(sop_class, syntax)
+    assoc = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=no_delay.HANDLERS)
     try:
         yield assoc
     finally:

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydicom.datadict import keyword_for_tag
 
+from broker.domain.studies.step_rules import PACKED, packed_count
+
 DEEPEST = 12  # nested sequences that are still written out
 LONGEST = 300  # characters of one value
 MOST = 400  # lines
@@ -35,7 +37,9 @@ def _lines(dataset: dict[str, Any], depth: int) -> Iterator[str]:
         values = attribute.get("Value", []) if isinstance(attribute, dict) else [attribute]
         values = values if isinstance(values, list) else [values]
         name = f"{blank}({tag[:4]},{tag[4:]}) {_keyword(tag)}".rstrip()
-        if isinstance(attribute, dict) and attribute.get("vr") == "SQ":
+        if isinstance(attribute, dict) and attribute.get(PACKED):
+            yield f"{name}  <{packed_count(attribute[PACKED])} снимков>"
+        elif isinstance(attribute, dict) and attribute.get("vr") == "SQ":
             yield name
             for item in values:
                 if isinstance(item, dict) and depth < DEEPEST:

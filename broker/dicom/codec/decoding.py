@@ -23,14 +23,15 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
-from broker.dicom.codec import charset
+from broker.dicom.codec import charset, image_references
 from broker.dicom.codec.charset import TextDecoder
+from broker.dicom.codec.image_references import PackedReferences
 
 MOST_BYTES = 1 << 20  # of a query's identifier
 MOST_ELEMENTS = 5000  # elements and items of a query
 DEEPEST = 10  # sequences within sequences
-# A performed step of a long CT names every image that it made: two elements and an item each.
-MOST_MPPS_BYTES, MOST_MPPS_ELEMENTS = 1 << 23, 30_000
+# Of a message about a performed step: the port limits its bytes, and what is packed (images) counts as one.
+MOST_MPPS_BYTES, MOST_MPPS_ELEMENTS = 1 << 28, 30_000
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -54,11 +55,11 @@ class Undecodable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """One element: its value as it came, or the items of a sequence."""
+    """One element: its value as it came, or the items of a sequence, or very many of them as they came."""
 
     tag: int
     vr: str
-    value: bytes | list[list[Element]]
+    value: bytes | list[list[Element]] | PackedReferences
 
 
 def decode(
@@ -78,18 +79,21 @@ def decode(
     return _dataset(elements, charset.BYTE_BY_BYTE, fallback, outermost=True)
 
 
-def parse(data: bytes, implicit: bool, most_bytes: int, most_elements: int) -> list[Element]:
-    """Split a dataset into its elements, their values as they came; raise Undecodable."""
+def parse(data: bytes, implicit: bool, most_bytes: int, most_elements: int, *, packs: bool = False) -> list[Element]:
+    """Split a dataset into its elements, their values as they came; raise Undecodable.
+
+    With `packs`, long lists of references to images become PackedReferences, and count as one element each.
+    """
     if len(data) > most_bytes:
         raise Undecodable(f"{len(data)} bytes are more than {most_bytes}")
-    return _Parser(data, most_elements).dataset(0, len(data), implicit, 0, delimited=False)[0]
+    return _Parser(data, most_elements, packs).dataset(0, len(data), implicit, 0, delimited=False)[0]
 
 
 class _Parser:
     """Splits bytes into elements; every step moves forward or raises Undecodable."""
 
-    def __init__(self, data: bytes, most_elements: int) -> None:
-        self._data, self._left = data, most_elements
+    def __init__(self, data: bytes, most_elements: int, packs: bool) -> None:
+        self._data, self._left, self._packs = data, most_elements, packs
 
     def dataset(self, at: int, end: int, implicit: bool, depth: int, *, delimited: bool) -> tuple[list[Element], int]:
         """Return elements up to `end`, or to the Item Delimitation that must come before it, and where they ended."""
@@ -131,14 +135,23 @@ class _Parser:
         if length == _UNDEFINED:
             if vr not in ("SQ", "UN"):
                 raise Undecodable(f"{_shown(tag)} {vr} has no length")
-            items, at = self._items(at, end, implicit, depth, delimited=True)
-            return Element(tag, "SQ", items), at
+            return self._sequence(tag, at, end, implicit, depth, delimited=True)
         if length > end - at:
             raise Undecodable(f"{_shown(tag)} says {length} bytes, {end - at} are left")
         if vr == "SQ":
-            items, at = self._items(at, at + length, implicit, depth, delimited=False)
-            return Element(tag, vr, items), at
+            return self._sequence(tag, at, at + length, implicit, depth, delimited=False)
         return Element(tag, vr, self._data[at : at + length]), at + length
+
+    def _sequence(
+        self, tag: int, at: int, end: int, implicit: bool, depth: int, *, delimited: bool
+    ) -> tuple[Element, int]:
+        if self._packs and tag in image_references.SEQUENCES and depth < DEEPEST:
+            walked = image_references.walk(self._data, at, end, implicit, delimited=delimited)
+            if walked is not None:
+                count, stop, after = walked
+                return Element(tag, "SQ", PackedReferences(count, implicit, self._data[at:stop])), after
+        items, at = self._items(at, end, implicit, depth, delimited=delimited)
+        return Element(tag, "SQ", items), at
 
     def _explicit(self, tag: int, at: int, end: int) -> tuple[str, int, int]:
         """Return the VR, the length, and where the value begins."""
@@ -255,7 +268,7 @@ def _values_of(elements: list[Element]) -> Iterator[bytes]:
         if isinstance(each.value, bytes):
             if each.vr in _TEXTS:
                 yield each.value
-        else:
+        elif isinstance(each.value, list):
             for item in each.value:
                 yield from _values_of(item)
 
@@ -263,6 +276,8 @@ def _values_of(elements: list[Element]) -> Iterator[bytes]:
 def data_element(element: Element, decoder: TextDecoder, fallback: str) -> DataElement:
     """Return pydicom's element; one whose value breaks its VR becomes a text or bytes."""
     tag, vr, value = BaseTag(element.tag), element.vr, element.value
+    if isinstance(value, PackedReferences):
+        raise TypeError("packed references are not read as datasets")
     if not isinstance(value, bytes):
         items = Sequence([_dataset(item, decoder, fallback) for item in value])
         return DataElement(tag, "SQ", items, already_converted=True)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import math
+import struct
 from typing import Any
 
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
-from broker.dicom.codec import charset, decoding
+from broker.dicom.codec import charset, decoding, image_references
 from broker.dicom.codec.charset import TextDecoder
 from broker.dicom.codec.decoding import Element
+from broker.dicom.codec.image_references import PackedReferences
+from broker.domain.studies.step_rules import PACKED, packed_count
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +32,13 @@ def read(
     fallback: str = charset.CYRILLIC,
     most_bytes: int = decoding.MOST_BYTES,
     most_elements: int = decoding.MOST_ELEMENTS,
+    packs: bool = False,
 ) -> dict[str, Any]:
-    """Decode a dataset as `decoding.decode` does; raise Undecodable.
+    """Decode a dataset as `decoding.decode` does; raise Undecodable. For `packs` see `decoding.parse`.
 
     Its own Specific Character Set is left out: JSON is Unicode.
     """
-    elements = decoding.parse(data, implicit, most_bytes, most_elements)
+    elements = decoding.parse(data, implicit, most_bytes, most_elements, packs=packs)
     texts = decoding.text_decoder(elements, charset.BYTE_BY_BYTE, fallback, outermost=True)
     attributes = _item(elements, texts, fallback)
     attributes.pop(f"{decoding.CHARSET:08X}", None)
@@ -47,6 +51,8 @@ def _item(elements: list[Element], texts: TextDecoder, fallback: str) -> dict[st
 
 def _attribute(element: Element, texts: TextDecoder, fallback: str) -> dict[str, Any]:
     vr, value = element.vr, element.value
+    if isinstance(value, PackedReferences):
+        return {"vr": "SQ", PACKED: value.text()}
     if not isinstance(value, bytes):
         items = [_item(item, decoding.text_decoder(item, texts, fallback, outermost=False), fallback) for item in value]
         return {"vr": "SQ", "Value": items}
@@ -77,6 +83,34 @@ def _by_pydicom(element: Element, texts: TextDecoder, fallback: str) -> dict[str
     if any(isinstance(each, float) and not math.isfinite(each) for each in written.get("Value", ())):
         written["Value"] = [str(each) for each in written["Value"]]
     return written
+
+
+def unpacked(attributes: dict[str, Any], most: int) -> tuple[dict[str, Any], bool]:
+    """Return attributes with the references that were packed as items, and whether that was all of them.
+
+    Lists of more than `most` become empty.
+    """
+    found, whole = dict[str, Any](), True
+    for name, entry in attributes.items():
+        if text := entry.get(PACKED):
+            packed = image_references.unpack(text) if packed_count(text) <= most else None
+            items = [] if packed is None else _items_of(packed)
+            entry, whole = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}, whole and packed is not None
+        elif entry.get("vr") == "SQ" and entry.get("Value"):
+            pairs = [unpacked(item, most) for item in entry["Value"]]
+            entry, whole = {"vr": "SQ", "Value": [item for item, _ in pairs]}, whole and all(all_ for _, all_ in pairs)
+        found[name] = entry
+    return found, whole
+
+
+def _items_of(packed: PackedReferences) -> list[dict[str, Any]]:
+    size = len(packed.data)
+    sequence = struct.pack("<HHL", 0x0008, 0x1140, size)
+    if not packed.implicit:
+        sequence = struct.pack("<HH2s2xL", 0x0008, 0x1140, b"SQ", size)
+    elements = decoding.parse(sequence + packed.data, packed.implicit, size + 12, 4 * packed.count + 1)
+    items: list[dict[str, Any]] = _item(elements, charset.BYTE_BY_BYTE, "")["00081140"]["Value"]
+    return items
 
 
 def by_keyword(attributes: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from broker.domain.studies.performed import (
     PerformedStep,
     StepReference,
 )
-from broker.domain.studies.step_rules import Attributes, values
+from broker.domain.studies.step_rules import Attributes, count, values
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ def _series(attributes: Attributes) -> tuple[PerformedSeries, ...] | None:
             description=text(item, "SeriesDescription"),
             protocol=text(item, "ProtocolName"),
             operator=_names(item),
-            images=len(values(item, key("ReferencedImageSequence"))),
+            images=count(item, key("ReferencedImageSequence")),
         )
         for position, item in enumerate(_items(attributes, "PerformedSeriesSequence"), start=1)
     )

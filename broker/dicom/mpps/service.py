@@ -18,7 +18,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
-from broker.dicom.codec import charset
+from broker.dicom.codec import charset, json_model
 from broker.dicom.devices.registry import Caller
 from broker.dicom.mpps import parsing, rules
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status, status
@@ -36,8 +36,10 @@ from broker.workflow.performed_steps import ChangeRequest, ChangeResult
 
 log = logging.getLogger(__name__)
 
+MOST_IMAGES_GIVEN = 10_000  # of one series, by N-GET; longer lists come back empty, with a warning
 _STATUS = "PerformedProcedureStepStatus"
 _CHARSET = Tag("SpecificCharacterSet")
+_SERIES = Tag("PerformedSeriesSequence")
 _ANSWERS = {
     MppsOutcome.ACCEPTED: status(Status.SUCCESS),
     MppsOutcome.REPEATED: status(Status.SUCCESS),
@@ -134,7 +136,8 @@ def retrieve(
     PS3.4 F.8.2.1: a supported attribute of type 1 or 2 always comes back; 0001 where an optional one is not known.
     """
     with store.read() as reader:
-        step, known = performed.with_attributes(reader, uid)
+        step, stored = performed.with_attributes(reader, uid)
+    known, whole = json_model.unpacked(stored, MOST_IMAGES_GIVEN)
     _note_contact(store, caller, "N-GET" if step else "N-GET unknown")
     if step is None or step.source is not StepSource.MODALITY:
         return status(Status.NO_SUCH_SOP_INSTANCE), None
@@ -147,6 +150,8 @@ def retrieve(
     if not _fit(ds, term):
         ds.SpecificCharacterSet = term
     log.info("N-GET of %s for %s: %d attributes, %d not known", caller.ae_title, uid, len(ds), len(missing))
+    if not whole and _SERIES in asked:
+        return status(Status.ATTRIBUTES_NOT_SUPPORTED, f"more than {MOST_IMAGES_GIVEN} images are not listed"), ds
     if missing and tags:
         return status(Status.ATTRIBUTES_NOT_SUPPORTED, "not all requested attributes are known"), ds
     return status(Status.SUCCESS), ds

@@ -17,7 +17,8 @@ Attributes = Mapping[str, Any]
 
 MAX_PROBLEMS = 50  # of one message; thousands of empty items have two or three each
 MAX_NOTE = 240  # characters
-_CONTENTS = ("InlineBinary", "BulkDataURI")  # what stands in place of Value for bulk data
+PACKED = "Packed"  # what stands in place of Value for very many references: their number, a blank, whatever follows
+_CONTENTS = ("InlineBinary", "BulkDataURI", PACKED)  # what stands in place of Value for bulk data
 
 
 class ProblemKind(StrEnum):
@@ -151,6 +152,17 @@ def values(attributes: Attributes, key: str) -> list[Any]:
         return []
     found = list(element.get("Value", [])) or [element[name] for name in _CONTENTS if element.get(name)]
     return [value for value in found if value not in (None, "", {"Alphabetic": ""})]
+
+
+def count(attributes: Attributes, key: str) -> int:
+    """Return the number of non-empty values of an attribute, of packed ones too."""
+    packed = attributes.get(key, {}).get(PACKED)
+    return packed_count(packed) if packed else len(values(attributes, key))
+
+
+def packed_count(text: str) -> int:
+    """Return the number of references that a text in the place of a Value stands for."""
+    return int(text.partition(" ")[0])
 
 
 def _creation_problems(

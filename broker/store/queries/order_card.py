@@ -13,6 +13,7 @@ from broker.domain.orders import Order, OrderState
 from broker.domain.studies.archive import Discrepancy
 from broker.domain.studies.performed import PerformedStep
 from broker.domain.studies.reports import Report, ReportDoubt, SeenImages, SignedReport
+from broker.domain.studies.step_rules import PACKED, packed_count
 from broker.store.database import Reader, Row
 from broker.store.queries import archive_gaps, schedule
 from broker.store.queries.archive_gaps import OtherCount
@@ -157,7 +158,12 @@ def _mpps_evidence(reader: Reader, row: Row, details: dict[str, Any]) -> str:
         " ORDER BY id DESC LIMIT 1",
         [details.get("sop_instance_uid", ""), operation, row["at"]],
     )
-    return json.dumps(json.loads(text), ensure_ascii=False, indent=1) if text else ""
+    return json.dumps(json.loads(text, object_hook=_shortened), ensure_ascii=False, indent=1) if text else ""
+
+
+def _shortened(attribute: dict[str, Any]) -> dict[str, Any]:
+    """Return an attribute with the number of its references only, where very many are packed."""
+    return {**attribute, PACKED: str(packed_count(attribute[PACKED]))} if PACKED in attribute else attribute
 
 
 def report_by_number(reader: Reader, accession_number: str) -> SignedReport | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityPerformedProcedureStep,
     ModalityPerformedProcedureStepRetrieve,
@@ -15,12 +16,13 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
 from broker.domain.orders import Order
+from broker.domain.studies.performed import PerformedState
 from broker.store.database import Store
 from broker.store.tables import performed
 from broker.workflow import referrals
-from tests.support import factory
+from tests.support import factory, image_references
 from tests.support.factory import CLINIC, REGISTRAR
-from tests.support.modality import creation, ending, strict
+from tests.support.modality import creation, ending, notes, strict
 from tests.support.port import associated, serving
 
 
@@ -82,3 +84,57 @@ def test_a_dose_that_cannot_be_read_costs_nothing_else(server: DicomServer, stor
         assert [(dose.keyword, dose.value) for dose in performed.doses(reader, step.stored_id)] == [
             ("TotalNumberOfExposures", 2)
         ]
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_a_step_with_a_hundred_thousand_images_is_taken(
+    server: DicomServer, store: Store, order: Order, monkeypatch: pytest.MonkeyPatch, syntax: UID
+) -> None:
+    report(server, creation(order.study_instance_uid))
+    data = image_references.ending([25_000] * 4, syntax.is_implicit_VR)
+    monkeypatch.setattr("pynetdicom.association.encode", lambda *_, **__: data)  # the client's encoder
+    for _ in range(2):  # a repetition after a lost answer is none of another step
+        with associated(server.port, ModalityPerformedProcedureStep, syntax=syntax) as assoc:
+            status, _ = assoc.send_n_set(Dataset(), ModalityPerformedProcedureStep, "1.2.3")
+            assert status.Status == Status.SUCCESS
+    monkeypatch.undo()
+    with store.read() as reader:
+        step = performed.require(reader, "1.2.3")
+        assert (step.state, step.images) == (PerformedState.COMPLETED, 100_000)
+        assert [series.images for series in performed.series(reader, step.stored_id)] == [25_000] * 4
+        kept = reader.value("SELECT sum(length(attributes)) FROM performed_step_message")
+        assert kept < len(data) // 5
+    with associated(server.port, ModalityPerformedProcedureStepRetrieve) as assoc:
+        status, ds = assoc.send_n_get([], ModalityPerformedProcedureStepRetrieve, "1.2.3")
+        assert status.Status == Status.ATTRIBUTES_NOT_SUPPORTED  # so many are not listed
+        assert ds is not None
+        assert len(ds.PerformedSeriesSequence) == 4
+        asked = [Tag("PerformedProcedureStepStatus")]
+        assert assoc.send_n_get(asked, ModalityPerformedProcedureStepRetrieve, "1.2.3")[0].Status == Status.SUCCESS
+
+
+def test_images_that_were_packed_are_given_back(
+    server: DicomServer, store: Store, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report(server, creation(order.study_instance_uid))
+    monkeypatch.setattr("pynetdicom.association.encode", lambda *_, **__: image_references.ending([1200]))
+    with associated(server.port, ModalityPerformedProcedureStep) as assoc:
+        assert assoc.send_n_set(Dataset(), ModalityPerformedProcedureStep, "1.2.3")[0].Status == Status.SUCCESS
+    monkeypatch.undo()
+    with associated(server.port, ModalityPerformedProcedureStepRetrieve) as assoc:
+        status, ds = assoc.send_n_get([], ModalityPerformedProcedureStepRetrieve, "1.2.3")
+        assert status.Status == Status.SUCCESS
+        assert ds is not None
+        images = ds.PerformedSeriesSequence[0].ReferencedImageSequence
+        assert len({image.ReferencedSOPInstanceUID for image in images}) == 1200
+
+
+def test_a_message_that_cannot_be_read_is_noted_for_people(
+    server: DicomServer, store: Store, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report(server, creation(order.study_instance_uid))
+    monkeypatch.setattr("pynetdicom.association.encode", lambda *_, **__: image_references.ending([3])[:-5])
+    with associated(server.port, ModalityPerformedProcedureStep) as assoc:
+        status, _ = assoc.send_n_set(Dataset(), ModalityPerformedProcedureStep, "1.2.3")
+        assert status.Status == Status.PROCESSING_FAILURE
+    assert notes(store)["mpps_unreadable"].startswith("N-SET: (0040,0340) says")

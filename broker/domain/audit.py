@@ -16,6 +16,8 @@ class AuditAction(StrEnum):
     IMPORT = "import"
     WITHDRAW = "withdraw"
     RESTORE = "restore"
+    WITHDRAW_STEP = "withdraw_step"
+    RESTORE_STEP = "restore_step"
     IMPORT_DISMISS = "import_dismiss"
 
     # ---- performed steps ----

@@ -39,6 +39,8 @@ class ScheduledStep:
     station_ae_titles: tuple[str, ...]
     sps_id: str = ""
     state: StepState = StepState.SCHEDULED
+    # Passthrough attributes of this step in place of the order's, where an order has several of an import.
+    attributes: dict[str, Any] = field(default_factory=dict, hash=False)
     id: int = field(kw_only=True)
 
     def starts_at(self, minute: datetime) -> bool:
@@ -100,10 +102,14 @@ class Referral:
 
 @dataclass(frozen=True, slots=True)
 class Order(Referral):
-    """One requested procedure = one accession number = one Study Instance UID."""
+    """One requested procedure = one Study Instance UID, in one scheduled step or several.
+
+    Several orders may belong to one Imaging Service Request (PS3.3 C.4.11): the first has its accession number, the
+    others numbers of their own here, and the first one's as their `request_number`.
+    """
 
     id: int
-    accession_number: str
+    accession_number: str  # of this order only: people, the region and our addresses know it by it
     study_instance_uid: str
     requested_procedure_id: str
     patient: Patient
@@ -120,9 +126,21 @@ class Order(Referral):
     requester: str | None = None  # GUID of the clinic that refers; None: this one
     owner: str | None = None  # GUID of the clinic that is to do it; None: this one
     bus_accession_number: str = ""  # ACSN, where it fits a modality (SH, 16 characters)
+    request_number: str = ""  # accession number of the Imaging Service Request, where the order is not its first
     # Passthrough attributes of an import, in the DICOM JSON model (PS3.18 F.2), see `domain.studies.passthrough`.
     attributes: dict[str, Any] = field(default_factory=dict, hash=False)
     revision: int = 1
+
+    @property
+    def shown_number(self) -> str:
+        """Return the accession number that devices and labels bear: that of the Imaging Service Request."""
+        return self.request_number or self.accession_number
+
+    @property
+    def accession_numbers(self) -> tuple[str, ...]:
+        """Return all accession numbers by which devices and the archive may know the order, each once."""
+        numbers = self.request_number, self.accession_number, self.bus_accession_number
+        return tuple(dict.fromkeys(filter(None, numbers)))
 
 
 @dataclass(frozen=True, slots=True)

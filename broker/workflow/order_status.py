@@ -26,6 +26,9 @@ def recompute_status(tx: Tx, order: Order, clinic: Clinic) -> None:
     `order` was read in this transaction and has not changed since. Nothing changes if nothing was performed.
     """
     states = {step.id: performed.states_of_step(tx, step.id) for step in order.steps}
+    for step in order.steps:  # a step that was taken back is not waited for
+        if step.state is StepState.CANCELLED and not states[step.id] and len(states) > 1:
+            del states[step.id]
     all_states = {state for each in states.values() for state in each}
     if all_states:
         status = derive_status(order, states)

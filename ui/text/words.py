@@ -46,6 +46,8 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.WITHDRAW: "Файл рабочего списка убран, запись снята",
     AuditAction.IMPORT_DISMISS: "Не принятое из файла убрано",
     AuditAction.RESTORE: "Файл рабочего списка вернулся, запись восстановлена",
+    AuditAction.WITHDRAW_STEP: "Файл рабочего списка убран, один из этапов снят",
+    AuditAction.RESTORE_STEP: "Файл рабочего списка вернулся, этап восстановлен",
     AuditAction.LINK: "Исследование привязано к направлению",
     AuditAction.CONFIRM_PATIENT: "Подтверждено: снимки этого пациента",
     AuditAction.UNLINK: "Исследование отвязано от направления: оно чужое",

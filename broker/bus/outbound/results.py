@@ -268,7 +268,7 @@ class _Result:
         starts = [step.start for step in steps if step.start]
         images = self._archived.get(uid) or _reported_images(steps)
         modalities = dict.fromkeys(step.modality for step in steps if step.modality) or {order.modality: None}
-        accession_number = self._references.acsn or order.bus_accession_number or order.accession_number
+        accession_number = self._references.acsn or order.bus_accession_number or order.shown_number
         number = {"system": "urn:dicom:uid", "value": f"urn:oid:{uid}"}
         study: dict[str, Any] = {
             "resourceType": "ImagingStudy",

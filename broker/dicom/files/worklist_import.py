@@ -20,6 +20,8 @@ from broker.domain.patients.patient_match import similar_note
 from broker.store.database import Store
 from broker.workflow import worklist_files
 
+_Seen = dict[tuple[str, str], list[tuple[str, ImportedItem]]]  # number -> the files that have it, with their items
+
 
 @dataclass(frozen=True, slots=True)
 class WorklistImport:
@@ -44,13 +46,13 @@ class WorklistImport:
                 REFUSED,
                 reasons=("it cannot be read now: its script is writing, or access is denied",),
             )
-        seen: dict[tuple[str, str], str] = {}
+        seen: _Seen = {}
         for done, file in enumerate(found, 1):
             where = file.relative_to(path) if path.is_dir() else Path(file.name)
             yield self._file(file, watched_folder.path_text(where), seen)
             self.progress(done, len(found))
 
-    def _file(self, file: Path, where: str, seen: dict[tuple[str, str], str]) -> ImportResult:
+    def _file(self, file: Path, where: str, seen: _Seen) -> ImportResult:
         item, digest = None, ""
         try:
             with file.open("rb") as opened:
@@ -107,12 +109,26 @@ def _files(top: Path) -> tuple[list[Path], list[Path]]:
     return found, closed
 
 
-def _refuse_twice(item: ImportedItem, where: str, seen: dict[tuple[str, str], str]) -> None:
-    """Refuse an item whose numbers occur in an earlier file of the same import: a dry run cannot see it otherwise."""
+def _refuse_twice(item: ImportedItem, where: str, seen: _Seen) -> None:
+    """Refuse an item whose numbers occur in an earlier file of the same import: a dry run cannot see it otherwise.
+
+    Items of one patient may share an accession number: see `workflow.imported_orders`.
+    """
     for label, value in (
         ("accession number", item.accession_number),
         ("Study Instance UID", item.study_instance_uid),
     ):
-        first = seen.setdefault((label, value), where) if value else where
-        if first != where:
-            raise Refused(f"the {label} {value} is in {first} too", "twice", value)
+        earlier = seen.setdefault((label, value), []) if value else []
+        for other, first in earlier:
+            if not _may_share(first, item):
+                raise Refused(f"the {label} {value} is in {other} too", "twice", value)
+        earlier.append((where, item))
+
+
+def _may_share(first: ImportedItem, item: ImportedItem) -> bool:
+    """Return True if two items of one import may be two steps, or two procedures, of one accession number."""
+    is_request = bool(item.accession_number) and item.accession_number == first.accession_number
+    one, other = item.patient, first.patient
+    is_person = (one.patient_id, one.name, one.birth_date) == (other.patient_id, other.name, other.birth_date)
+    differ = item.study_instance_uid != first.study_instance_uid or item.sps_id != first.sps_id
+    return is_request and is_person and (differ or (not item.sps_id and item.start != first.start))

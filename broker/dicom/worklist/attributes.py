@@ -55,7 +55,7 @@ class AnswerContext:
     zone: tzinfo | None = None
     asked_number: str = ""  # the accession number that it asked for
     bus_numbers: bool = False  # it gets the region's accession number where that is known
-    # What imports brought: order id -> (the order's attributes, its step's); filled on demand.
+    # What imports brought: id of the step -> (its order's attributes, its own); filled on demand.
     imported: dict[int, tuple[Dataset, Dataset]] = field(default_factory=dict)
 
 
@@ -85,13 +85,13 @@ def imported(item: WorklistItem, context: AnswerContext, in_step: bool) -> Datas
     """Return what an import brought beyond the model, of the order or of its step: `domain.studies.passthrough`."""
     if not item.order.attributes:
         return _NONE
-    if item.order.id not in context.imported:
-        attributes = item.order.attributes
-        context.imported[item.order.id] = (
+    if item.step.id not in context.imported:
+        attributes = item.order.attributes | item.step.attributes
+        context.imported[item.step.id] = (
             _restored(json_model.by_tag(attributes.get(passthrough.TOP, {}))),
             _restored(json_model.by_tag(attributes.get(passthrough.STEP, {}))),
         )
-    return context.imported[item.order.id][in_step]
+    return context.imported[item.step.id][in_step]
 
 
 _NONE = Dataset()
@@ -227,10 +227,10 @@ def _age(item: WorklistItem, context: AnswerContext) -> object:
 
 def _number(item: WorklistItem, context: AnswerContext) -> object:
     """Return the accession number: the one that was asked for if the item has it, else the one configured."""
-    ours, theirs = item.order.accession_number, item.order.bus_accession_number
-    if theirs and context.asked_number in (ours, theirs):
+    if context.asked_number and context.asked_number in item.order.accession_numbers:
         return context.asked_number
-    return theirs if theirs and context.bus_numbers else ours
+    theirs = item.order.bus_accession_number
+    return theirs if theirs and context.bus_numbers else item.order.shown_number
 
 
 A, M = Attribute, Match

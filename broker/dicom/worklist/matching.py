@@ -73,8 +73,8 @@ def _compare_level(
         texts = value if isinstance(value, tuple) else ()
         if attribute.match is Match.STATION:
             texts = item.step.station_ae_titles
-        elif attribute.match is Match.NUMBER and item.order.bus_accession_number:
-            texts = (*texts, item.order.accession_number, item.order.bus_accession_number)
+        elif attribute.match is Match.NUMBER and len(item.order.accession_numbers) > 1:
+            texts = (*texts, *item.order.accession_numbers)
         elif attribute.match is Match.PATIENT_ID:
             texts = (*texts, *item.former_ids)
         held = any(_holds(attribute, key, text, asked, style) for text in texts)

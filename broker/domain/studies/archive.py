@@ -112,7 +112,7 @@ class Comparison:
 
 def numbers(order: Order) -> tuple[str, ...]:
     """Return the accession numbers by which an order's study may be known."""
-    return tuple(dict.fromkeys(filter(None, (order.accession_number, order.bus_accession_number))))
+    return order.accession_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,7 @@ class OrderEvidence:
     foreign_uids: frozenset[str] = frozenset()  # Study Instance UIDs that other orders have, or were reported for them
     reported_uids: frozenset[str] = frozenset()  # Study Instance UIDs of what it was performed with: reported, believed
     group_numbers: frozenset[str] = frozenset()  # accession numbers of the orders whose images lie under the same UIDs
+    sibling_uids: frozenset[str] = frozenset()  # Study Instance UIDs of other orders of the same accession number
     decided: Mapping[StudyKey, DiscrepancyState] = field(default_factory=dict)  # what people said of answers before
     is_unlinked: bool = False  # it waits since what a device had reported for it turned out not to be this order's
     is_number_enough: bool = False  # its device has UIDs of its own, reports none, and an administrator knows it
@@ -139,9 +140,14 @@ NO_EVIDENCE: Final = OrderEvidence()
 
 
 def concerns(order: Order, study: ArchiveStudy, evidence: OrderEvidence = NO_EVIDENCE) -> bool:
-    """Return True if a study bears the order's UID or one of its numbers: anything else answers another question."""
-    return bool(study.study_instance_uid) and (
-        _is_own(order, study, evidence) or study.accession_number in numbers(order)
+    """Return True if a study bears the order's UID or one of its numbers: anything else answers another question.
+
+    A number that orders share says nothing where the UID is another one's of them.
+    """
+    uid = study.study_instance_uid
+    return bool(uid) and (
+        _is_own(order, study, evidence)
+        or (study.accession_number in numbers(order) and uid not in evidence.sibling_uids)
     )
 
 

@@ -21,14 +21,24 @@ def evidence_of(reader: Reader, order: Order) -> OrderEvidence:
     uids, numbers = _reported(reader, order)
     stations = {ae_title for step in order.steps for ae_title in step.station_ae_titles}
     known = [devices.get(reader, ae_title) for ae_title in stations]
+    siblings = orders.of_request(reader, order)
+    of_siblings = frozenset(uid for each in siblings for uid in _uids(reader, each))
     return OrderEvidence(
         cards=patient_index.former_cards(reader, order.patient),
         reported_uids=uids,
         group_numbers=numbers,
+        sibling_uids=of_siblings - {order.study_instance_uid} - uids,
         decided=archive.decided(reader, order.id),
         is_unlinked=is_awaited(reader, order) and performed_links.was_unlinked(reader, order.id),
-        is_number_enough=bool(known) and all(each is not None and each.own_study_uids for each in known),
+        # Of several orders of one number it does not say which.
+        is_number_enough=bool(known and not siblings)
+        and all(each is not None and each.own_study_uids for each in known),
     )
+
+
+def _uids(reader: Reader, order: Order) -> set[str]:
+    """Return the Study Instance UIDs of an order's images: its own, and what devices have reported."""
+    return {order.study_instance_uid, *_reported(reader, order)[0]}
 
 
 def is_awaited(reader: Reader, order: Order) -> bool:
@@ -68,7 +78,7 @@ def _reported(reader: Reader, order: Order) -> tuple[frozenset[str], frozenset[s
             if uid and order.id in of_orders:
                 uids.add(uid)
                 for other in orders.get_many(reader, sorted(of_orders - {order.id})):
-                    numbers.update(filter(None, (other.accession_number, other.bus_accession_number)))
+                    numbers.update(other.accession_numbers)
     return frozenset(uids), frozenset(numbers)
 
 

@@ -16,11 +16,14 @@ from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 from broker.store.tables import patients
 
-# An order has our accession number and perhaps the region's; each has an index.
+# An order has our accession number, and perhaps the region's and that of its Imaging Service Request, which several
+# orders share; each has an index.
 HAS_NUMBER = (
     "id IN (SELECT id FROM orders WHERE accession_number = ?1"
-    " UNION ALL SELECT id FROM orders WHERE bus_accession_number = ?1)"
+    " UNION ALL SELECT id FROM orders WHERE bus_accession_number = ?1"
+    " UNION ALL SELECT id FROM orders WHERE request_number = ?1 AND request_number <> '')"
 )
+_OWN_FIRST = f"SELECT id FROM orders WHERE {HAS_NUMBER} ORDER BY accession_number <> ?1, id LIMIT 1"
 
 
 def next_number(tx: Tx, name: str) -> int:
@@ -84,9 +87,18 @@ def get_many(reader: Reader, ids: Sequence[int]) -> list[Order]:
 
 
 def by_accession_number(reader: Reader, accession_number: str) -> Order | None:
-    """Return the order with this accession number, ours or the region's, or None."""
-    id = reader.value(f"SELECT id FROM orders WHERE {HAS_NUMBER}", [accession_number])
+    """Return the order with this accession number, ours or the region's, or None; of one request its first order."""
+    id = reader.value(_OWN_FIRST, [accession_number])
     return get(reader, id) if id else None
+
+
+def of_request(reader: Reader, order: Order) -> list[Order]:
+    """Return the other orders of an order's Imaging Service Request, oldest first: those of the same shown number."""
+    found = reader.rows(
+        "SELECT id FROM orders WHERE (accession_number = ?1 OR request_number = ?1) AND id <> ?2 ORDER BY id",
+        [order.shown_number, order.id],
+    )
+    return get_many(reader, [row["id"] for row in found])
 
 
 def by_submission(reader: Reader, submission_id: str) -> tuple[Order, str] | None:
@@ -104,7 +116,7 @@ def is_taken(reader: Reader, number: str, value: str, by_another_than: int | Non
 def owner(reader: Reader, number: str, value: str) -> int | None:
     """Return the id of the order whose `number` (accession_number, study_instance_uid, …) is `value`, or None."""
     queries = {
-        "accession_number": f"SELECT id FROM orders WHERE {HAS_NUMBER}",
+        "accession_number": _OWN_FIRST,
         "study_instance_uid": "SELECT id FROM orders WHERE study_instance_uid = ?",
         "requested_procedure_id": "SELECT id FROM orders WHERE requested_procedure_id = ?",
         "sps_id": "SELECT order_id FROM scheduled_step WHERE sps_id = ?",
@@ -133,19 +145,25 @@ def add(tx: Tx, order: Order, submission_id: str, submission_digest: str) -> Non
         },
     )
     for step in order.steps:
-        rows.insert(
-            tx,
-            "scheduled_step",
-            {
-                "id": step.id,
-                "order_id": order.id,
-                "sps_id": step.sps_id,
-                "start": step.start.isoformat(timespec="seconds"),
-                "state": step.state,
-                "state_since": tx.now.isoformat(),
-            },
-        )
-        _set_stations(tx, step.id, step.station_ae_titles)
+        add_step(tx, order.id, step)
+
+
+def add_step(tx: Tx, order_id: int, step: ScheduledStep) -> None:
+    """Insert a step of an order, under the id that it has from `next_id`."""
+    rows.insert(
+        tx,
+        "scheduled_step",
+        {
+            "id": step.id,
+            "order_id": order_id,
+            "sps_id": step.sps_id,
+            "start": step.start.isoformat(timespec="seconds"),
+            "state": step.state,
+            "state_since": tx.now.isoformat(),
+            "attributes": _json(step.attributes),
+        },
+    )
+    _set_stations(tx, step.id, step.station_ae_titles)
 
 
 def update(tx: Tx, order: Order) -> None:
@@ -156,10 +174,11 @@ def update(tx: Tx, order: Order) -> None:
 def set_numbers(tx: Tx, order: Order) -> None:
     """Update an order's patient and numbers, and those of its steps: a script has changed them."""
     tx.run(
-        "UPDATE orders SET accession_number = ?, study_instance_uid = ?, requested_procedure_id = ?, patient_id = ?"
-        " WHERE id = ?",
+        "UPDATE orders SET accession_number = ?, request_number = ?, study_instance_uid = ?,"
+        " requested_procedure_id = ?, patient_id = ? WHERE id = ?",
         [
             order.accession_number,
+            order.request_number,
             order.study_instance_uid,
             order.requested_procedure_id,
             order.patient.stored_id,
@@ -205,6 +224,11 @@ def reschedule(tx: Tx, step_id: int, start: datetime, station_ae_titles: Sequenc
     tx.run("DELETE FROM worklist_delivery WHERE step_id = ?", [step_id])
 
 
+def set_step_attributes(tx: Tx, step: ScheduledStep) -> None:
+    """Update the passthrough attributes of a step; the caller increments the order's revision."""
+    tx.run("UPDATE scheduled_step SET attributes = ? WHERE id = ?", [_json(step.attributes), step.id])
+
+
 def set_state(tx: Tx, order_id: int, state: OrderState) -> None:
     """Set the state of an order and increment its revision, by which caches and open screens notice the change."""
     tx.run(
@@ -246,7 +270,8 @@ def find_steps(
     The first known one decides: Study Instance UID, Scheduled Procedure Step ID, accession number, requested procedure
     id. An SPS ID selects one step of the order. Referenced studies name all orders of a group.
     `shared_uid`: other items of the same message have the same Study Instance UID, which then belongs to the images of
-    a group and counts last (PS3.4 F.7.2.1.2 Note 2). A field contradicts if it names another order than the one found.
+    a group and counts last (PS3.4 F.7.2.1.2 Note 2). A field contradicts if it names another order than the one found,
+    and an accession number if several orders share it and nothing says which is meant: then all of them are returned.
     """
     found: dict[str, list[Row]] = {name: [] for name in _NAMED}
     values = (
@@ -263,12 +288,20 @@ def find_steps(
     for name in (*_BY_NUMBER, "referenced_study_uids", "study_instance_uid") if shared_uid else _NAMED:
         named = found[name]
         if not steps:
+            if name == "accession_number":
+                requested = {row["order_id"] for row in found["requested_procedure_id"]}
+                named = [row for row in named if row["order_id"] in requested] or named
+                if len({row["order_id"] for row in named}) > 1:
+                    conflicts.append(name)
             exact = [row for row in named if reference.sps_id and row["sps_id"] == reference.sps_id]
             steps = [(row["order_id"], row["step_id"]) for row in exact or named]
         elif shared_uid and name.endswith(("uid", "uids")):
             continue  # names the group, or its other orders
-        elif {row["order_id"] for row in named} - {order_id for order_id, _ in steps}:
-            conflicts.append(name)
+        else:
+            chosen, others = {order_id for order_id, _ in steps}, {row["order_id"] for row in named}
+            # A shared accession number names the other orders of its request, too.
+            if others - chosen and (name != "accession_number" or chosen - others):
+                conflicts.append(name)
     return steps, conflicts
 
 
@@ -299,6 +332,7 @@ _FIXED = (
     "attributes",
     "authored_on",
     "bus_accession_number",
+    "request_number",
 )
 _REFERRAL = tuple(each.name for each in fields(Order) if each.name not in _SPECIAL and each.name not in _FIXED)
 
@@ -351,4 +385,5 @@ def _step(row: Row) -> ScheduledStep:
         start=datetime.fromisoformat(row["start"]),
         state=StepState(row["state"]),
         station_ae_titles=tuple((row["stations"] or "").split("\n")) if row["stations"] else (),
+        attributes=json.loads(row["attributes"]) if row["attributes"] else {},
     )

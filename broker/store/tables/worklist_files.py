@@ -21,12 +21,14 @@ class FileState(StrEnum):
 class WorklistFile:
     """A file as it was last looked at.
 
-    `problem` says why its content was not imported; the order, if any, is then that of an earlier content.
+    `problem` says why its content was not imported; the order, if any, is then that of an earlier content. Several
+    files may be about one order: each about a step of it.
     """
 
     path: str
     digest: str
     order_id: int | None = None
+    step_id: int | None = None
     problem: str = ""
     state: FileState = FileState.PRESENT
 
@@ -38,8 +40,8 @@ def get(reader: Reader, path: str) -> WorklistFile | None:
 
 
 def of_order(reader: Reader, order_id: int) -> WorklistFile | None:
-    """Return the file that an order came from, or None."""
-    row = reader.one("SELECT * FROM worklist_file WHERE order_id = ?", [order_id])
+    """Return the file that an order came from, or None; of several the one of its first step."""
+    row = reader.one("SELECT * FROM worklist_file WHERE order_id = ? ORDER BY step_id LIMIT 1", [order_id])
     return _from_row(row) if row else None
 
 
@@ -69,6 +71,7 @@ def _from_row(row: Row) -> WorklistFile:
         path=row["path"],
         digest=row["digest"],
         order_id=row["order_id"],
+        step_id=row["step_id"],
         problem=row["problem"],
         state=FileState(row["state"]),
     )

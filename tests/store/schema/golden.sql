@@ -471,7 +471,7 @@ CREATE TABLE orders (
     owner TEXT NOT NULL DEFAULT '',  -- GUID of the clinic that is to do it; '': this one
     bus_accession_number TEXT UNIQUE CHECK (length(bus_accession_number) BETWEEN 1 AND 16),
     revision INTEGER NOT NULL DEFAULT 1
-) STRICT;
+, request_number TEXT NOT NULL DEFAULT '' CHECK (length(request_number) <= 16)) STRICT;
 
 CREATE TABLE "outbox" (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -727,7 +727,7 @@ CREATE TABLE scheduled_step (
     state TEXT NOT NULL CHECK (
         state IN ('SCHEDULED', 'STARTED', 'COMPLETED', 'DISCONTINUED', 'CANCELLED', 'REFERRED')),
     state_since TEXT NOT NULL
-) STRICT;
+, attributes TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE TABLE scheduled_step_station (
     step_id INTEGER NOT NULL REFERENCES scheduled_step (id) ON DELETE CASCADE,
@@ -775,7 +775,7 @@ CREATE TABLE worklist_file (  -- items that a script of the clinic writes as fil
     problem TEXT NOT NULL DEFAULT '',
     state TEXT NOT NULL DEFAULT 'present' CHECK (state IN ('present', 'gone', 'withdrawn')),
     at TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
+, step_id INTEGER REFERENCES scheduled_step (id)) STRICT, WITHOUT ROWID;
 
 CREATE INDEX archive_discrepancy_open ON archive_discrepancy (id) WHERE state = 'open';
 
@@ -820,6 +820,8 @@ CREATE INDEX orders_external ON orders (state_since) WHERE owner <> '';
 CREATE INDEX orders_patient ON orders (patient_id);
 
 CREATE INDEX orders_referred ON orders (id) WHERE state = 'referred';
+
+CREATE INDEX orders_request_number ON orders (request_number) WHERE request_number <> '';
 
 CREATE INDEX orders_unreported ON orders (state_since, modality)
     WHERE state = 'completed' AND reported = 0 AND owner = '';

@@ -26,6 +26,7 @@ def clinic_of(config: Config) -> Clinic:
         accession_prefix=config.clinic.accession_prefix,
         organisation=config.bus.organisation if config.bus.url else "",
         sends_to_bus=bool(config.bus.url),
+        shares_accession_numbers=config.clinic.shared_accession_numbers,
         bus_numbers=config.bus.accession_numbers == "bus",
         sends_start=config.bus.sends_start,
         hours=OpeningHours(*config.clinic.opening_hours),

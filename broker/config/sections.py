@@ -59,6 +59,7 @@ class ClinicConfig(Section):
     time_zone: str = "Europe/Moscow"
     uid_root: OptionalOid = ""
     accession_prefix: str = ""
+    shared_accession_numbers: bool = False
     hours: HoursOfDay = "08:00-20:00"
     repeat_days: DaysByExamination = {}
 

@@ -142,6 +142,7 @@ def _config(ports: Ports, directory: Path, bus_url: str) -> Config:
                 "oid": "1.2.643.5.1.13.13.12.2.99.1",
                 "uid_root": "1.2.643.5.1.13.13.12.2.99",
                 "accession_prefix": "D",
+                "shared_accession_numbers": True,
                 "repeat_days": {"CT": 90, "DX": 30},
             },
             "web": {"port": ports.web},

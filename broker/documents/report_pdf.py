@@ -37,8 +37,8 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo) -> bytes:
     if report.state is not ReportState.SIGNED or report.signed_at is None:
         raise ValueError("only a signed report is printed")
     patient, step = order.patient, order.steps[0]
-    pdf = _ReportPdf(f"№ {order.accession_number}, {names.short(patient.name)}", report.signed_at)
-    pdf.set_title(f"Протокол {order.accession_number}")
+    pdf = _ReportPdf(f"№ {order.shown_number}, {names.short(patient.name)}", report.signed_at)
+    pdf.set_title(f"Протокол {order.shown_number}")
     pdf.add_page()
     pdf.head(clinic_name, "Протокол исследования")
     born = f"{patient.birth_date:%d.%m.%Y}" if patient.birth_date else "неизвестна"
@@ -53,7 +53,7 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo) -> bytes:
             ("СНИЛС", identifiers.show_snils(patient.snils)),
             ("Исследование", study),
             ("Дата", f"{signed.images_made_on or step.start.date():%d.%m.%Y}"),
-            ("Номер", order.accession_number),
+            ("Номер", order.shown_number),
             ("Аппарат", signed.devices),
             ("Направил", order.referring_doctor),
             ("Диагноз", order.diagnosis),

@@ -51,11 +51,13 @@ def register(
     *,
     repeats: str = "",
     patient_of: PatientOf = typed_patient,
+    request_number: str = "",
 ) -> Order:
     """Create an order from a referral: numbers, worklist entry, message to the region.
 
     A submission id that is known already returns the order that it created. `repeats` names, for the audit trail, the
-    earlier study that a person was shown and decided to repeat; `patient_of` finds the patient. Raise Invalid with the
+    earlier study that a person was shown and decided to repeat; `patient_of` finds the patient; `request_number` is the
+    accession number that the order shares. Raise Invalid with the
     wrong fields, Duplicate if a submission id comes again with other content, Forbidden, SessionEnded.
     """
     draft = normalise(draft)
@@ -66,7 +68,7 @@ def register(
             raise Duplicate(f"submission {draft.submission_id} with other content")
         return earlier[0]
     role = BusRole.PLACER if clinic.sends_to_bus else BusRole.NONE
-    order = create_order(tx, draft, digest, actor, clinic, role, patient_of=patient_of)
+    order = create_order(tx, draft, digest, actor, clinic, role, patient_of=patient_of, request_number=request_number)
     if order.bus_role is BusRole.PLACER:
         outbox.add(tx, order.id, OutboxKind.ORDER)
     audit.write(
@@ -92,6 +94,30 @@ def register_imported(
 
     order = register(tx, draft, actor, clinic, patient_of=patient_of)
     return order, tuple(similar)
+
+
+def may_share_number(order: Order) -> bool:
+    """Return True if another study of the patient may be registered under an order's accession number."""
+    return order.state in (OrderState.SCHEDULED, OrderState.IN_PROGRESS) and not order.owner
+
+
+def register_another(
+    tx: Tx, order_id: int, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, repeats: str = ""
+) -> Order:
+    """Create an order for another study of an order's patient, under the same accession number, as `register`.
+
+    Both belong to one Imaging Service Request (PS3.3 C.4.11); the region gets a referral for each. The patient is the
+    order's, with what the draft completes. Raise NotFound, WrongState if the order has ended or another clinic performs
+    it, Invalid, Stale, Forbidden.
+    """
+    first = orders.require(tx, order_id)
+    if not clinic.shares_accession_numbers or not may_share_number(first):
+        raise WrongState(f"order {first.accession_number} does not share its number")
+    if draft.owner:
+        raise Invalid({"owner": "shared_number"})  # another clinic gives numbers of its own
+    own = replace(draft.patient, id=first.patient.id)
+    request = first.shown_number
+    return register(tx, replace(draft, patient=own), actor, clinic, repeats=repeats, request_number=request)
 
 
 def repeat_details(repeats: str) -> dict[str, str]:
@@ -168,7 +194,7 @@ def create_order(
     `performed_already`: the start may lie in the past. `current_procedure` (a code) need not be offered any more.
     `patient_of` finds the patient.
     `given` are members of Order that do not come from the draft: accession_number, study_instance_uid, requester,
-    bus_accession_number.
+    bus_accession_number, request_number.
     Raise Invalid, Stale, NotFound.
     """
     procedure = _validate(

@@ -46,7 +46,10 @@ class SyncOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """The outcome of a file, its order and step, and the cards to which a new patient is similar."""
+    """The outcome of a file, its order and step, and the cards to which a new patient is similar.
+
+    The accession number is the one that devices get.
+    """
 
     outcome: SyncOutcome
     order_id: int
@@ -150,7 +153,7 @@ def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, se
             outbox.add(tx, order.id, OutboxKind.ORDER)
         audit.write(tx, actor, AuditAction.IMPORT, order.id, accession_number=order.accession_number, file=path)
     tx.notify()
-    return SyncResult(SyncOutcome.ADDED, order.id, order.accession_number, made.similar, step_id=made.step_id)
+    return SyncResult(SyncOutcome.ADDED, order.id, order.shown_number, made.similar, step_id=made.step_id)
 
 
 def _add_step(tx: Tx, made: ImportedOrder, path: str, actor: Actor, clinic: Clinic) -> None:
@@ -201,7 +204,7 @@ def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor:
     corrections.queue_amendment(tx, order, orders.require(tx, order.id))
     audit.write(tx, actor, AuditAction.AMEND, order.id, changed=changed, file=known.path)
     tx.notify()
-    return SyncResult(outcome, order.id, after.accession_number, made.similar, step_id=was.id)
+    return SyncResult(outcome, order.id, after.shown_number, made.similar, step_id=was.id)
 
 
 def _step(order: Order, file: WorklistFile) -> ScheduledStep:
@@ -214,7 +217,7 @@ def _is_step_withdrawn(order: Order, file: WorklistFile) -> bool:
 
 
 def _result(outcome: SyncOutcome, known: WorklistFile, order: Order) -> SyncResult:
-    return SyncResult(outcome, order.id, order.accession_number, step_id=_step(order, known).id)
+    return SyncResult(outcome, order.id, order.shown_number, step_id=_step(order, known).id)
 
 
 def _withdraw(tx: Tx, known: WorklistFile, order: Order, actor: Actor, clinic: Clinic) -> SyncResult:

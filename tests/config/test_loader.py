@@ -623,6 +623,7 @@ def test_every_key_can_be_set_by_the_environment(write: Write, tmp_path: Path) -
             "time_zone": ("Asia/Omsk", "Asia/Omsk"),
             "uid_root": ("1.2", "1.2"),
             "accession_prefix": ("01", "01"),
+            "shared_accession_numbers": ("true", True),
             "hours": ("09:00-18:00", "09:00-18:00"),
             "repeat_days": ("CT=90,DX/4=30", {"CT": 90, "DX/4": 30}),
         },

@@ -31,16 +31,16 @@ STEP_KEYS = (
 FOOT = {
     "StudyInstanceUID": "1.2.3.2",
     "RequestedProcedureID": "R2",
-    "RequestedProcedureDescription": "Снимок стопы",
+    "RequestedProcedureDescription": "FOOT",
 }
 FILES = {
-    "1.wl": wl(),
-    "2.wl": wl(**FOOT, ScheduledProcedureStepID="S2", ScheduledProcedureStepDescription="Прямая"),
+    "1.wl": wl(RequestedProcedureDescription="HAND", ScheduledProcedureStepDescription="FRONTAL"),
+    "2.wl": wl(**FOOT, ScheduledProcedureStepID="S2", ScheduledProcedureStepDescription="FRONTAL"),
     # The second step of the second procedure, on another device.
     "3.wl": wl(
         **FOOT,
         ScheduledProcedureStepID="S3",
-        ScheduledProcedureStepDescription="Боковая",
+        ScheduledProcedureStepDescription="LATERAL",
         ScheduledStationAETitle="XRAY_15",
         ScheduledProcedureStepStartTime="111500",
     ),

@@ -7,17 +7,18 @@ from datetime import timedelta
 
 import pytest
 
-from broker.domain.errors import Refused
+from broker.domain.errors import Invalid, Refused, WrongState
 from broker.domain.orders import ImportedItem, Order, OrderState, StepState
+from broker.domain.patients.people import PersonName
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
 from broker.store.tables import orders, performed_links, worklist_files
 from broker.store.tables.worklist_files import FileState
-from broker.workflow import performed_steps
+from broker.workflow import performed_steps, referrals
 from broker.workflow import worklist_files as intake
 from broker.workflow.worklist_files import SyncOutcome
 from tests.support import factory
-from tests.support.factory import CLINIC, SYSTEM
+from tests.support.factory import CLINIC, REGISTRAR, SYSTEM
 from tests.workflow.test_worklist_files import item, order_of, take, value
 
 HAND = item(procedure_name="Кисть")
@@ -190,3 +191,36 @@ def test_without_any_of_its_files_the_order_is_cancelled_and_comes_back_file_by_
         file = worklist_files.get(reader, "/wl/1.wl")
     assert file is not None
     assert file.state is FileState.PRESENT
+
+
+# ---- at the desk ----
+
+SHARING = replace(CLINIC, shares_accession_numbers=True, sends_to_bus=True)
+
+
+def test_another_study_of_the_patient_is_registered_under_the_same_number(store: Store) -> None:
+    first = store.write(referrals.register, factory.draft(), REGISTRAR, SHARING)
+    other = store.write(referrals.register_another, first.id, factory.draft(), REGISTRAR, SHARING)
+    third = store.write(referrals.register_another, other.id, factory.draft(), REGISTRAR, SHARING)
+    assert {first.shown_number, other.shown_number, third.shown_number} == {first.accession_number}
+    assert len({first.accession_number, other.accession_number, third.accession_number}) == 3
+    assert len({each.study_instance_uid for each in (first, other, third)}) == 3
+    assert first.patient.id == other.patient.id == third.patient.id
+    # The region gets a referral for each, under its own number.
+    assert value(store, "SELECT count(*) FROM outbox WHERE kind = 'order'") == 3
+
+
+def test_without_the_switch_and_under_an_ended_order_no_number_is_shared(store: Store) -> None:
+    first = store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
+    with pytest.raises(WrongState):
+        store.write(referrals.register_another, first.id, factory.draft(), REGISTRAR, CLINIC)
+    store.write(referrals.cancel, first.id, first.revision, "ошибка", REGISTRAR, CLINIC)
+    with pytest.raises(WrongState):
+        store.write(referrals.register_another, first.id, factory.draft(), REGISTRAR, SHARING)
+
+
+def test_another_study_is_never_another_persons(store: Store) -> None:
+    first = store.write(referrals.register, factory.draft(), REGISTRAR, SHARING)
+    stranger = replace(factory.draft().patient, name=PersonName("Чужая", "Алла"), snils="", policy="")
+    with pytest.raises(Invalid):
+        store.write(referrals.register_another, first.id, factory.draft(patient=stranger), REGISTRAR, SHARING)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from datetime import datetime
+from urllib.parse import quote
 
 from broker.domain import lifecycle
 from broker.domain.actors import Actor
@@ -135,6 +136,39 @@ class AmendMode(FormMode):
     ) -> Order:
         order = self.card.order
         return store.write(referrals.amend, order.id, order.revision, draft, actor, clinic)
+
+
+@dataclass(frozen=True)
+class AnotherMode(FormMode):
+    """Another study of an order's patient, under the same accession number."""
+
+    order: Order
+    new = False
+    searches = False
+    patient_is_fixed = True
+    asks_region = False
+    after_saving = "/order/{}"
+
+    @property
+    def title(self) -> str:
+        return f"Ещё исследование под номером {self.order.shown_number}"
+
+    @property
+    def subtitle(self) -> str:
+        return f"номер {self.order.shown_number}"
+
+    @property
+    def back(self) -> tuple[str, str]:
+        return "К исследованию", f"/order/{quote(self.order.accession_number, safe='')}"
+
+    def fill(self, form: ReferralForm) -> None:
+        form.fill_another(self.order)
+        form.fix_owner()
+
+    def save(
+        self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str, confirmed: Confirmation
+    ) -> Order:
+        return store.write(referrals.register_another, self.order.id, draft, actor, clinic, repeats=repeats)
 
 
 @dataclass(frozen=True)
@@ -355,10 +389,14 @@ class NoForm:
     path: str = ""
 
 
-def choose(reader: Reader, services: Services, order: str, incoming: str, walkin: str, study: str) -> FormMode | NoForm:
+def choose(
+    reader: Reader, services: Services, order: str, another: str, incoming: str, walkin: str, study: str
+) -> FormMode | NoForm:
     """Return the mode that the page's query parameters ask for, or why there is no form."""
     if order:
         return _amend(reader, order)
+    if another:
+        return _another(reader, services.clinic, another)
     if incoming:
         return _incoming(reader, services, int(incoming) if incoming.isdecimal() and len(incoming) < 16 else 0)
     if walkin:
@@ -377,6 +415,17 @@ def _amend(reader: Reader, number: str) -> FormMode | NoForm:
         what = f"Направление {number} изменить уже нельзя."
         return NoForm(what, errors.not_amendable(state), "", "Открыть карточку", f"/order/{number}")
     return AmendMode(card, (directory_search.organisation_name(reader, owner) or owner) if owner else "")
+
+
+def _another(reader: Reader, clinic: Clinic, number: str) -> FormMode | NoForm:
+    order = order_card.order(reader, number)
+    if order is None:
+        return NoForm(f"Направления {number} нет.", "Проверьте номер. Поиск по исследованиям:", "/")
+    if not clinic.shares_accession_numbers or not referrals.may_share_number(order):
+        what = f"Под номером {number} ещё одно исследование записать нельзя."
+        how = "Запишите его обычным направлением: у него будет свой номер."
+        return NoForm(what, how, "", "Новое направление", "/desk")
+    return AnotherMode(order)
 
 
 def _incoming(reader: Reader, services: Services, id: int) -> FormMode | NoForm:

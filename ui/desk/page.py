@@ -29,14 +29,16 @@ USUAL_WITHIN = timedelta(days=30)  # period in which a device chosen for a proce
 def build(services: Services) -> None:
     """Add /desk; `?order=` changes an order, `?incoming=` accepts a referral, `?walkin=` registers a study.
 
-    `?study=` registers a study of the archive that has no referral (its id); `?patient=` begins a new referral for the
-    patient with this card number.
+    `?another=` registers one more study under an order's accession number, `?study=` a study of the archive that has no
+    referral (its id); `?patient=` begins a new referral for the patient with this card number.
     """
 
     @ui.page("/desk", title="Регистратура")
-    async def desk(order: str = "", incoming: str = "", walkin: str = "", study: str = "", patient: str = "") -> None:
+    async def desk(
+        order: str = "", another: str = "", incoming: str = "", walkin: str = "", study: str = "", patient: str = ""
+    ) -> None:
         actor = current_actor(services)
-        asked = order, incoming, walkin, study
+        asked = order, another, incoming, walkin, study
         found = await read_as_viewer(services, lambda reader: modes.choose(reader, services, *asked))
         mode = found if isinstance(found, FormMode) else FormMode()
         options, draft = await read_as_viewer(services, lambda reader: _options(reader, services)), None

@@ -51,7 +51,7 @@ def draw(order: Order) -> str:
         f'<main class="label"><b>{escape(str(order.patient.name))}</b>'
         f"<p>{words.born(order.patient.born)}, запись {start:%d.%m.%Y %H:%M}</p>"
         f"<p>{escape(words.procedure(order))}</p>"
-        f'{bars(order.accession_number)}<p class="code">{escape(order.accession_number)}</p></main>'
+        f'{bars(order.shown_number)}<p class="code">{escape(order.shown_number)}</p></main>'
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import quote
 
 from nicegui import ui
 
@@ -23,7 +24,7 @@ from broker.store.queries import device_registry, directory_search, order_card
 from broker.store.queries.archive_gaps import MissingImages
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
-from broker.workflow import archive_images, outbox, step_links
+from broker.workflow import archive_images, outbox, referrals, step_links
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.order import timeline
@@ -175,6 +176,9 @@ class OrderPage:
         with ui.link("", f"/label/{number}", new_tab=True).classes("btn"):
             ui.icon("print")
             text("span", "Печать")
+        shares = self._services.clinic.shares_accession_numbers and referrals.may_share_number(card.order)
+        if shares and self._may(Permission.REGISTER):
+            ui.link("Ещё исследование", f"/desk?another={quote(number, safe='')}").classes("btn")
         if self._may(Permission.CLOSE) and allowed(card.order.state, Event.CLOSE):
             theme.button("Выполнено", self._dialogs.note_revision).props("data-opens=close")
         if card.uncorrected and self._may(Permission.CANCEL) and self._may(Permission.REGISTER):
@@ -212,7 +216,7 @@ class OrderPage:
         with ui.element("section").classes("section"):
             text("div", "Номер исследования", "muted small")
             with ui.element("div").classes("row-line"):
-                text("span", order.accession_number, "number").props("id=accession-number")
+                text("span", order.shown_number, "number").props("id=accession-number")
                 copy = theme.button(
                     "Копировать", lambda: theme.show_message("Номер скопирован"), icon="content_copy", small=True
                 )
@@ -254,6 +258,10 @@ class OrderPage:
         self._draw_archive()
         with theme.section("Исследование"):
             theme.facts(self._about(order))
+            if card.request:
+                text("div", "Под тем же номером", "muted small")
+            for other in card.request:
+                ui.link(words.procedure(other), f"/order/{quote(other.accession_number, safe='')}").classes("small")
         with theme.section("Пациент"):
             theme.facts(_patient(order.patient))
             ui.link("Карта пациента", patient_cards.address(order.patient.patient_id)).classes("small")
@@ -314,6 +322,7 @@ class OrderPage:
         where = dict.fromkeys(self._place(ae_title) for step in order.steps for ae_title in step.station_ae_titles)
         return [
             ("Что", words.procedure(order)),
+            *([("Номер для шины", order.accession_number)] if order.request_number else []),
             ("Когда", "; ".join(when)),
             ("Где", "; ".join(where) or self._found.other),
             *([("Направила", self._found.other)] if order.requester else []),

@@ -26,6 +26,7 @@ class Clinic:
     accession_prefix: str = ""
     organisation: str = ""  # the clinic's GUID in the region; empty without a bus
     sends_to_bus: bool = False  # False: nothing is queued for the bus
+    shares_accession_numbers: bool = False  # several studies of a patient may be registered under one accession number
     bus_numbers: bool = False  # modalities get the region's accession number if it is known
     sends_start: bool = False  # send messages about the start of studies
     hours: OpeningHours = DEFAULT_HOURS

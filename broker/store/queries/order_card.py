@@ -46,6 +46,7 @@ class Card:
     """Everything about one study."""
 
     order: Order
+    request: tuple[Order, ...]  # the other orders of the same accession number
     since: datetime
     seen_at: datetime | None
     bus: str
@@ -90,6 +91,7 @@ def card(reader: Reader, accession_number: str, images_due: datetime | None = No
     reason = reader.value("SELECT reason FROM outbox WHERE order_id = ? AND state = 'needs_attention'", [order.id])
     return Card(
         order=order,
+        request=tuple(orders.of_request(reader, order)),
         since=visit.since,
         seen_at=visit.seen_at,
         bus=visit.bus,

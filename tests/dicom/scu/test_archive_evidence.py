@@ -217,6 +217,7 @@ WRONG: dict[str, tuple[Callable[[Order], list[Dataset]], list[DiscrepancyKind]]]
 }
 
 
+SHARING = replace(CLINIC, shares_accession_numbers=True)
 # Hundreds of answers take seconds.
 LONG = ("a hundred studies of others", "more studies than anybody may have")
 
@@ -348,6 +349,46 @@ def test_one_study_for_a_group_of_orders_is_found_for_each_of_them(
             holding = archive_table.holding(reader, each.id)
         assert holding is not None
         assert holding.images == 2
+
+
+@pytest.fixture
+def another(store: Store, order: Order) -> Order:
+    """Another study of the patient, under the same accession number."""
+    return store.write(referrals.register_another, order.id, draft(patient=order.patient), REGISTRAR, SHARING)
+
+
+def test_studies_of_one_number_close_each_the_order_of_its_uid(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order, another: Order
+) -> None:
+    peer.holds(study(order), study(another, AccessionNumber=order.accession_number, NumberOfStudyRelatedInstances=5))
+    look(archive, clock)
+    for each, images in ((order, 2), (another, 5)):
+        assert kinds(store, each) == []
+        assert now(store, each).state is OrderState.COMPLETED
+        with store.read() as reader:
+            holding = archive_table.holding(reader, each.id)
+        assert holding is not None
+        assert holding.images == images
+
+
+def test_the_study_of_one_of_them_says_nothing_of_the_other(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order, another: Order
+) -> None:
+    peer.holds(study(another, AccessionNumber=order.accession_number))
+    look(archive, clock)
+    assert now(store, another).state is OrderState.COMPLETED
+    assert now(store, order).state is OrderState.SCHEDULED
+    assert kinds(store, order) == []
+
+
+def test_a_study_that_only_bears_their_number_waits_for_a_person(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order, another: Order
+) -> None:
+    peer.holds(study(order, StudyInstanceUID="1.2.3.99"))
+    look(archive, clock)
+    for each in (order, another):
+        assert now(store, each).state is OrderState.SCHEDULED
+        assert kinds(store, each) == [DiscrepancyKind.OWN_UID]
 
 
 def unreferred(store: Store) -> list[str]:

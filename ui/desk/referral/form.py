@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, datetime, time
 from typing import Any
 
@@ -187,6 +188,14 @@ class ReferralForm:
             }
             self._put(values | self._referral_values(order))
             self._show_place(bool(order.owner))
+
+    def fill_another(self, order: Order) -> None:
+        """Show the patient and the referral of an order, for another study: which, where and when is typed."""
+        self.fill_patient(order.patient)
+        with self._quietly():
+            day = words.day(order.steps[0].start.date(), self._today())
+            self._put({"pregnancy": order.patient.pregnancy, "date": day})
+            self._put(self._referral_values(replace(order, comment="", laterality="")))
 
     def fill_draft(self, draft: ReferralDraft, patient: Patient | None) -> None:
         """Show another clinic's referral; `patient` is the same person as known here, None for a new one."""

@@ -5,19 +5,19 @@ CREATE TABLE "_sqlite_migrations" (
    "name" TEXT,
    "applied_at" TEXT
 );
-INSERT INTO "_sqlite_migrations" VALUES(1,'worklist-broker','0001_initial','2026-11-30 22:26:51.406729+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(2,'worklist-broker','0002_archive','2026-11-30 22:26:51.411262+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(3,'worklist-broker','0003_patient_merge','2026-11-30 22:26:51.414891+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(4,'worklist-broker','0004_search','2026-11-30 22:26:51.419876+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(5,'worklist-broker','0005_archive_evidence','2026-11-30 22:26:51.450753+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(6,'worklist-broker','0006_outbox_subject','2026-11-30 22:26:51.470201+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(7,'worklist-broker','0007_imports_and_cards','2026-11-30 22:26:51.472863+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(8,'worklist-broker','0008_incomplete_patients','2026-11-30 22:26:51.478464+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(9,'worklist-broker','0009_unlinked','2026-11-30 22:26:51.510314+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(10,'worklist-broker','0010_region_patient','2026-11-30 22:26:51.689991+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(11,'worklist-broker','0011_similar_imports','2026-11-30 22:26:51.759049+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(12,'worklist-broker','0013_former_names_and_whose_results','2026-11-30 22:26:51.835592+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(13,'worklist-broker','0018_shared_accession_numbers','2026-11-30 22:26:51.846101+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(1,'worklist-broker','0001_initial','2026-11-30 22:40:11.741565+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(2,'worklist-broker','0002_archive','2026-11-30 22:40:11.750807+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(3,'worklist-broker','0003_patient_merge','2026-11-30 22:40:11.753359+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(4,'worklist-broker','0004_search','2026-11-30 22:40:11.760185+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(5,'worklist-broker','0005_archive_evidence','2026-11-30 22:40:11.779563+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(6,'worklist-broker','0006_outbox_subject','2026-11-30 22:40:11.805985+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(7,'worklist-broker','0007_imports_and_cards','2026-11-30 22:40:11.811050+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(8,'worklist-broker','0008_incomplete_patients','2026-11-30 22:40:11.823072+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(9,'worklist-broker','0009_unlinked','2026-11-30 22:40:11.842681+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(10,'worklist-broker','0010_region_patient','2026-11-30 22:40:11.846574+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(11,'worklist-broker','0011_similar_imports','2026-11-30 22:40:11.850322+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(12,'worklist-broker','0013_former_names_and_whose_results','2026-11-30 22:40:11.857351+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(13,'worklist-broker','0018_shared_accession_numbers','2026-11-30 22:40:11.869672+00:00');
 CREATE TABLE account (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     login TEXT NOT NULL UNIQUE CHECK (login <> ''),
@@ -312,7 +312,7 @@ CREATE TABLE orders (
     bus_accession_number TEXT UNIQUE CHECK (length(bus_accession_number) BETWEEN 1 AND 16),
     revision INTEGER NOT NULL DEFAULT 1
 , request_number TEXT NOT NULL DEFAULT '' CHECK (length(request_number) <= 16)) STRICT;
-INSERT INTO "orders" VALUES(1,'K2611-0001','1.2.643.5.1.13.13.12.2.99.20261124064700.2965554570','RP1',1,'completed','2026-11-24T06:47:00+00:00',0,'WLB-KNEE','Рентгенография коленного сустава',1,'DX','','R','routine','1','Зимин','Андрей','Павлович','','терапевт','M17.1','Первичный гонартроз','','2026-11-24T06:47:00+00:00','Орлова Н. В.',NULL,'28e4ffd8015e22f11587f070f5debb2c7f8c755cc3c8480c07f2c5c5aa12f110','','placer','','',NULL,3,'');
+INSERT INTO "orders" VALUES(1,'K2611-0001','1.2.643.5.1.13.13.12.2.99.20261124064700.1507288832','RP1',1,'completed','2026-11-24T06:47:00+00:00',0,'WLB-KNEE','Рентгенография коленного сустава',1,'DX','','R','routine','1','Зимин','Андрей','Павлович','','терапевт','M17.1','Первичный гонартроз','','2026-11-24T06:47:00+00:00','Орлова Н. В.',NULL,'28e4ffd8015e22f11587f070f5debb2c7f8c755cc3c8480c07f2c5c5aa12f110','','placer','','',NULL,3,'');
 CREATE TABLE "outbox" (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     order_id INTEGER REFERENCES orders (id),
@@ -489,7 +489,7 @@ CREATE TABLE performed_step_reference (  -- Scheduled Step Attributes Sequence (
     referenced_study_uids TEXT NOT NULL DEFAULT '[]',  -- JSON
     PRIMARY KEY (performed_step_id, position)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO "performed_step_reference" VALUES(1,0,'1.2.643.5.1.13.13.12.2.99.20261124064700.2965554570','K2611-0001','','','["1.2.3"]');
+INSERT INTO "performed_step_reference" VALUES(1,0,'1.2.643.5.1.13.13.12.2.99.20261124064700.1507288832','K2611-0001','','','["1.2.3"]');
 CREATE TABLE procedure_type (
     code TEXT PRIMARY KEY,
     name TEXT NOT NULL CHECK (name <> ''),

@@ -1,0 +1,62 @@
+"""«Ещё исследование»: one more study of the patient under the same accession number, where the clinic wants that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from broker.domain.orders import Order
+from broker.store.tables import orders
+from broker.workflow import referrals
+from tests.support import factory
+from tests.support.waiting import wait_until_async
+from tests.ui.conftest import person
+from tests.ui.desk.hands import Hands
+from ui.order import label
+from ui.services import Services
+
+
+@pytest.fixture
+def sharing(services: Services) -> Services:
+    return replace(services, clinic=replace(services.clinic, shares_accession_numbers=True))
+
+
+def others(services: Services, order: Order) -> list[Order]:
+    with services.store.read() as reader:
+        return orders.of_request(reader, order)
+
+
+async def test_another_study_is_registered_under_the_number_of_the_first(sharing: Services) -> None:
+    first = sharing.store.write(referrals.register, factory.draft(), factory.REGISTRAR, factory.CLINIC)
+    async with person(sharing) as user:
+        await user.open(f"/order/{first.accession_number}")
+        await user.should_see("Ещё исследование")
+        await user.open(f"/desk?another={first.accession_number}")
+        await user.should_see(f"Ещё исследование под номером {first.accession_number}")
+        hands = Hands(user)
+        assert hands.values("last", "referrer", "diagnosis") == [
+            "Кузнецова",
+            "Зимин Андрей Павлович, терапевт",
+            "M17.1 Первичный гонартроз",
+        ]
+        assert not hands.control("what").value
+        hands.type("what", "WLB-KNEE")
+        hands.type("side", "L")
+        hands.press_save()
+        await wait_until_async(lambda: bool(others(sharing, first)))
+        [other] = others(sharing, first)
+        assert (other.laterality, other.request_number) == ("L", first.accession_number)
+        await user.should_see("Под тем же номером")
+        await user.should_see(first.accession_number)
+    assert f">{first.accession_number}</p>" in label.draw(other)
+
+
+async def test_without_the_switch_nothing_offers_it(services: Services) -> None:
+    first = services.store.write(referrals.register, factory.draft(), factory.REGISTRAR, factory.CLINIC)
+    async with person(services) as user:
+        await user.open(f"/order/{first.accession_number}")
+        await user.should_see("Номер исследования")
+        await user.should_not_see("Ещё исследование")
+        await user.open(f"/desk?another={first.accession_number}")
+        await user.should_see("ещё одно исследование записать нельзя")

@@ -67,6 +67,7 @@ class AuditAction(StrEnum):
     CONSENT_WITHDRAWN = "consent_withdrawn"
     PATIENT_MERGE = "patient_merge"
     PATIENT_SPLIT = "patient_split"
+    ORDER_DECIDED = "order_decided"  # whose it is, after two cards were taken apart
     PATIENT_DIFFERENT = "patient_different"
 
     # ---- reports ----

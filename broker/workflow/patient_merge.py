@@ -35,11 +35,12 @@ from broker.store.tables import (
     patient_merges,
     performed_links,
     similar_imports,
+    undecided_orders,
     worklist,
 )
 from broker.store.tables import patients as cards
 from broker.store.tables.patient_merges import Moved, PatientMerge
-from broker.workflow import corrections, step_links
+from broker.workflow import corrections, order_status, step_links
 
 TWO_PEOPLE = "two_people"
 
@@ -102,6 +103,8 @@ def merge(
     _release_consented(tx, surviving_id)
     worklist.note_any_change(tx)  # the merged card's number leads to others' orders now
     similar_imports.review(tx, (surviving_id, merged_id))
+    for order_id in undecided_orders.remove_where_one(tx):
+        order_status.recompute_dispute(tx, orders.require(tx, order_id), clinic)
     _audit(tx, actor, AuditAction.PATIENT_MERGE, moved.orders, surviving, merged, fields=sorted(changed))
     tx.notify()
     return patient_merges.require(tx, id)
@@ -114,13 +117,14 @@ def undo_merge(
     clinic: Clinic,
     *,
     revision: int | None = None,
-    decided: Mapping[int, bool] | None = None,
+    decided: Mapping[int, bool | None] | None = None,
 ) -> tuple[str, ...]:
     """Take two cards apart again: what moved then goes back, and of what was ordered since a person says whose it is.
 
     A field that the merge changed is as it was before, unless somebody has changed it since. `revision` is that of the
     surviving card as the person saw it, and `decided` what the person said of every order since
-    (`patient_merges.later_orders`): True if it is of the person of the merged card. Return the numbers (`snils`,
+    (`patient_merges.later_orders`): True if it is of the person of the merged card, None if that is not known: it stays
+    and waits until a person knows (`decide_order`), and nothing of it goes to the region. Return the numbers (`snils`,
     `policy`) that a card does not get back, because somebody else bears them by now. Raise Stale when it was undone
     already, the surviving card has changed, has other later orders, or was itself merged into another one since;
     Invalid (`orders` are `undecided`); NotFound, Forbidden.
@@ -133,7 +137,7 @@ def undo_merge(
         raise Stale(f"merge {merge_id}")
     if revision not in (None, surviving.revision):
         raise Stale(f"merge {merge_id}")
-    mine = _decided(tx, trail, decided)
+    mine, unknown = _decided(tx, trail, decided)
     before = _orders_of(tx, surviving_id)
     lost = _restore_cards(tx, trail, surviving)
     patient_merges.close(tx, trail.id, _name(actor))
@@ -146,6 +150,10 @@ def undo_merge(
     _restore_attributes(tx, trail)
     _restore_details(tx, trail)
     _restore_conflicts(tx, trail, [order.id for order in before])
+    undecided_orders.remove(tx, back)
+    for id in unknown:
+        undecided_orders.put(tx, id, surviving_id, merged_id)
+        order_status.recompute_dispute(tx, orders.require(tx, id), clinic)
     corrections.queue_for_orders(tx, before)
     _release_consented(tx, surviving_id, merged_id)
     merged = cards.get(tx, merged_id)
@@ -158,14 +166,48 @@ def undo_merge(
     return lost
 
 
-def _decided(tx: Tx, trail: PatientMerge, decided: Mapping[int, bool] | None) -> tuple[int, ...]:
-    """Return which orders since a merge are the merged card's; raise Stale, Invalid unless it was said of all."""
+def decide_order(tx: Tx, order_id: int, patient_id: int, actor: Actor, clinic: Clinic) -> Order:
+    """Say of an order that waits for it whose it is: that of one of its two cards, which were taken apart.
+
+    Raise NotFound, Stale if it waits no more, or not for this card, Forbidden.
+    """
+    permit(tx, actor, Permission.MERGE)
+    order, found = orders.require(tx, order_id), undecided_orders.of_order(tx, order_id)
+    if found is None or patient_id not in (found.one_id, found.other_id):
+        raise Stale(f"order {order.accession_number}")
+    stays, goes = (cards.get(tx, id) for id in (order.patient.stored_id, patient_id))
+    assert stays is not None
+    assert goes is not None
+    undecided_orders.remove(tx, [order_id])
+    if goes.id != stays.id:
+        back = patient_merges.move_orders(tx, stays.stored_id, goes.stored_id, [order_id])
+        external_studies.move_results(tx, stays.stored_id, goes.stored_id, back)
+        step_links.note_contradictions(tx, [order_id], clinic)
+        corrections.queue_for_orders(tx, [order])
+        worklist.note_any_change(tx)
+    order_status.recompute_dispute(tx, orders.require(tx, order_id), clinic)
+    other = found.one_id if goes.id == found.other_id else found.other_id
+    audit.write(
+        tx, actor, AuditAction.ORDER_DECIDED, order_id, patient=goes.patient_id, other=_card(tx, other).patient_id
+    )
+    tx.notify()
+    return orders.require(tx, order_id)
+
+
+def _decided(
+    tx: Tx, trail: PatientMerge, decided: Mapping[int, bool | None] | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return which orders since a merge are the merged card's, and of which that is not known.
+
+    Raise Stale, Invalid unless something was said of all.
+    """
     later = patient_merges.later_orders(tx, trail)
     if decided is not None and (others := set(decided) - set(later)):
         raise Stale(f"orders {sorted(others)}")
     if set(later) - set(decided or ()):
         raise Invalid({"orders": "undecided"})
-    return tuple(id for id in later if decided and decided[id])
+    said = decided or {}
+    return tuple(id for id in later if said[id]), tuple(id for id in later if said[id] is None)
 
 
 def declare_different(tx: Tx, one_id: int, other_id: int, actor: Actor) -> None:

@@ -22,7 +22,17 @@ from broker.domain.studies.performed import PerformedState
 from broker.domain.studies.reports import Report, ReportDoubt, ReportState, SeenImages
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.tables import accounts, archive, audit, orders, outbox, performed, performed_links, reports
+from broker.store.tables import (
+    accounts,
+    archive,
+    audit,
+    orders,
+    outbox,
+    performed,
+    performed_links,
+    reports,
+    undecided_orders,
+)
 
 LONGEST = {"description": 20_000, "conclusion": 4_000, "recommendations": 4_000}  # characters
 MAX_DOSE = 1000.0  # mSv; finds doses that were typed in µSv by mistake
@@ -164,6 +174,8 @@ def _check_images(tx: Tx, order: Order) -> None:
         raise Invalid({"images": "none"})  # another clinic made them
     if performed_links.conflicts(tx, order.id):
         raise Invalid({"images": "other_patient"})  # perhaps: a person must confirm the patient
+    if undecided_orders.of_order(tx, order.id):
+        raise Invalid({"images": "undecided"})
     if archive.is_disputed(tx, order.id):
         raise Invalid({"images": "disputed"})
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from broker.domain.orders import OrderState
 from broker.domain.studies.archive import ArchiveStudy
 from broker.store.database import Reader
-from broker.store.queries import archive_gaps, board, exchange_state, inbox, order_card, patient_cards
+from broker.store.queries import archive_gaps, board, exchange_state, inbox, order_card, patient_cards, undecided
 from broker.store.queries import unreferred_studies as unreferred
 from broker.store.tables import archive, external_studies, orders, outbox
 from tests.support.clock import NOW
@@ -24,6 +24,7 @@ def hidden(reader: Reader, answers: Mapping[int, ArchiveStudy], held: Iterable[A
     return [
         *_steps(reader),
         *_orders(reader),
+        *_undecided(reader),
         *_answers(reader, answers),
         *_held(reader, held),
         *_referrals(reader),
@@ -63,6 +64,18 @@ def _orders(reader: Reader) -> list[str]:
         listed = [each.order.id for each in page.visits] if page else []
         if card is None or (row["id"] not in listed and row["state"] != OrderState.CANCELLED):
             found.append(f"order {row['id']}")
+    return found
+
+
+def _undecided(reader: Reader) -> list[str]:
+    """Return the orders of which it is not known whose they are, and that the board or a card does not show as such."""
+    shown = {each.order.id for each in undecided.waiting(reader)}
+    found = []
+    for row in reader.rows("SELECT u.order_id, o.state FROM undecided_order u JOIN orders o ON o.id = u.order_id"):
+        card = order_card.card(reader, orders.require(reader, row["order_id"]).accession_number)
+        is_asked = card is not None and card.undecided is not None and card.disputed
+        if row["state"] != OrderState.CANCELLED and not (row["order_id"] in shown and is_asked):
+            found.append(f"undecided order {row['order_id']}")
     return found
 
 

@@ -27,7 +27,7 @@ from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import StepReference
-from broker.store.queries import archive_gaps, inbox, lookups
+from broker.store.queries import archive_gaps, inbox, lookups, undecided
 from broker.store.queries import unreferred_studies as unreferred_queries
 from broker.store.queries.patients import made_studies
 from broker.store.tables import devices, orders, outbox, patient_merges, patients
@@ -367,9 +367,9 @@ class Identity(RuleBasedStateMachine):
             return
         self.truth.merged |= {one["id"], two["id"]}
 
-    @rule(pick=PICK, answers=st.booleans())
-    def split(self, pick: int, answers: bool) -> None:
-        """Take two cards apart; who does it knows whose the orders since the merge are, or does not say."""
+    @rule(pick=PICK, answers=st.booleans(), knows=st.booleans())
+    def split(self, pick: int, answers: bool, knows: bool) -> None:
+        """Take two cards apart; who does it knows whose the orders since the merge are, does not, or does not say."""
         merges = self._rows("SELECT id FROM patient_merge ORDER BY id")
         if not merges:
             return
@@ -378,13 +378,26 @@ class Identity(RuleBasedStateMachine):
             trail = patient_merges.require(reader, id)
             later = patient_merges.later_orders(reader, trail)
         theirs = {self.truth.of_order[each] for each in trail.moved.orders}
-        decided = {each: self.truth.of_order[each] in theirs for each in later}
+        decided = {each: self.truth.of_order[each] in theirs if knows else None for each in later}
         try:
             given = decided if answers else None
             self.store.write(patient_merge.undo_merge, id, REGISTRAR, CLINIC, decided=given)
         except BrokerError:
             return
         assert answers or not later
+
+    @rule(pick=PICK)
+    def decide_order(self, pick: int) -> None:
+        """Say whose an order is of which that was not known; who says it knows."""
+        with self.store.read() as reader:
+            waiting = undecided.waiting(reader)
+            if not waiting:
+                return
+            found = waiting[pick % len(waiting)]
+            other = orders.of_patient(reader, found.cards[1].stored_id)
+        of_other = {self.truth.of_order[each.id] for each in other}
+        card = found.cards[self.truth.of_order[found.order.id] in of_other]
+        self.store.write(patient_merge.decide_order, found.order.id, card.stored_id, REGISTRAR, CLINIC)
 
     @rule(pick=PICK, who=WHO, married=st.booleans(), looks=st.booleans())
     def correct_card(self, pick: int, who: str, married: bool, looks: bool) -> None:

@@ -17,6 +17,7 @@ from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages, Othe
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.refused_imports import RefusedSummary, SimilarSummary
+from broker.store.queries.undecided import OrderOfTwo
 from broker.store.queries.unreferred_studies import OfferedStudy
 from ui.board.layout import BoardDay
 from ui.text import archive, bus, patient_cards, refused, words
@@ -45,6 +46,7 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
     found = [_late(each, amend) for each in day.late]
     found += [_unlinked(each, day.on, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
     found += [_doubtful(each) for each in day.doubtful]
+    found += [_undecided(each) for each in day.undecided]
     found += [_uncorrected(each) for each in day.uncorrected]
     found += [_archived(each) for each in day.archive]
     found += [_offered(each) for each in day.offered]
@@ -230,6 +232,17 @@ def _doubtful(each: DoubtfulStep) -> AttentionItem:
         f" {names.short(each.order.patient.name)} (не сходится {words.contradictions(each.fields)})."
         " Пока не проверите, шине о снимках не сообщим.",
         act="Проверить",
+        path=f"/order/{number}",
+    )
+
+
+def _undecided(each: OrderOfTwo) -> AttentionItem:
+    number = each.order.accession_number
+    return AttentionItem(
+        key=("undecided", each.order.id),
+        title=patient_cards.WHOSE_ORDER,
+        why=f"{number}: {patient_cards.of_two(*each.cards)}. Карты разъединили, а чьё оно, не знали.",
+        act="Решить",
         path=f"/order/{number}",
     )
 

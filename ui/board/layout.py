@@ -20,6 +20,7 @@ from broker.store.queries import (
     lookups,
     refused_imports,
     schedule,
+    undecided,
     unreferred_studies,
 )
 from broker.store.queries.archive_gaps import DoubtfulStudy, Lack, MissingImages, OtherCount
@@ -27,6 +28,7 @@ from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedR
 from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.refused_imports import RefusedSummary, SimilarSummary
 from broker.store.queries.schedule import Visit
+from broker.store.queries.undecided import OrderOfTwo
 from broker.store.queries.unreferred_studies import OfferedStudy
 from ui.text import visit_states, words
 
@@ -73,6 +75,7 @@ class BoardDay:
     refused: RefusedSummary | None = None  # from worklist files and tables
     similar: SimilarSummary | None = None  # cards of imported items
     offered: Sequence[OfferedStudy] = ()  # studies in the archive that an order fits
+    undecided: Sequence[OrderOfTwo] = ()
     lacks: Mapping[int, Lack] = field(default_factory=dict)  # by order id, of any day
 
 
@@ -171,6 +174,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: dateti
         missing=[each for each in lacks.values() if isinstance(each, MissingImages)] if on == today else (),
         counts=[each for each in lacks.values() if isinstance(each, OtherCount)] if on == today else (),
         lacks=lacks,
+        undecided=undecided.waiting(reader) if on == today else (),
         refused=refused_imports.summary(reader) if on == today else None,
         similar=refused_imports.similar_summary(reader) if on == today else None,
     )

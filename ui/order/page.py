@@ -24,7 +24,8 @@ from broker.store.queries import device_registry, directory_search, order_card
 from broker.store.queries.archive_gaps import MissingImages
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
-from broker.workflow import archive_images, outbox, referrals, step_links
+from broker.store.queries.undecided import OrderOfTwo
+from broker.workflow import archive_images, outbox, patient_merge, referrals, step_links
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.order import timeline
@@ -139,7 +140,8 @@ class OrderPage:
             card.report_doubt,
             card.appended,
         )
-        facts = (order, *reported, card.discrepancies, card.holding, card.images_missing, today)
+        state = self._state(_visit(card))
+        facts = (order, *reported, card.discrepancies, card.holding, card.images_missing, card.undecided, state, today)
         self._facts.show(facts, self._draw_facts)
         self._wires.show(facts, self._draw_wires)
         actions = (
@@ -197,6 +199,13 @@ class OrderPage:
         ):
             theme.show_message(f"Подтверждено: {order.accession_number}")
 
+    async def _decide(self, patient_id: int, number: str) -> None:
+        services, order = self._services, self._found.card.order
+        actor = current_actor(services)
+        decide = patient_merge.decide_order
+        if await attempt(lambda: services.store.write(decide, order.id, patient_id, actor, services.clinic)):
+            theme.show_message(f"Решено: {order.accession_number}, карта {number}")
+
     async def _waive(self) -> None:
         services, order = self._services, self._found.card.order
         actor = current_actor(services)
@@ -249,6 +258,8 @@ class OrderPage:
                 text("p", bus.bus_reason(card.attention_reason), "attention-reason")
             if order.requester and card.appended:
                 text("p", bus.CALL_ABOUT_IMAGES, "muted")
+        if card.undecided:
+            self._draw_whose(card.undecided)
         if card.report:
             with theme.section("Протокол"):
                 if card.report_doubt:
@@ -286,6 +297,17 @@ class OrderPage:
                     theme.button(word, lambda uid=uid: self._dialogs.note_step(uid), small=True).props(
                         "data-opens=unlink"
                     )
+
+    def _draw_whose(self, found: OrderOfTwo) -> None:
+        with theme.section(patient_cards.WHOSE_ORDER):
+            text("p", patient_cards.WHOSE_WAITS, "attention-reason")
+            if self._may(Permission.MERGE):
+                with ui.element("div").classes("row-line"):
+                    for card in found.cards:
+                        id, number = card.stored_id, card.patient_id
+                        theme.button(
+                            patient_cards.named(card), lambda id=id, number=number: self._decide(id, number), small=True
+                        )
 
     def _draw_archive(self) -> None:
         card, number = self._found.card, self._found.card.order.accession_number

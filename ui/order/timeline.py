@@ -99,6 +99,8 @@ def _line(
         what += f": {listed(details.get('changed', {}))}"
     elif event.what in (AuditAction.PATIENT_MERGE, AuditAction.PATIENT_SPLIT):
         what += f": {details['other']} и {details['patient']}"
+    elif event.what == AuditAction.ORDER_DECIDED:
+        what += f": карта {details['patient']}"
     elif event.what == AuditAction.REPORT_DRAFT and details.get("taken_from"):
         what = f"Черновик протокола взят у врача {details['taken_from']}"
     elif event.what in (AuditAction.START, AuditAction.PROGRESS, AuditAction.FINISH):

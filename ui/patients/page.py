@@ -82,7 +82,8 @@ class PatientPage:
         self._corrects = permissions.may(actor, Permission.AMEND)
         self._shown = ALL  # which studies are listed
         self._splitting: tuple[FormerCard, int] | None = None  # which merge, seen with which revision of the card
-        self._decided: dict[int, bool] = {}  # order since that merge -> is it of the merged card's person?
+        # Order since that merge -> is it of the merged card's person? None: that is not known.
+        self._decided: dict[int, bool | None] = {}
         self._former: dict[int, str] = {}  # by what name of before patients were found
         self._banner = Memo(ui.element("div"))
         with ui.element("div").classes("page-head card-head"):
@@ -126,7 +127,7 @@ class PatientPage:
             return
         self._found = found
         patient, today = found.patient, self._services.today()
-        self._banner.show((found.former, today), self._draw_banner)
+        self._banner.show((found.former, found.undecided, today), self._draw_banner)
         self._title.show((patient, today), lambda: theme.patient_line(str(patient.name), patient.born, today))
         self._sex.set_text(_SEX_WORDS.get(patient.sex, ""))
         self._actions.show(patient.patient_id, self._draw_actions)
@@ -193,6 +194,11 @@ class PatientPage:
                 text("p", f"{cards} в {words.moment(former.at, zone, today)}. {card_words.moved(former)}")
                 self._draw_split(former)
 
+        for each in self._found.undecided:
+            with ui.element("p").classes("attention-reason").props("role=status"):
+                text("span", f"{card_words.WHOSE_ORDER} {card_words.of_two(*each.cards)}: ")
+                ui.link(each.order.accession_number, f"/order/{each.order.accession_number}")
+
     def _is_new(self, former: FormerCard) -> bool:
         return former.at.astimezone(self._services.clinic.zone).date() == self._services.today()
 
@@ -227,13 +233,14 @@ class PatientPage:
                         "legend", f"{when} {words.procedure(each)}, {each.accession_number}. Записал: {each.created_by}"
                     )
                     for is_merged, card in ((False, former.remaining), (True, former.patient)):
-                        self._draw_owner(each, card, is_merged=is_merged)
+                        self._draw_owner(each, card_words.named(card), is_merged=is_merged)
+                    self._draw_owner(each, card_words.WHOSE_UNKNOWN, is_merged=None)
 
-    def _draw_owner(self, order: Order, card: Patient, *, is_merged: bool) -> None:
+    def _draw_owner(self, order: Order, word: str, *, is_merged: bool | None) -> None:
         with ui.element("label").classes("pick"):
             choice = ui.element("input").props(f"type=radio name=whose-{order.id}")
             choice.on("change", lambda: self._decided.update({order.id: is_merged}))
-            text("span", f"Карта {card.patient_id}: {card.name}")
+            text("span", word)
 
     async def _split_decided(self) -> None:
         if self._splitting is None:
@@ -244,7 +251,7 @@ class PatientPage:
             return
         await self._split(former, self._decided, revision)
 
-    async def _split(self, former: FormerCard, decided: Mapping[int, bool], seen: int | None = None) -> None:
+    async def _split(self, former: FormerCard, decided: Mapping[int, bool | None], seen: int | None = None) -> None:
         services, revision = self._services, seen or self._found.patient.revision
         actor = current_actor(services)
         done = await attempt(

@@ -41,6 +41,16 @@ SIMILAR: dict[Similarity | None, str] = {
 _UNREADABLE = {"/": "~2F", "~": "~7E"}  # a path's own sign, which servers decode too early
 
 
+def named(card: Patient) -> str:
+    """Return a card as a choice: its number and the name."""
+    return f"Карта {card.patient_id}: {card.name}"
+
+
+def of_two(one: Patient, other: Patient) -> str:
+    """Return the two people of whom one is meant."""
+    return f"{names.short(one.name)} ({one.patient_id}) или {names.short(other.name)} ({other.patient_id})"
+
+
 def address(patient_id: str) -> str:
     """Return the address of the page of the patient with this card number."""
     return f"/patient/{_part(patient_id)}"
@@ -63,9 +73,12 @@ def former_name(patient: Patient, former: PersonName) -> str:
     return former.family if rest == present else str(former)
 
 
-WHOSE_SINCE = (
-    "Эти направления записали, когда карта была одна. Скажите про каждое, чьё оно; если не знаете, не разъединяйте,"
-    " пока не узнаете: позвоните пациенту или посмотрите снимки."
+WHOSE_SINCE = "Эти направления записали, когда карта была одна. Скажите про каждое, чьё оно."
+WHOSE_UNKNOWN = "Не знаю: останется здесь и будет ждать решения"
+WHOSE_ORDER = "Чьё это направление?"
+WHOSE_WAITS = (
+    "Карты разъединили, а чьё это направление, не знали. Позвоните пациенту или посмотрите снимки. Пока не решено,"
+    " снимки и протокол в регион не уходят, и подписать протокол нельзя."
 )
 SAME_PERSON = "Это один и тот же человек, прежние данные были ошибкой"
 LOOK_AT_MADE = "Не сохранено: посмотрите, что сделано под прежними данными, и отметьте, что это один человек"

@@ -75,6 +75,7 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.CONSENT_WITHDRAWN: "Пациент отозвал согласие на передачу данных",
     AuditAction.PATIENT_MERGE: "Карты пациента объединены",
     AuditAction.PATIENT_SPLIT: "Карты пациента разъединены",
+    AuditAction.ORDER_DECIDED: "Решено, чьё направление",
     AuditAction.PATIENT_DIFFERENT: "Похожие карты: это разные люди",
     AuditAction.REPORT_DRAFT: "Начат черновик протокола",
     AuditAction.REPORT_SIGN: "Протокол подписан",

@@ -15,8 +15,9 @@ from broker.domain.studies.performed import PerformedStep
 from broker.domain.studies.reports import Report, ReportDoubt, SeenImages, SignedReport
 from broker.domain.studies.step_rules import PACKED, packed_count
 from broker.store.database import Reader, Row
-from broker.store.queries import archive_gaps, schedule
+from broker.store.queries import archive_gaps, schedule, undecided
 from broker.store.queries.archive_gaps import OtherCount
+from broker.store.queries.undecided import OrderOfTwo
 from broker.store.tables import (
     archive,
     incoming,
@@ -63,6 +64,7 @@ class Card:
     disputed: bool = False  # it waits for a person whose the images are that the archive has of it
     discrepancies: tuple[Discrepancy, ...] = ()  # studies in the archive that bear its numbers and do not fit it
     holding: Holding | None = None  # what the archive holds of it
+    undecided: OrderOfTwo | None = None  # it is not known of which of two patients it is
     other_count: OtherCount | None = None  # the archive holds another number of images; no person has found it right
     images_missing: bool = False  # a device has reported its end, and no images have come to the archive in time
 
@@ -108,6 +110,7 @@ def card(reader: Reader, accession_number: str, images_due: datetime | None = No
         disputed=archive.is_disputed(reader, order.id),
         discrepancies=tuple(archive.of_order(reader, order.id)),
         holding=archive.holding(reader, order.id),
+        undecided=undecided.of_order(reader, order.id),
         other_count=archive_gaps.other_count(reader, order),
         images_missing=images_due is not None and archive_gaps.are_images_missing(reader, order.id, images_due),
     )

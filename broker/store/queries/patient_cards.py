@@ -15,12 +15,13 @@ from broker.domain.patients.patient_match import SimilarCard
 from broker.domain.patients.people import Patient, PersonName
 from broker.domain.studies.prior_studies import OwnStudy
 from broker.store.database import Reader
-from broker.store.queries import archive_gaps, directory_search, schedule
+from broker.store.queries import archive_gaps, directory_search, schedule, undecided
 from broker.store.queries.archive_gaps import Lack
 from broker.store.queries.patients import made_studies, patient_history, patient_index
 from broker.store.queries.patients.made_studies import MadeStudy
 from broker.store.queries.patients.patient_history import ExternalHistory
 from broker.store.queries.schedule import Visit
+from broker.store.queries.undecided import OrderOfTwo
 from broker.store.rows import instant
 from broker.store.tables import former_names, outbox, patient_details, patient_merges, patients
 from broker.store.tables import orders as order_rows
@@ -58,6 +59,7 @@ class PatientCard:
     former_names: tuple[PersonName, ...]  # of this card and of those that were merged into it, newest first
     details: PatientDetails
     similar: tuple[SimilarCard, ...]
+    undecided: tuple[OrderOfTwo, ...] = ()  # orders that may be of this patient or of another one
     lacks: Mapping[int, Lack] = field(default_factory=dict)  # by order id: images that are missed, or are others
 
 
@@ -146,6 +148,7 @@ def read(reader: Reader, number: str, images_due: datetime | None = None) -> Pat
         former_names=tuple(_former_names(reader, patient)),
         details=patient_details.get(reader, id),
         similar=tuple(patient_index.similar_cards(reader, patient)),
+        undecided=undecided.of_card(reader, id),
         lacks=archive_gaps.lacks(reader, images_due),
     )
 

@@ -130,7 +130,7 @@ def _of_order(reader: Reader, order_id: int) -> list[Discrepancy]:
 
 
 def is_disputed(reader: Reader, order_id: int) -> bool:
-    """Return True while it waits for a person whose the images are that were made for an order.
+    """Return True while it waits for a person whose the images are that were made for an order, or the order itself.
 
     That is so if the archive has the order's own study, one that was made for it, or one that a person has accepted for
     it, as another patient's, under several patients, or under another number.
@@ -244,9 +244,10 @@ def discrepancy_from_row(row: Row) -> Discrepancy:
     )
 
 
-# The condition that it waits for a person whose the images of an order are; {order} is the order's id.
+# The condition that it waits for a person whose the images of an order are, or the order is; {order} is its id.
 DISPUTED = (
-    "SELECT 1 FROM archive_discrepancy d JOIN orders o ON o.id = d.order_id"
+    "SELECT 1 FROM undecided_order u WHERE u.order_id = {order} UNION ALL"
+    " SELECT 1 FROM archive_discrepancy d JOIN orders o ON o.id = d.order_id"
     " WHERE d.order_id = {order} AND d.state = 'open'"
     " AND d.kind IN ('other_patient', 'several_patients', 'other_number')"
     " AND (d.study_instance_uid = o.study_instance_uid OR d.study_instance_uid IN"

@@ -756,6 +756,14 @@ CREATE TABLE similar_import (
     UNIQUE (patient_id, other_id)
 ) STRICT;
 
+CREATE TABLE undecided_order (
+    order_id INTEGER PRIMARY KEY REFERENCES orders (id),
+    one_id INTEGER NOT NULL REFERENCES patient (id),  -- the card that the order stayed with
+    other_id INTEGER NOT NULL REFERENCES patient (id),  -- the card that it may be of instead
+    at TEXT NOT NULL,
+    CHECK (one_id <> other_id)
+) STRICT;
+
 CREATE TABLE worklist_change (
     revision INTEGER PRIMARY KEY AUTOINCREMENT,
     order_id INTEGER  -- NULL: any order's responses may have changed

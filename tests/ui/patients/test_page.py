@@ -276,3 +276,27 @@ async def test_a_split_asks_whose_the_orders_since_the_merge_are(scene: Scene, u
     await user.should_see("Разъединено: карта 000002 снова отдельно")
     with scene.store.read() as reader:
         assert orders.require(reader, later.id).patient.patient_id == "000002"
+
+
+async def test_who_does_not_know_whose_an_order_is_says_so_and_decides_later_on_its_card(
+    scene: Scene, user: User
+) -> None:
+    merge(scene, register(scene), register(scene, TWIN))
+    later = register(scene, at="12:00")
+    await user.open("/patient/000001")
+    press(user, "Разъединить")
+    await user.should_see("Не знаю: останется здесь и будет ждать решения")
+    assert user.client
+    choices = [each for each in user.client.elements.values() if each.props.get("name") == f"whose-{later.id}"]
+    with user.client:
+        UserInteraction(user, {choices[2]}, None).trigger("change")
+    press(user, "Да, разъединить")
+    await user.should_see("Разъединено: карта 000002 снова отдельно")
+    for page in ("/patient/000001", "/patient/000002", "/board", f"/order/{later.accession_number}"):
+        await user.open(page)
+        await user.should_see("Чьё это направление?")
+    press(user, "Карта 000002: Кузнецова Марина Петровн")
+    await user.should_see(f"Решено: {later.accession_number}, карта 000002")
+    await user.should_not_see("Чьё это направление?")
+    with scene.store.read() as reader:
+        assert orders.require(reader, later.id).patient.patient_id == "000002"

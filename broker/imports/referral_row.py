@@ -113,8 +113,7 @@ def read(
     if "given" in columns and not (name.given or names.is_unidentified(name)):
         cells.refuse("given", "no_given_name")
     start = _start(cells)
-    born = cells.needed("birth_date", moments.born, "not_a_birth_date", "no_birth_date")
-    birth_date, birth_year = born or (None, None)
+    birth_date, birth_year = _born(cells, name)
     sex = _sex(cells, table)
     procedure = cells.needed("procedure", lambda raw: _procedure(raw, catalogue), "not_a_procedure")
     stations = cells.needed("station", lambda raw: _stations(raw, catalogue), "not_a_device")
@@ -241,6 +240,13 @@ def _value(cells: _Cells, field: Field[Any]) -> Any:
     if field.name in CODES:
         return cells.one_of(field.name, CODES[field.name], field.default)
     return cells.text(field.name) or field.default
+
+
+def _born(cells: _Cells, name: PersonName) -> tuple[date | None, int | None]:
+    """Return a birth date, or the year alone; of an unidentified person it need not be said that neither is known."""
+    if names.is_unidentified(name) and not cells.raw("birth_date"):
+        return None, None
+    return cells.needed("birth_date", moments.born, "not_a_birth_date", "no_birth_date") or (None, None)
 
 
 def _sex(cells: _Cells, table: ReferralTable) -> Sex | None:

@@ -426,6 +426,7 @@ def test_the_use_cases_problems_are_reported_in_the_tables_words() -> None:
         ("Ким Анна", "неизвестна", (PersonName("Ким", "Анна"), None)),
         ("Ким Анна", "-", (PersonName("Ким", "Анна"), None)),
         ("Неизвестный №3", "нет", (PersonName("Неизвестный", "№3"), None)),
+        ("Неизвестный №3", "", (PersonName("Неизвестный", "№3"), None)),
         ("Иванова новорождённая", "01.11.2026", (PersonName("Иванова", "новорождённая"), date(2026, 11, 1))),
     ],
 )

@@ -327,11 +327,12 @@ def _keep(tx: Tx, sent: Mapping[str, Resource], client: str) -> list[Resource]:
     def known(key: tuple[str, ...], resource: Resource) -> str:
         for id in clients.named(tx, client, key[0], [_identity(key)]):
             stored = clients.resource(tx, client, key[0], id)
-            if stored is not None and is_same(key, stored, resource):
+            is_in_force = stored is not None and key in identity_keys(stored, today)
+            if stored is not None and is_in_force and is_same(key, stored, resource):
                 return f"{key[0]}/{id}"
         return ""
 
-    targets = assign_references(sent, known, lambda: str(uuid4()), is_same)
+    targets = assign_references(sent, known, lambda: str(uuid4()), today, is_same)
     now = tx.now.replace(microsecond=tx.now.microsecond // 1000 * 1000).astimezone(UTC)
     kept = []
     for url, resource in sent.items():
@@ -339,7 +340,7 @@ def _keep(tx: Tx, sent: Mapping[str, Resource], client: str) -> list[Resource]:
         before = clients.resource(tx, client, kind, id)
         whole = people.completed(before, resource, today) if before and kind == "Patient" else resource
         made = as_stored(resolve_references(whole, targets), targets[url], before, now)
-        clients.put(tx, client, made, _keys(made))
+        clients.put(tx, client, made, _keys(made, today))
         kept.append(made)
     return kept
 
@@ -353,9 +354,9 @@ def _number_problem(tx: Tx, task: Resource, client: str) -> str:
     patient = clients.resource(tx, client, "Patient", id)
     if patient is None:
         return ""
-    keys = [_identity(key) for key in identity_keys(patient) if key[1] == OWN_ID]
-    others = [clients.resource(tx, client, "Patient", each) for each in clients.named(tx, client, "Patient", keys)]
     today = tx.now.date()
+    keys = [_identity(key) for key in identity_keys(patient, today) if key[1] == OWN_ID]
+    others = [clients.resource(tx, client, "Patient", each) for each in clients.named(tx, client, "Patient", keys)]
     problems = [
         problem
         for other in others
@@ -367,9 +368,9 @@ def _number_problem(tx: Tx, task: Resource, client: str) -> str:
     return problems[0] if problems else ""
 
 
-def _keys(resource: Resource) -> list[str]:
-    """Return the keys under which a resource is found: as the same person, or by a search."""
-    found = [_identity(key) for key in identity_keys(resource)]
+def _keys(resource: Resource, on: date) -> list[str]:
+    """Return the keys under which a resource is found: as the same person on this day, or by a search."""
+    found = [_identity(key) for key in identity_keys(resource, on)]
     if resource["resourceType"] in ("Task", "Patient"):
         found += search_values(resource, "identifier")
     if _is_task(resource):

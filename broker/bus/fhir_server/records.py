@@ -5,13 +5,15 @@ Pure. For the practice bus and for our own /fhir; the client of the bus must not
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from broker.bus.fhir_server.fields import DICOM_UID, N3, OWN_ID, SNILS
 from broker.bus.fhir_server.rules import Resource
 
+_DATE = re.compile(r"[0-9]{4}(-[0-9]{2}){0,2}")
 _FIRST = ("Patient", "Practitioner", "PractitionerRole")  # matched first: others refer to them
 
 
@@ -19,18 +21,19 @@ def assign_references(
     sent: Mapping[str, Resource],
     known: Callable[[tuple[str, ...], Resource], str | None],
     new_id: Callable[[], str],
+    on: date,
     is_same: Callable[[tuple[str, ...], Resource, Resource], bool] = lambda key, one, other: True,
 ) -> dict[str, str]:
     """Return fullUrl -> "Type/id" under which to store each resource.
 
     `known` returns that of an identity key for a resource that has it, `is_same` whether two resources of a bundle with
-    one identity key are of the same person.
+    one identity key are of the same person; identifiers count that are in force `on` this day.
     """
     targets: dict[str, str] = {}
     index: dict[tuple[str, ...], list[tuple[Resource, str]]] = {}  # two entries of a bundle may be the same person
     for url in sorted(sent, key=lambda url: sent[url]["resourceType"] not in _FIRST):
         resource = resolve_references(sent[url], targets)
-        identity = identity_keys(resource)
+        identity = identity_keys(resource, on)
         found = [
             reference
             for key in identity
@@ -86,8 +89,8 @@ def resolve_references(node: Any, targets: dict[str, str]) -> Any:
     return node
 
 
-def identity_keys(resource: Resource) -> list[tuple[str, ...]]:
-    """Return the keys by which a stored resource is recognised, the surest first; former numbers are none."""
+def identity_keys(resource: Resource, on: date) -> list[tuple[str, ...]]:
+    """Return the keys by which a resource is recognised `on` this day, the surest first; former numbers are none."""
     kind = resource["resourceType"]
     if kind == "PractitionerRole":
         concepts = [concept for name in ("code", "specialty") for concept in resource.get(name, [])]
@@ -96,9 +99,17 @@ def identity_keys(resource: Resource) -> list[tuple[str, ...]]:
     systems = {"Patient": (SNILS, OWN_ID), "Practitioner": (SNILS, OWN_ID), "ImagingStudy": (DICOM_UID,)}
     identifiers = resource["identifier"] if kind == "Device" or kind in systems else []
     if kind in systems:
-        in_force = [i for i in identifiers if i.get("use") != "old"]
+        in_force = [i for i in identifiers if i.get("use") != "old" and not _has_ended(i, on)]
         identifiers = [i for system in systems[kind] for i in in_force if i.get("system") == system]
     return [(kind, *_issuer(i), i["value"]) for i in identifiers]
+
+
+def _has_ended(identifier: Resource, on: date) -> bool:
+    """Return True if the period of an identifier is over (FHIR R4 Period: the end is inclusive)."""
+    period = identifier.get("period")
+    end = period.get("end") if isinstance(period, dict) else None
+    day = _DATE.match(end) if isinstance(end, str) else None
+    return day is not None and day[0] < on.isoformat()[: len(day[0])]
 
 
 def _issuer(identifier: Resource) -> tuple[str, str]:

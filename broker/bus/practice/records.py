@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -51,8 +51,8 @@ class Records:
 
     def write(self, kind: str, entries: dict[str, Resource]) -> list[Resource]:
         """Store checked resources, keyed by fullUrl, all or nothing; return them as stored, in the same order."""
-        targets = assign_references(entries, lambda key, _: self._matched.get(key), lambda: str(uuid4()))
         now = self._now()
+        targets = assign_references(entries, lambda key, _: self._match(key, now), lambda: str(uuid4()), now.date())
         written: dict[str, Resource] = {}
         orders = self._orders
         for url, resource in entries.items():
@@ -64,6 +64,12 @@ class Records:
                 kept["identifier"] = [*kept["identifier"], accession_number(self._accession_format.format(orders))]
         self.commit(kind, list(written.values()), now)
         return [written[targets[url]] for url in entries]
+
+    def _match(self, key: tuple[str, ...], now: datetime) -> str | None:
+        """Return what an identity key leads to; None also where the identifier has ended since it was written."""
+        reference = self._matched.get(key)
+        is_in_force = reference is not None and key in identity_keys(self._resources[reference], now.date())
+        return reference if is_in_force else None
 
     def revise(self, kind: str, resource: Resource, **changes: Any) -> Resource:
         """Store a new version of a resource with some members changed."""
@@ -87,9 +93,10 @@ class Records:
             before = self._resources.get(reference)
             if before is None and is_order(resource):
                 self._orders += 1
-            for key in identity_keys(before) if before else []:
-                self._matched.pop(key, None)  # a corrected СНИЛС no longer leads here
-            self._matched.update(dict.fromkeys(identity_keys(resource), reference))
+            for key in identity_keys(before, date.min) if before else []:  # also those that have ended since
+                if self._matched.get(key) == reference:
+                    del self._matched[key]  # a corrected СНИЛС no longer leads here
+            self._matched.update(dict.fromkeys(identity_keys(resource, now.date()), reference))
             self._resources[reference] = resource
             self.index.put(reference, resource, before)
 

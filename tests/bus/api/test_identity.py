@@ -213,6 +213,18 @@ def test_a_number_that_is_out_of_force_makes_nobody_its_bearer(accepting: ApiCli
     assert [row["family"] for row in bearers] == ["Ёлкина"]
 
 
+def test_a_card_number_of_the_client_that_has_ended_leads_to_its_former_bearer_no_more(clinic: ApiClinic) -> None:
+    def numbered(**more: Any) -> str:
+        sent = described(number="M-1")
+        of(sent, "Patient")["identifier"] = [own_id("M-1") | more]
+        return patient_of(clinic, sent)
+
+    first = numbered(period={"end": "2020-01-01"})
+    second = numbered()
+    assert second != first
+    assert numbered() == second
+
+
 def test_a_namesake_with_the_number_out_of_force_does_not_take_the_bearers_place(clinic: ApiClinic) -> None:
     ended = {"period": {"end": "2020-01-01"}}
     popova = {"name": [{"family": "Попова", "given": ["Анна", "Сергеевна"]}]}

@@ -9,14 +9,17 @@ from uuid import uuid4
 
 import pytest
 
+from broker.bus.fhir import Resource
 from broker.bus.practice import (
     PRACTICE_ORGANISATION,
     PRACTICE_ORGANISATION_2,
+    PracticeBus,
     PracticeServer,
 )
 from tests.bus.bundles import (
     MIS,
     N3,
+    OWN_ID,
     SNILS,
     accepted,
     accession_numbers,
@@ -35,6 +38,7 @@ from tests.bus.bundles import (
     search,
     update,
 )
+from tests.support.clock import Clock
 from tests.support.practice import practice_bus
 
 # ---- orders ----
@@ -102,6 +106,42 @@ def test_a_corrected_snils_no_longer_leads_to_the_patient() -> None:
         of(sent, "Patient")["identifier"] = numbers
         ids.append(id_of(bus.transaction(sent), "Patient"))
     assert ids[0] == ids[1] != ids[2]
+
+
+def bear(bus: PracticeBus, *numbers: Resource) -> str:
+    """Send an order of a patient with these numbers; return the Patient that the bus made or recognised."""
+    sent = order()
+    of(sent, "Patient")["identifier"] = list(numbers)
+    return id_of(bus.transaction(sent), "Patient")
+
+
+@pytest.mark.parametrize("end", ["2025-12-31", "2025", "2025-12-31T10:00:00+03:00"])
+@pytest.mark.parametrize("system", [SNILS, OWN_ID])
+def test_a_number_whose_period_has_ended_leads_to_its_former_bearer_no_more(system: str, end: str) -> None:
+    bus = practice_bus()
+
+    def numbered(**more: object) -> Resource:
+        kept = own_id("card-1") if system == OWN_ID else {"system": SNILS, "value": "11223344595"}
+        return kept | more
+
+    first = bear(bus, own_id("card-7"), numbered(period={"end": end}))
+    second = bear(bus, own_id("card-8"), numbered())
+    assert second != first
+    assert bear(bus, own_id("card-9"), numbered()) == second
+    # The former bearer, sent again, takes the number from nobody.
+    assert bear(bus, own_id("card-7"), numbered(period={"end": end})) == first
+    assert bear(bus, own_id("card-9"), numbered()) == second
+
+
+def test_a_number_leads_to_its_bearer_until_its_period_has_ended() -> None:
+    clock = Clock()
+    bus = practice_bus(clock=clock)
+    last_day = f"{clock():%Y-%m-%d}"
+    snils = {"system": SNILS, "value": "11223344595"}
+    first = bear(bus, own_id("card-1"), snils | {"period": {"end": last_day}})
+    assert bear(bus, own_id("card-2"), snils | {"period": {"end": last_day}}) == first  # the end is inclusive
+    clock.advance(days=1)
+    assert bear(bus, own_id("card-3"), snils) != first
 
 
 def test_some_deployments_answer_urns_and_long_numbers() -> None:

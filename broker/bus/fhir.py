@@ -23,6 +23,7 @@ _ID = r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}"
 _TARGET = rf"([A-Z][A-Za-z]{{2,40}})/({_ID})(?:/_history/{_ID})?"
 _RELATIVE = re.compile(_TARGET)
 _AT_THE_END = re.compile(rf"(?:^|/){_TARGET}\Z")
+_ABSOLUTE = re.compile(rf"(https?://[!-~]+)/{_TARGET}\Z")
 
 
 # ---- values ----
@@ -101,6 +102,12 @@ def target(text: object) -> Target | None:
     """Return the target of a reference, relative or absolute on any host; None if it is invalid."""
     match = _AT_THE_END.search(text) if isinstance(text, str) and len(text) <= MAX_LENGTH else None
     return Target(match[1], match[2]) if match else None
+
+
+def base_and_target(text: object) -> tuple[str, Target] | None:
+    """Return the server and the target of an absolute reference; None for any other."""
+    match = _ABSOLUTE.match(text) if isinstance(text, str) and len(text) <= MAX_LENGTH else None
+    return (match[1], Target(match[2], match[3])) if match else None
 
 
 def reference_to(kind: str, node: object) -> str:

@@ -157,8 +157,14 @@ def receive_cancellation(
 
 
 def note_unreadable(tx: Tx, arrival: Arrival, reason: str, kind: ArrivalKind = ArrivalKind.REFERRAL) -> None:
-    """Store an arrival that cannot be read as needing attention, with the reason; nothing else changes."""
-    incoming.put(tx, kind, arrival, ArrivalState.NEEDS_ATTENTION, reason)
+    """Store an arrival that cannot be read as needing attention, with the reason.
+
+    A referral that waits is not taken as it was before; of one that has become an order, people are warned.
+    """
+    known = incoming.by_task(tx, arrival.source, arrival.reference.removeprefix("Task/"))
+    incoming.put(tx, kind, arrival, ArrivalState.NEEDS_ATTENTION, reason, known.order_id if known else None)
+    if known and known.state is IncomingState.WAITING:
+        incoming.update(tx, replace(known, state=IncomingState.NEEDS_ATTENTION))
     tx.notify()
 
 

@@ -19,6 +19,7 @@ from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.refused_imports import RefusedSummary, SimilarSummary
 from broker.store.queries.undecided import OrderOfTwo
 from broker.store.queries.unreferred_studies import OfferedStudy
+from broker.workflow.incoming_referrals import CHANGED_LATE
 from ui.board.layout import BoardDay
 from ui.text import archive, bus, patient_cards, refused, words
 
@@ -200,6 +201,10 @@ def _late(each: inbox.LateChange, amend: bool) -> AttentionItem:
     }.get(each.state, "уже поздно")
     cancelled = each.kind is ArrivalKind.CANCEL
     todo = "Решите с врачом и с той клиникой, что дальше." if cancelled else "Сверьте с карточкой, что изменилось."
+    if not cancelled and each.reason != CHANGED_LATE:
+        todo = (
+            f"Прочитать его нельзя: {bus.incoming_reason(each.reason)}. Решите с той клиникой, делать ли исследование."
+        )
     reason = bus.cancelled_because(each.reason) if cancelled and each.state is OrderState.CANCELLED else ""
     how += f" (её слова: {reason})" if reason else ""
     return AttentionItem(

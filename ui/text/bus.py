@@ -73,6 +73,9 @@ _BUS_REASONS = {
     "redirect refused": "шина отсылает к другому адресу",
     "not a FHIR answer": "по адресу шины отвечает что-то другое",
     "HTTP 429": "шина просит подождать (HTTP 429)",
+    "HTTP 406": "шина не отвечает в нашем формате, позовите администратора (HTTP 406)",
+    "HTTP 413": "сообщение слишком велико для шины (HTTP 413)",
+    "HTTP 415": "шина не принимает наш формат, позовите администратора (HTTP 415)",
 }
 INCOMPLETE = "Пациент известен не полностью"
 # What the region's patient index demands: what is so, and what is to be completed.
@@ -292,11 +295,12 @@ _INCOMING_REASONS = {
     "it refers to more than": "слишком много частей",
     "it is not a Task": "это не направление",
     "the ServiceRequest is not active": "направивший врач это направление не утвердил или отозвал",
+    "the ServiceRequest is not an order": "это не направление, а предложение или план",
     "it asks for something not to be done": "в направлении сказано этого не делать",
     "it has an extension that changes its meaning": "в направлении есть пометка, которой мы не понимаем",
     "it is about another patient": "оно о другом пациенте",
     "it does not say about whom it is": "в нём не сказано, о ком оно",
-    "a reference leads to nothing that it contains": "в нём не хватает данных пациента",
+    "a reference leads to nothing that it contains": "в нём не хватает данных, на которые оно ссылается",
     "changed after it was accepted": "изменено, когда уже было записано",
     "it answers a referral that was cancelled here": "направление мы уже отменили: прочитайте результат и решите с той"
     " клиникой, нужно ли ещё исследование",

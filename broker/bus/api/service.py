@@ -23,6 +23,7 @@ from broker.bus.fhir_server.records import (
     identity_keys,
     resolve_references,
 )
+from broker.bus.fhir_server.references import plain
 from broker.bus.fhir_server.requests import (
     SearchQuery,
     duplicate_task,
@@ -114,6 +115,7 @@ class FhirApiService:
             raise OperationRefused(404, Issue("not-supported", f"Создание {resource_type} не поддерживается"))
         if not isinstance(resource, dict) or resource.get("resourceType") != resource_type:
             raise OperationRefused(400, Issue("structure", f"Ожидается ресурс {resource_type}"))
+        resource = plain(resource)
         with self._store.read() as reader:
             find = _finder(reader, caller)
             issues = check(resource, find, self._today(), lenient=True, unknown_people=True)

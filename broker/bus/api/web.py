@@ -22,7 +22,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker.bus.api.service import ApiCaller, FhirApiService
-from broker.bus.fhir_server.requests import strict_json
+from broker.bus.fhir_server.requests import answer_type, check_media_type, strict_json
 from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource
 from broker.bus.outbound.messages import MakePdf
 from broker.bus.profile import Profile
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 PATH = "/fhir"
 BODY_LIMIT = 1_000_000  # bytes: an order has about ten thousand
+EXCESS_LIMIT = 200_000_000  # bytes that are read and dropped of a longer one
 BODY_SECONDS = 30.0  # to receive a body
 DRAIN_SECONDS = 3.0  # to receive the body of a refused call
 THREADS = 4
@@ -107,7 +108,8 @@ class FhirApi:
             return  # the client has gone
         headers = {**HEADERS, **answer.headers}
         content = dumps(answer.resource, ensure_ascii=False).encode("utf-8", "replace")
-        await Response(content, answer.status, headers, "application/json; charset=utf-8")(scope, receive, send)
+        media_type = answer_type(request.headers.get("accept", ""), request.headers.get("content-type", ""))
+        await Response(content, answer.status, headers, media_type)(scope, receive, send)
 
     async def _answer(self, request: Request) -> ApiResponse:
         """Check a call and carry it out; every error becomes an OperationOutcome."""
@@ -171,7 +173,7 @@ class FhirApi:
         """Carry out the operation of a method and path; raise OperationRefused."""
         method, path = request.method, str(request.scope["path"]).removeprefix(PATH) or "/"
         if method == "POST":
-            _check_content_type(request)
+            check_media_type(request.headers.get("content-type", ""))
         caller, service = ApiCaller.of(client, self._current_profile()), self._service
         try:
             match method, path.strip("/").split("/"):
@@ -221,10 +223,9 @@ def _created(resource: Resource) -> ApiResponse:
 async def _body(request: Request) -> bytes:
     """Read a body; raise OperationRefused if it is too long or does not come.
 
-    Some of the excess is read too, so that the client sees the answer.
+    The excess is read, too, and dropped: a client that still sends sees a broken connection, not the answer.
     """
     read, excess = bytearray(), 0
-    declared = request.headers.get("content-length", "0")
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream():
@@ -232,13 +233,19 @@ async def _body(request: Request) -> bytes:
                     read += chunk
                 else:
                     excess += len(chunk)
-                if excess > 4 * BODY_LIMIT or (excess and declared.isdigit() and int(declared) > 5 * BODY_LIMIT):
+                if excess > EXCESS_LIMIT:
                     break
     except TimeoutError:
+        if excess:
+            raise _too_long() from None
         raise OperationRefused(408, Issue("timeout", f"Тело запроса не получено за {BODY_SECONDS:.0f} с")) from None
     if excess:
-        raise OperationRefused(413, Issue("too-long", f"Тело запроса больше {BODY_LIMIT // 1_000_000} МБ"))
+        raise _too_long()
     return bytes(read)
+
+
+def _too_long() -> OperationRefused:
+    return OperationRefused(413, Issue("too-long", f"Тело запроса больше {BODY_LIMIT // 1_000_000} МБ"))
 
 
 async def _drained(request: Request) -> None:
@@ -252,11 +259,3 @@ async def _drained(request: Request) -> None:
                     return
     except TimeoutError:
         return
-
-
-def _check_content_type(request: Request) -> None:
-    """Raise OperationRefused unless a body is declared as JSON in UTF-8."""
-    media, _, parameters = request.headers.get("content-type", "").lower().partition(";")
-    charset = parameters.replace(" ", "").replace('"', "")
-    if media.strip() != "application/json" or charset not in ("", "charset=utf-8"):
-        raise OperationRefused(415, Issue("not-supported", "Ожидается Content-Type: application/json"))

@@ -27,7 +27,9 @@ class Requirement(NamedTuple):
     allowed: tuple[str, ...] = ()
     optional: bool = False
     may_be_unknown: bool = False  # of somebody who is not fully known; the region's patient index insists on it
-    lenient: str = ""  # a lenient bus accepts its absence ("absent"), or any code system and texts ("system")
+    # A lenient bus accepts its absence ("absent"), that of the member as a whole ("whole": no identifier, but none
+    # without a value), or any code system and texts ("system").
+    lenient: str = ""
 
 
 _ORGANISATION = ("Organization",)
@@ -41,17 +43,23 @@ _TASK = (
     Requirement("requester", "ref", _ORGANISATION),
     Requirement("owner", "ref", _ORGANISATION),
 )
-_PERSON = (Requirement("identifier[].system"), Requirement("identifier[].value"), Requirement("name[].family"))
 FIELDS: dict[str, tuple[Requirement, ...]] = {
     "Patient": (
-        *_PERSON,
+        Requirement("identifier[].system"),
+        Requirement("identifier[].value"),
+        Requirement("name[].family"),
         Requirement("name[].given[]", may_be_unknown=True),
         Requirement("identifier[].system", "code", PATIENT_SYSTEMS),
         Requirement("gender", "code", ("male", "female", "other", "unknown")),
         Requirement("birthDate", "date", may_be_unknown=True),
         Requirement("managingOrganization", "ref", _ORGANISATION),
     ),
-    "Practitioner": (*_PERSON, Requirement("active", "bool")),
+    "Practitioner": (
+        Requirement("identifier[].system", lenient="whole"),
+        Requirement("identifier[].value", lenient="whole"),
+        Requirement("name[].family"),
+        Requirement("active", "bool", lenient="absent"),
+    ),
     "PractitionerRole": (
         Requirement("active", "bool"),
         Requirement("practitioner", "ref", ("Practitioner",)),

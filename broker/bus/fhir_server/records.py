@@ -97,7 +97,7 @@ def identity_keys(resource: Resource, on: date) -> list[tuple[str, ...]]:
         codes = [c["code"] for concept in concepts for c in concept.get("coding", [])]
         return [(kind, resource["practitioner"]["reference"], resource["organization"]["reference"], *codes)]
     systems = {"Patient": (SNILS, OWN_ID), "Practitioner": (SNILS, OWN_ID), "ImagingStudy": (DICOM_UID,)}
-    identifiers = resource["identifier"] if kind == "Device" or kind in systems else []
+    identifiers = resource.get("identifier", []) if kind == "Device" or kind in systems else []
     if kind in systems:
         in_force = [i for i in identifiers if i.get("use") != "old" and not _has_ended(i, on)]
         identifiers = [i for system in systems[kind] for i in in_force if i.get("system") == system]

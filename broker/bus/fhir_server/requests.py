@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from broker.bus.fhir_server.fields import BUNDLE_TYPES
+from broker.bus.fhir_server.references import lift_contained, plain
 from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource, children
 
 # The profile names the parameters of Task; the others are inferred: they find the results of a patient.
@@ -32,7 +33,29 @@ MAX_COUNT = 500
 DEFAULT_COUNT = 100
 MAX_DEPTH = 64  # of objects and arrays in a body
 
+_FHIR_JSON = "application/fhir+json"
+_JSON = ("application/json", _FHIR_JSON)
+
 Filters = Sequence[tuple[str, frozenset[str]]]  # (parameter, values of which one must match)
+
+
+def check_media_type(declared: str) -> None:
+    """Raise OperationRefused(415) unless a Content-Type is JSON in UTF-8, also as FHIR R4 names it (mime-type)."""
+    media, *parameters = (part.strip() for part in declared.lower().split(";"))
+    named = {name.strip(): value.strip(' "') for name, _, value in (each.partition("=") for each in parameters)}
+    if media not in _JSON or named.get("charset", "utf-8") not in ("utf-8", "utf8"):
+        text = "Ожидается Content-Type: application/json или application/fhir+json, в UTF-8"
+        raise OperationRefused(415, Issue("not-supported", text))
+    version = named.get("fhirversion", "4.0")
+    if version != "4.0" and not version.startswith("4.0."):
+        raise OperationRefused(415, Issue("not-supported", f"fhirVersion={version}: здесь FHIR R4, fhirVersion=4.0"))
+
+
+def answer_type(accepted: str, declared: str) -> str:
+    """Return the Content-Type of an answer: FHIR's own where the caller asks for it, or writes it and asks for none."""
+    names_json = "application/json" in accepted.lower()
+    is_fhir = _FHIR_JSON in accepted.lower() or (not names_json and _FHIR_JSON in declared.lower())
+    return f"{_FHIR_JSON if is_fhir else 'application/json'}; charset=utf-8"
 
 
 def strict_json(body: bytes) -> object:
@@ -53,7 +76,7 @@ def strict_json(body: bytes) -> object:
 
     try:
         parsed: object = json.loads(
-            body.decode("utf-8"),
+            body.decode("utf-8-sig"),  # RFC 8259 8.1: a byte order mark, which 1C writes, may be ignored
             parse_constant=refuse_constant,
             parse_float=finite,
             object_pairs_hook=unique,
@@ -119,7 +142,10 @@ def read_status(parameters: object) -> tuple[str, str]:
 
 
 def entries(bundle: object) -> dict[str, Resource]:
-    """Return the entries of a transaction Bundle, fullUrl -> resource; raise OperationRefused."""
+    """Return the entries of a transaction Bundle and what they contain, fullUrl -> resource; raise OperationRefused.
+
+    What they contain comes last: the answer has the entries in the order in which they came.
+    """
     if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
         raise OperationRefused(400, Issue("structure", "Ожидается ресурс Bundle"))
     if bundle.get("type") != "transaction":
@@ -128,16 +154,21 @@ def entries(bundle: object) -> dict[str, Resource]:
     if not isinstance(listed, list) or not listed:
         raise OperationRefused(422, Issue("required", "Bundle.entry: не заполнено", "Bundle.entry"))
     entries: dict[str, Resource] = {}
+    contained: dict[str, Resource] = {}
     issues = []
     for i, entry in enumerate(listed):
         problem = _entry_problem(entry, entries)
+        resource, inside = ({}, {}) if problem else lift_contained(plain(entry["resource"]))
+        kinds = {each["resourceType"] for each in inside.values()} - BUNDLE_TYPES
+        problem = problem or (f"contained: ресурс {', '.join(sorted(kinds))} не принимается" if kinds else "")
         if problem:
             issues.append(Issue("structure", f"Bundle.entry[{i}]: {problem}", f"Bundle.entry[{i}]"))
         else:
-            entries[entry["fullUrl"]] = entry["resource"]
+            entries[entry["fullUrl"]] = resource
+            contained |= inside
     if issues:
         raise OperationRefused(422, *issues)
-    return entries
+    return entries | contained  # after the entries, which the answer has in the order in which they came
 
 
 def refuse_foreign_sender(task: Resource, caller: str) -> None:
@@ -262,13 +293,13 @@ def _count(value: str) -> int:
 
 
 def _since(value: str) -> datetime:
-    """Read "ge<dateTime>"; a time without its zone is UTC; raise OperationRefused."""
+    """Read "ge<dateTime>", in UTC; a time without its zone is UTC; raise OperationRefused."""
     try:
         if not value.startswith("ge"):
             raise ValueError(value)
         moment = datetime.fromisoformat(value.removeprefix("ge"))
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise OperationRefused(
             422, Issue("value", "_lastUpdated: ожидается ge<дата и время>", "_lastUpdated")
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -12,7 +12,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterator
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from broker.bus.fhir_server.fields import DICOM_UID, FIELDS, N3, OWN_ID, POLICY, SNILS, Requirement
@@ -77,7 +77,8 @@ def check(
         if unknown_people and requirement.may_be_unknown:
             field = field._replace(optional=True, kind="part of date" if field.kind == "date" else field.kind)
         for place, value in _values(resource, field.path):
-            if value is None and field.optional:
+            is_whole = place == "." + field.path.partition("[")[0]
+            if value is None and (field.optional or (lenient and field.lenient == "whole" and is_whole)):
                 continue
             problem = _problem(field, value, find, today)
             if problem:
@@ -251,9 +252,12 @@ def _instant_problem(value: str) -> str:
     try:
         if not re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?", value):
             raise ValueError(value)
-        datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value)
+        _ = moment.astimezone(UTC) if moment.tzinfo else moment
     except ValueError:
         return "ожидается дата и время ISO 8601"
+    except OverflowError:
+        return "такого времени в UTC нет"
     return ""
 
 

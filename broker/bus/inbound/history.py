@@ -15,7 +15,7 @@ from broker.bus.fhir import Resource, bus_time, member, reference_to
 from broker.bus.inbound import parse_patient
 from broker.bus.inbound.parse_report import ReportGraph, external_study, version_of
 from broker.bus.inbound.questions import QuestionThread
-from broker.bus.inbound.resolver import BusUnavailable, Unusable
+from broker.bus.inbound.resolver import BusUnavailable, ChangedMeaning, Unusable, check_modifiers
 from broker.bus.inbound.search import BusSearch
 from broker.bus.profile import POLICY, SNILS, Profile, oid
 from broker.bus.transport.dialect import Dialect
@@ -147,6 +147,10 @@ class History:
                     reference = reference_to("Patient", {"reference": f"Patient/{member(person, 'id')}"})
                     if not reference or not _has_number(person, system, value, today):
                         continue
+                    try:
+                        check_modifiers(person)
+                    except ChangedMeaning:
+                        continue
                     differ = parse_patient.contradictions(person, patient, today)
                     doubted += differ
                     found += [] if differ else [reference]
@@ -183,16 +187,20 @@ class History:
     def _details(self, reports: Sequence[Resource]) -> tuple[dict[str, StoredStudy], str]:
         """Read the references of reports within the limits; return what was read, and why the rest was not."""
         read: dict[str, StoredStudy] = {}
+        why = ""
         for report in reports:
             self._search.resolver.begin()
             try:
                 graph = self._search.report_graph(report)
             except BusUnavailable as down:
                 return read, str(down)
+            except ChangedMeaning as changed:
+                why = changed.reason
+                continue
             read[_reference(report)] = replace(
                 self._without_details(report), study=external_study(graph, self._profile), version=_version(report)
             )
-        return read, ""
+        return read, why
 
     def _without_details(self, report: Resource) -> StoredStudy:
         return StoredStudy(external_study(ReportGraph(report), self._profile), reported_at=bus_time(report))

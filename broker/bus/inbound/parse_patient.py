@@ -27,12 +27,6 @@ _ALIKE = 0.8  # of two spellings of one patronymic: Алексеевна and А�
 _FORMER = ("old", "maiden", "anonymous", "nickname")
 
 
-def check_modifiers(resource: Resource) -> None:
-    """Refuse what changes the meaning of a resource (FHIR R4 "Is Modifier", Extensibility); raise Unusable."""
-    if resource.get("modifierExtension") or resource.get("implicitRules"):
-        raise Unusable("it has an extension that changes its meaning")
-
-
 def identifiers(resource: Resource, today: date | None = None) -> Iterator[tuple[str, str]]:
     """Yield (OID, value) of the identifiers that have both, only of those in force where a day is given."""
     for each in items(resource, "identifier"):

@@ -13,13 +13,13 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import date
-from typing import Any, Protocol
+from typing import Any
 
 from broker.bus.fhir import Resource, changed_at, id_of, instant, items, member, organisation_guid
 from broker.bus.inbound import parse_patient
-from broker.bus.inbound.parse_patient import check_modifiers, identifiers
+from broker.bus.inbound.parse_patient import identifiers
 from broker.bus.inbound.parse_side import side_of
-from broker.bus.inbound.resolver import Unusable
+from broker.bus.inbound.resolver import ChangedMeaning, ContainedResources, Find, Unusable
 from broker.bus.profile import DIAGNOSIS, FINANCE, LATERALITY_TEXT, MEASUREMENT, N3, POLICY, PROCEDURE, SNILS, Profile
 from broker.bus.transport.dialect import task_references
 from broker.domain import validation
@@ -42,14 +42,11 @@ _DIAGNOSES = (DIAGNOSIS, f"{N3}.2", "http://hl7.org/fhir/sid/icd-10")
 _HEIGHT, _WEIGHT = "1", "2"  # N3.37
 # FHIR R4 request-status; the bus asks for `active` and reads it back where a client sends none.
 _ORDERED = frozenset({"", "active"})
+_INTENTS = frozenset({"", "order", "original-order", "reflex-order", "filler-order", "instance-order"})
+# What is no diagnosis and no measurement: modifiers of Condition (verificationStatus) and Observation (status).
+_DENIED = frozenset({"refuted", "entered-in-error", "cancelled"})
 _URGENT = frozenset({"urgent", "asap", "stat"})
 _ICD10 = re.compile(r"[A-Z][0-9]{2}(\.[0-9]{1,2})?")
-
-
-class Find(Protocol):
-    """Returns the resource that a Reference leads to, as `ReferenceResolver.resource` does; raises Unusable."""
-
-    def __call__(self, reference: object, *kinds: str) -> Resource: ...
 
 
 # ---- the Task by itself ----
@@ -117,10 +114,10 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
 
     `find` returns the resource of a reference. Raise Unusable, BusUnavailable.
     """
+    find = contents = ContainedResources(find)
+    task = contents.open(task)
     ids = task_references(task)
     request = find(task.get("focus"), "ServiceRequest")
-    check_modifiers(task)
-    check_modifiers(request)
     _check_ordered(request)
     subject = find(task.get("for") or request.get("subject"), "Patient")
     is_one = not task.get("for") or _is_same_patient(request, subject, find, today)
@@ -181,7 +178,6 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
 
 def _patient(subject: Resource, today: date) -> tuple[Patient, dict[str, str]]:
     """Return the patient and its problems: field -> code."""
-    check_modifiers(subject)
     wrong: dict[str, str] = {}
     try:
         birth_date, birth_year = parse_patient.birth(subject)
@@ -214,9 +210,11 @@ def _is_same_patient(request: Resource, subject: Resource, find: Find, today: da
     if not reference:
         return True
     patient, _ = _patient(subject, today)
-    numbered = {"identifier": [member(reference, "identifier")]}
+    numbered = {"resourceType": "Patient", "identifier": [member(reference, "identifier")]}
     try:
-        other = parse_patient.held_in(reference, request) or find(reference, "Patient")
+        other = numbered if member(reference, "reference") is None else find(reference, "Patient")
+    except ChangedMeaning:
+        raise
     except Unusable:
         return False
     if any(parse_patient.contradictions(each, patient, today) for each in (numbered, other) if each is not subject):
@@ -229,6 +227,8 @@ def _check_ordered(request: Resource) -> None:
     """Refuse a ServiceRequest that is no order in force; raise Unusable."""
     if _line(request.get("status"), 40) not in _ORDERED:
         raise Unusable("the ServiceRequest is not active")
+    if _line(request.get("intent"), 40) not in _INTENTS:
+        raise Unusable("the ServiceRequest is not an order")
     if request.get("doNotPerform", False) is not False:
         raise Unusable("it asks for something not to be done")
 
@@ -262,6 +262,8 @@ def _doctor(
         if role.get("resourceType") == "Organization":
             return NO_NAME, "", ""
         doctor = find(role.get("practitioner"), "Practitioner") if role["resourceType"] == "PractitionerRole" else role
+    except ChangedMeaning:
+        raise
     except Unusable:
         wrong["referrer"] = "unreadable"
         return NO_NAME, "", ""
@@ -295,13 +297,16 @@ def _supporting(
             resource = find(reference)
             if resource.get("resourceType") == "Condition":
                 conditions.append(resource)
-            elif resource.get("resourceType") == "Observation":
+            elif resource.get("resourceType") == "Observation" and _line(resource.get("status")) not in _DENIED:
                 measured.update(_measurement(resource))
         if not conditions and request.get("encounter") is not None:
             for each in items(find(request["encounter"], "Encounter"), "diagnosis")[:1]:
                 conditions.append(find(member(each, "condition"), "Condition"))
+    except ChangedMeaning:
+        raise
     except Unusable:
         wrong["diagnosis"] = "unreadable"
+    conditions = [each for each in conditions if not _is_denied(each)]
     concepts = [*(condition.get("code") for condition in conditions), *items(request, "reasonCode")]
     systems = (profile.system_diagnosis, *_DIAGNOSES)
     for concept in concepts:
@@ -313,6 +318,11 @@ def _supporting(
         if code or text:
             return code, text, measured.get(_WEIGHT), measured.get(_HEIGHT)
     return "", "", measured.get(_WEIGHT), measured.get(_HEIGHT)
+
+
+def _is_denied(condition: Resource) -> bool:
+    """Return True for a Condition that the patient turned out not to have."""
+    return any(code in _DENIED for _, code, _ in _codings([condition.get("verificationStatus")]))
 
 
 def _measurement(observation: Resource) -> dict[str, float]:

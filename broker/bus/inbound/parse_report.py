@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from broker.bus.fhir import Resource, is_id, items, member, reference_to
-from broker.bus.inbound.resolver import Unusable
+from broker.bus.inbound.resolver import Unusable, check_modifiers
 from broker.bus.profile import REPORT_CATEGORY, RESULT_PART, Profile, ReportPart, oid
 from broker.domain.patients import names
 from broker.domain.patients.identifiers import valid_uid
@@ -38,6 +38,7 @@ _SIEVERTS = {
     **dict.fromkeys(("uSv", "\u00b5Sv", "\u03bcSv", "мкЗв", "mkSv"), 0.001),
     **dict.fromkeys(("Sv", "Зв"), 1000.0),
 }
+_VOID = ("entered-in-error", "cancelled")  # modifiers of ImagingStudy, Observation and others
 _STATUSES = WITHDRAWN | {"registered", "partial", "preliminary", "final", "amended", "corrected", "appended"}
 
 _DOCTORS = ("Practitioner", "PractitionerRole")
@@ -57,13 +58,18 @@ class ReportGraph:
     others: Sequence[Resource] = ()  # ServiceRequest, ImagingStudy, Endpoint, Observation, Practitioner(Role)
 
     def of(self, kind: str) -> Iterator[Resource]:
-        """Return the other resources of one type."""
-        return (each for each in self.others if isinstance(each, dict) and each.get("resourceType") == kind)
+        """Return the other resources of one type, without those that are no longer true."""
+        listed = (each for each in self.others if isinstance(each, dict) and each.get("resourceType") == kind)
+        return (each for each in listed if each.get("status") not in _VOID)
 
 
 def external_study(graph: ReportGraph, profile: Profile) -> ExternalStudy:
-    """Return the study that a report describes; raise Unusable if it is not a DiagnosticReport with an id."""
+    """Return the study that a report describes.
+
+    Raise Unusable if it is not a DiagnosticReport with an id, or has what is not understood.
+    """
     report = graph.report
+    check_modifiers(report)
     id = member(report, "id")
     if member(report, "resourceType") != "DiagnosticReport" or not is_id(id):
         raise Unusable("it is not a DiagnosticReport")
@@ -147,7 +153,9 @@ def references(report: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
         ("performer", _DOCTORS, 3),
     ):
         for reference in items(report, name, most):
-            if any(reference_to(kind, reference) for kind in kinds):
+            text = member(reference, "reference")
+            is_contained = isinstance(text, str) and text.startswith("#")
+            if is_contained or any(reference_to(kind, reference) for kind in kinds):
                 yield reference, kinds
 
 

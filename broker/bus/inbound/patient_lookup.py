@@ -14,7 +14,7 @@ from datetime import date
 from broker.bus.fhir import Resource, member, reference_to
 from broker.bus.inbound import parse_patient
 from broker.bus.inbound.questions import QuestionThread
-from broker.bus.inbound.resolver import BusUnavailable, Unusable
+from broker.bus.inbound.resolver import BusUnavailable, Unusable, check_modifiers
 from broker.bus.inbound.search import BusSearch
 from broker.bus.profile import POLICY, SNILS, oid
 from broker.bus.transport.dialect import Dialect
@@ -119,7 +119,7 @@ def _person(resource: Resource, today: date) -> RegionPerson | None:
     """Return a Patient of the bus with what is in force; None for one that cannot be read or understood."""
     reference = reference_to("Patient", {"reference": f"Patient/{member(resource, 'id')}"})
     try:
-        parse_patient.check_modifiers(resource)
+        check_modifiers(resource)
     except Unusable:
         return None
     if not reference:

@@ -18,7 +18,7 @@ from typing import Any
 
 from broker.bus.fhir import Resource
 from broker.bus.inbound import parse_referral
-from broker.bus.inbound.resolver import BusUnavailable, ReferenceResolver, Unusable, check_size
+from broker.bus.inbound.resolver import BusUnavailable, ReferenceResolver, Unusable, check_size, names_of_the_bus
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Delivered, Paused, Rejected, Retry
 from broker.bus.transport.dialect import Dialect
@@ -235,7 +235,7 @@ class ReferralPoll:
             known = incoming.is_known(reader, BUS, reference, version)
         if known and not retry:
             return
-        self._resolver.begin()
+        self._resolver.begin(names_of_the_bus(task, self._profile.organisation))
 
         def arrival() -> Arrival:
             return Arrival(BUS, reference, version, _as_json([task, *self._resolver.seen]))

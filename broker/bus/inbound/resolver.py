@@ -1,7 +1,7 @@
 """Resolves references between resources of the bus, within limits: resources of the bus are not trusted.
 
-Only references to the bus itself are followed, each once for an item, so that loops end. Only type and id of a resource
-are checked; nothing is retried.
+Only the bus itself is asked, for each resource once for an item, so that loops end. Only type and id of a resource are
+checked; nothing is retried.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from broker.bus.fhir import Resource, Target, relative_target
+from broker.bus.fhir import Resource, Target, base_and_target, items, member, organisation_guid, relative_target
 from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry
+from broker.domain.patients.identifiers import is_guid
 
+MAX_CONTAINED = 20  # resources inside another one that are read
 MAX_REFERENCES = 16  # resources that are read for one item
 MAX_DEPTH = 32  # levels of objects and arrays in a resource
 MAX_SIZE = 4 * 1024 * 1024  # of a resource: characters of all texts, and number of members
@@ -31,12 +33,22 @@ class Unusable(Exception):
         self.reason = reason
 
 
+class ChangedMeaning(Unusable):
+    """A resource has what may change its meaning, and is not understood."""
+
+
 class BusUnavailable(Exception):
     """The bus did not answer; `answer` says why."""
 
     def __init__(self, answer: Retry | Paused) -> None:
         super().__init__(answer.reason)
         self.answer = answer
+
+
+class Find(Protocol):
+    """Returns the resource that a Reference leads to, as `ReferenceResolver.resource` does; raises Unusable."""
+
+    def __call__(self, reference: object, *kinds: str) -> Resource: ...
 
 
 class ReferenceResolver:
@@ -50,7 +62,7 @@ class ReferenceResolver:
         max_references: int = MAX_REFERENCES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`read` reads a resource by type and id; an absolute reference must begin with `base_url`."""
+        """`read` reads a resource by type and id of the bus at `base_url`."""
         self._read = read
         self._base = base_url.rstrip("/") + "/"
         self._max_references = max_references
@@ -58,11 +70,13 @@ class ReferenceResolver:
         self._shared: OrderedDict[str, tuple[float, Resource]] = OrderedDict()
         self._seen: dict[str, Resource] = {}
         self._requests = 0
+        self._aliases: frozenset[str] = frozenset()
 
-    def begin(self) -> None:
-        """Start on another item."""
+    def begin(self, aliases: frozenset[str] = frozenset()) -> None:
+        """Start on another item; `aliases` are other names of the bus in its references, see `names_of_the_bus`."""
         self._seen = {}
         self._requests = 0
+        self._aliases = aliases
 
     @property
     def seen(self) -> list[Resource]:
@@ -84,14 +98,20 @@ class ReferenceResolver:
         return self._seen[name]
 
     def target(self, reference: object) -> Target:
-        """Return (type, id) of a Reference or its text; raise Unusable unless it is one of this bus."""
+        """Return (type, id) of a Reference or its text; raise Unusable unless it is one of this bus.
+
+        A bus behind a proxy may write an inner address. No address is followed; this bus is asked for the same type
+        and id if the address is another name of it, or if the id is one in the whole world.
+        """
         text = reference.get("reference") if isinstance(reference, dict) else reference
         if not isinstance(text, str) or not text:
             raise Unusable("a reference is missing")
-        found = relative_target(text.removeprefix(self._base))
-        if not found:
+        if found := relative_target(text.removeprefix(self._base)):
+            return found
+        named = base_and_target(text)
+        if named is None or not (named[0] in self._aliases or is_guid(named[1].id)):
             raise Unusable("a reference leads away from the bus")
-        return found
+        return named[1]
 
     def _from_cache(self, name: str) -> Resource | None:
         found = self._shared.get(name)
@@ -115,6 +135,81 @@ class ReferenceResolver:
             if len(self._shared) > MAX_SHARED:
                 self._shared.popitem(last=False)
         return resource
+
+
+class ContainedResources:
+    """Finds resources also inside those that refer to them (FHIR R4 references, "Contained Resources").
+
+    They have no id of their own, and what changes the meaning of any resource stops the reading.
+    """
+
+    def __init__(self, find: Find) -> None:
+        self._find = find
+        self._opened: dict[int, tuple[Resource, Resource]] = {}  # by identity: as it came, and as it is read
+        self._contained: dict[str, Resource] = {}
+
+    def open(self, resource: Resource) -> Resource:
+        """Return a resource whose references to its own contents are unlike those of others. Raise ChangedMeaning."""
+        if id(resource) not in self._opened:
+            check_modifiers(resource)
+            self._opened[id(resource)] = resource, self._open(resource)
+        return self._opened[id(resource)][1]
+
+    def _open(self, resource: Resource) -> Resource:
+        contained = items(resource, "contained", MAX_CONTAINED)
+        if not contained:
+            return resource
+        place = f"#{len(self._opened)}/"
+        opened: Resource = _with_place(resource, place)
+        for each in items(opened, "contained", MAX_CONTAINED):
+            if isinstance(name := member(each, "id"), str):
+                self._contained[place + name] = {key: value for key, value in each.items() if key != "id"}
+        return opened
+
+    def __call__(self, reference: object, *kinds: str) -> Resource:
+        """Return the resource of a Reference; raise Unusable, BusUnavailable."""
+        text = member(reference, "reference")
+        if not isinstance(text, str) or not text.startswith("#"):
+            return self.open(self._find(reference, *kinds))
+        found = self._contained.get(text)
+        if found is None or (kinds and found.get("resourceType") not in kinds):
+            raise Unusable("a reference leads to nothing that it contains")
+        return found
+
+
+def _with_place(node: Any, place: str) -> Any:
+    """Return a copy in which references to contained resources begin with a place."""
+    if isinstance(node, dict):
+        return {
+            key: place + value[1:]
+            if key == "reference" and isinstance(value, str) and value.startswith("#")
+            else _with_place(value, place)
+            for key, value in node.items()
+        }
+    return [_with_place(each, place) for each in node] if isinstance(node, list) else node
+
+
+def names_of_the_bus(task: Resource, organisation: str) -> frozenset[str]:
+    """Return the addresses at which a Task of the bus has our own organisation: other names of the bus."""
+    named = (task.get("owner"), task.get("requester"))
+    ours = [each for each in named if organisation_guid(each).casefold() == organisation.casefold()]
+    return frozenset(found[0] for each in ours if (found := base_and_target(member(each, "reference"))))
+
+
+def check_modifiers(resource: Resource) -> None:
+    """Refuse what changes the meaning of a resource and is not understood (FHIR R4 "Is Modifier", Extensibility).
+
+    Also of any part of it, and of what it contains. Raise ChangedMeaning.
+    """
+    waiting: list[Any] = [resource]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if node.get("modifierExtension") or node.get("implicitRules"):
+                raise ChangedMeaning("it has an extension that changes its meaning")
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
 
 
 def check_size(resource: Resource, longest: int = MAX_SIZE) -> int:

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from broker.bus.fhir import Resource, bus_time, changed_at, encode, is_id, items, member, reference_to
 from broker.bus.inbound import parse_patient
 from broker.bus.inbound.parse_report import external_study, version_of
-from broker.bus.inbound.resolver import BusUnavailable, Unusable
+from broker.bus.inbound.resolver import BusUnavailable, Unusable, check_modifiers, names_of_the_bus
 from broker.bus.inbound.search import BusSearch
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Paused
@@ -270,7 +270,8 @@ class ResultPoll:
     def _read(self, result: _ResultTask) -> tuple[StoredStudy, list[Resource]]:
         """Read a result's report and what it refers to; raise Unusable if it is not one, or another patient's."""
         resolver, task = self._search.resolver, result.task
-        resolver.begin()
+        check_modifiers(task)
+        resolver.begin(names_of_the_bus(task, self._profile.organisation))
         report = resolver.resource(member(task, "focus"), "DiagnosticReport")
         self._check_patient(report, result)
         study = external_study(self._search.report_graph(report, task), self._profile)

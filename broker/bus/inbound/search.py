@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from broker.bus.fhir import Resource, member
 from broker.bus.inbound.parse_report import ReportGraph, onward_references, references
-from broker.bus.inbound.resolver import BusUnavailable, ReferenceResolver, Unusable, check_size
+from broker.bus.inbound.resolver import (
+    BusUnavailable,
+    ChangedMeaning,
+    ContainedResources,
+    Find,
+    ReferenceResolver,
+    Unusable,
+    check_size,
+)
 from broker.bus.transport.answers import Answer, Delivered, Rejected
 from broker.bus.transport.client import BODY_LIMIT
 from broker.bus.transport.dialect import Call, Dialect
@@ -61,15 +69,22 @@ class BusSearch:
                 return
 
     def report_graph(self, report: Resource, task: Resource | None = None) -> ReportGraph:
-        """Return a report with the resources that it refers to and that can be read; raise BusUnavailable."""
+        """Return a report with the resources that it refers to and that can be read.
+
+        Raise BusUnavailable; ChangedMeaning if one of them has what is not understood.
+        """
+        contents = ContainedResources(self.resolver.resource)
+        report = contents.open(report)
         found: list[Resource] = []
         for reference, kinds in references(report):
-            found += self._follow(reference, kinds)
+            found += self._follow(contents, reference, kinds)
         return ReportGraph(report, task, found)
 
-    def _follow(self, reference: object, kinds: tuple[str, ...]) -> list[Resource]:
+    def _follow(self, find: Find, reference: object, kinds: tuple[str, ...]) -> list[Resource]:
         try:
-            resource = self.resolver.resource(reference, *kinds)
+            resource = find(reference, *kinds)
+        except ChangedMeaning:
+            raise
         except Unusable:
             return []
         return [
@@ -77,7 +92,7 @@ class BusSearch:
             *(
                 each
                 for onward, onward_kinds in onward_references(resource)
-                for each in self._follow(onward, onward_kinds)
+                for each in self._follow(find, onward, onward_kinds)
             ),
         ]
 

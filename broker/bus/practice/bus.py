@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from broker.bus.fhir_server.requests import strict_json
+from broker.bus.fhir_server.requests import check_media_type, strict_json
 from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource
 from broker.bus.practice.connection import BASE_PATH, hang_up, stopping, wait
 from broker.bus.practice.faults import NO_FAULT, Fault, Faults, answer_instead, fault, spoil
@@ -175,10 +175,8 @@ def _check_frame(request: Request, body: bytes | None, caller: str) -> None:
         raise OperationRefused(401, Issue("login", "Не указан или неверен ключ доступа: Authorization: N3 <GUID>"))
     if body is None:
         raise OperationRefused(413, Issue("too-long", f"Тело запроса больше {BODY_LIMIT // 1024 // 1024} МБ"))
-    media, _, parameters = request.headers.get("content-type", "").lower().partition(";")
-    charset = parameters.replace(" ", "").replace('"', "")
-    if request.method == "POST" and (media.strip() != "application/json" or charset not in ("", "charset=utf-8")):
-        raise OperationRefused(415, Issue("not-supported", "Ожидается Content-Type: application/json"))
+    if request.method == "POST":
+        check_media_type(request.headers.get("content-type", ""))
 
 
 def _digest(authorization: bytes) -> bytes:

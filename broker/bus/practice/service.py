@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from datetime import date
 
+from broker.bus.fhir_server.references import plain
 from broker.bus.fhir_server.requests import (
     duplicate_task,
     entries,
@@ -68,6 +69,7 @@ class PracticeService:
             raise OperationRefused(404, Issue("not-supported", f"Создание {resource_type} не поддерживается"))
         if not isinstance(resource, dict) or resource.get("resourceType") != resource_type:
             raise OperationRefused(400, Issue("structure", f"Ожидается ресурс {resource_type}"))
+        resource = plain(resource)
         with self._lock:
             issues = check(resource, self._find, self._today(), lenient=self._lenient)
             if issues:

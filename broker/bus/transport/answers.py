@@ -62,7 +62,8 @@ class Paused:
 
 Answer = Delivered | Retry | Rejected | Paused
 
-_MESSAGE_ERRORS = frozenset({400, 409, 412, 413, 422})
+_MESSAGE_ERRORS = frozenset({400, 406, 409, 412, 413, 415, 422})
+_CERTAIN = frozenset({406, 413, 415})  # what a proxy says of a message, too: it is the same at every attempt
 _DUPLICATE = "Попытка повторного добавления Task"
 _DUPLICATE_ID = re.compile(r"Task/([A-Za-z0-9][A-Za-z0-9\-]{0,63})[\s.\"»]*$")
 
@@ -74,7 +75,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, now: datetime
     |---|---|
     | 2xx with a FHIR resource | delivered |
     | 2xx with anything else | retry, uncertain |
-    | 400, 409, 412, 422 with a JSON object; 413 | rejected |
+    | 400, 409, 412, 422 with a JSON object; 406, 413, 415 | rejected |
     | 422 that names the Task which exists already | delivered |
     | 401, 403 | paused |
     | 429 | retry; certainly not accepted |
@@ -100,7 +101,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, now: datetime
             for text in texts:
                 if _DUPLICATE in text and (match := _DUPLICATE_ID.search(text)):
                     return Delivered(task=match[1], evidence=evidence)
-        if parsed is not None or status == 413:
+        if parsed is not None or status in _CERTAIN:
             return Rejected("; ".join(texts)[:MAX_REASON] or f"HTTP {status}", evidence=evidence)
     return Retry(f"HTTP {status}", after, status != 429, evidence)
 
@@ -136,7 +137,8 @@ def _parse(body: bytes) -> Resource:
         raise ValueError(f"{name} is not JSON")
 
     try:
-        parsed = json.loads(body.decode("utf-8"), object_pairs_hook=unique_members, parse_constant=refuse_constant)
+        # RFC 8259 8.1: a byte order mark, which 1C writes, may be ignored.
+        parsed = json.loads(body.decode("utf-8-sig"), object_pairs_hook=unique_members, parse_constant=refuse_constant)
     except UnicodeDecodeError:
         raise ValueError("not UTF-8") from None
     except json.JSONDecodeError:

@@ -109,7 +109,11 @@ class BusClient:
                         call.method,
                         self.url + call.path,
                         data=call.body or None,
-                        headers={"Authorization": f"N3 {token}", "Content-Type": call.content_type},
+                        headers={
+                            "Authorization": f"N3 {token}",
+                            "Content-Type": call.content_type,
+                            "Accept": call.accept,
+                        },
                         timeout=self._timeout,
                         allow_redirects=False,
                         stream=True,
@@ -182,7 +186,6 @@ class BusClient:
             session.mount(scheme, Adapter())
         session.headers.update(
             {
-                "Accept": "application/json",
                 "Accept-Encoding": "identity",  # a small compressed answer could unpack into a large one
                 "User-Agent": "worklist-broker",
             }

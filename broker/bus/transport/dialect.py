@@ -30,6 +30,7 @@ class Call:
     body: bytes = b""  # as it is sent
     expect: str = ""  # resourceType that the answer must have; empty: any
     content_type: str = "application/json"
+    accept: str = "application/json"
 
 
 class Omission(NamedTuple):
@@ -67,14 +68,16 @@ class Dialect(ABC):
 
     name: str
     amends: bool  # True if an order on the bus can be changed
+    media_type = "application/json"  # of resources; of others that may be answered `accept`
+    accept = "application/json"
 
     def transaction(self, bundle: Resource) -> Call:
         """Return the call that sends a transaction Bundle; raise ValueError if it cannot be written as JSON."""
-        return Call("POST", "?_format=json", encode(self(bundle)), "Bundle")
+        return Call("POST", "?_format=json", encode(self(bundle)), "Bundle", self.media_type, self.accept)
 
     def read(self, kind: str, id: str) -> Call:
         """Return the call that reads one resource."""
-        return Call("GET", f"/{quote(kind)}/{quote(id, safe='')}", expect=kind)
+        return Call("GET", f"/{quote(kind)}/{quote(id, safe='')}", expect=kind, accept=self.accept)
 
     @abstractmethod
     def set_status(self, task_id: str, status: str, reason: str = "") -> Call:
@@ -101,7 +104,7 @@ class Dialect(ABC):
         path, _, _ = url.partition("?")
         if not re.match(rf"{re.escape(base)}[/?]", url) or re.search(r"(?i)/(\.|%2e){1,2}(/|\Z)", path):
             return None
-        return Call("GET", url.removeprefix(base), expect="Bundle")
+        return Call("GET", url.removeprefix(base), expect="Bundle", accept=self.accept)
 
     def __call__(self, resource: Resource) -> Resource:
         """Return a Bundle without what this dialect leaves out; other resources do not change."""
@@ -132,15 +135,18 @@ class _R4(Dialect):
 
     name = "r4"
     amends = True
+    media_type = "application/fhir+json"  # FHIR R4 http.html, mime-type
+    accept = "application/fhir+json, application/json;q=0.9"
 
     def set_status(self, task_id: str, status: str, reason: str = "") -> Call:
         patch: list[dict[str, Any]] = [{"op": "replace", "path": "/status", "value": status}]
         if reason:
             patch.append({"op": "add", "path": "/statusReason", "value": {"text": reason}})
-        return Call("PATCH", f"/Task/{quote(task_id, safe='')}", encode(patch), "Task", "application/json-patch+json")
+        path = f"/Task/{quote(task_id, safe='')}"
+        return Call("PATCH", path, encode(patch), "Task", "application/json-patch+json", self.accept)
 
     def search(self, kind: str, parameters: Mapping[str, str]) -> Call:
-        return Call("GET", f"/{quote(kind)}?{query(parameters)}", expect="Bundle")
+        return Call("GET", f"/{quote(kind)}?{query(parameters)}", expect="Bundle", accept=self.accept)
 
 
 n3, r4 = _N3(), _R4()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -128,10 +129,53 @@ def test_an_order_not_to_do_something_is_not_taken_for_one_to_do_it(value: Any) 
     assert changed("ServiceRequest/s1", doNotPerform=False).problems == {}
 
 
-@pytest.mark.parametrize("resource", ["Task/t1", "ServiceRequest/s1", "Patient/p1"])
-def test_an_extension_that_may_change_the_meaning_stops_the_reading(resource: str) -> None:
+@pytest.mark.parametrize("intent", ["proposal", "plan", "directive", "option"])
+def test_what_is_only_proposed_or_planned_is_no_order(intent: str) -> None:
+    with pytest.raises(Unusable, match="not an order"):
+        changed("ServiceRequest/s1", intent=intent)
+
+
+def test_a_diagnosis_that_was_refuted_and_a_measurement_in_error_are_not_taken() -> None:
+    refuted = {"coding": [{"system": "urn:oid:2.16.840.1.113883.4.642.1.1075", "code": "refuted"}]}
+    got = changed("Condition/c1", verificationStatus=refuted)
+    assert (got.diagnosis_code, got.problems) == ("", {})
+    got = changed("Observation/w1", status="entered-in-error")
+    assert (got.patient.weight, got.patient.height) == (None, 165)
+
+
+@pytest.mark.parametrize("resource", sorted(set(graph()) - {"Encounter/e1"}))  # it is not asked for a known diagnosis
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_extension_that_may_change_the_meaning_stops_the_reading(resource: str, nested: bool) -> None:
+    extension = {"modifierExtension": [{"url": "http://example.org/not", "valueBoolean": True}]}
     with pytest.raises(Unusable, match="changes its meaning"):
-        changed(resource, modifierExtension=[{"url": "http://example.org/not", "valueBoolean": True}])
+        changed(resource, **({"link": [extension]} if nested else extension))
+
+
+# ---- what a resource contains ----
+
+
+def test_a_referral_is_read_whose_parts_are_contained() -> None:
+    resources = graph()
+    request, task = resources["ServiceRequest/s1"], resources["Task/t1"]
+    parts = {name: resources.pop(name) for name in list(resources) if name not in ("Task/t1", "ServiceRequest/s1")}
+    parts["Practitioner/d1"]["id"] = "d"
+    parts["PractitionerRole/r1"]["practitioner"] = {"reference": "#d"}
+    parts["Encounter/e1"]["diagnosis"] = [{"condition": {"reference": "#c1"}}]
+    request["contained"] = [part for name, part in parts.items() if name != "Patient/p1"]
+    request["requester"], request["encounter"] = {"reference": "#r1"}, {"reference": "#e1"}
+    request["supportingInfo"] = [{"reference": f"#{id}"} for id in ("h1", "w1")]
+    task["contained"], task["for"] = [parts["Patient/p1"]], {"reference": "#p1"}
+    request["subject"] = {"reference": "#p1"}
+    request["contained"].append(parts["Patient/p1"])
+    expected = replace(read(graph()), bus_patient="")  # it has no id on the bus
+    assert read(resources) == expected
+
+
+def test_an_order_may_be_contained_in_its_task() -> None:
+    resources = graph()
+    request = resources.pop("ServiceRequest/s1")
+    resources["Task/t1"] |= {"contained": [request], "focus": {"reference": "#s1"}}
+    assert read(resources) == replace(read(graph()), service_request="")
 
 
 def test_a_record_that_is_closed_needs_a_person_before_anybody_is_examined() -> None:

@@ -11,8 +11,10 @@ import pytest
 
 from broker.bus.fhir import Resource
 from broker.bus.inbound.parse_referral import parse_referral
-from broker.bus.inbound.resolver import Unusable
+from broker.bus.inbound.resolver import Unusable, names_of_the_bus
+from broker.bus.practice import PRACTICE_ORGANISATION
 from broker.domain.incoming import IncomingReferral
+from broker.domain.patients.people import PersonName
 from tests.bus import referrals, samples
 from ui.text import bus
 
@@ -26,7 +28,7 @@ def read(name: str) -> IncomingReferral:
     }
     task = entries[0]["resource"]
     find = referrals.resolver(resources)
-    find.begin()
+    find.begin(names_of_the_bus(task, PRACTICE_ORGANISATION))
     return parse_referral(task, find.resource, samples.PROFILE, date(2026, 11, 30))
 
 
@@ -41,6 +43,19 @@ def read(name: str) -> IncomingReferral:
 def test_what_must_not_be_performed_is_no_referral(name: str, why: str) -> None:
     with pytest.raises(Unusable, match=why):
         read(name)
+
+
+def test_what_a_message_contains_is_read() -> None:
+    got = read("bus_contained_patient")
+    assert (got.patient.name.family, got.patient.birth_date, got.bus_patient) == ("Кейсова", date(1970, 5, 6), "")
+    assert "patient" not in got.problems
+    got = read("bus_contained_requester")
+    assert (got.referrer, "referrer" in got.problems) == (PersonName("Зимин", "Антон"), False)
+
+
+def test_the_inner_address_of_a_bus_is_the_bus() -> None:
+    got = read("bus_absolute_internal_host")
+    assert (got.patient.name.family, got.bus_patient, got.service_request) == ("Кейсова", "p008", "s008")
 
 
 def test_the_side_in_words_is_the_side() -> None:

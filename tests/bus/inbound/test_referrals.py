@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
@@ -30,6 +31,7 @@ from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, n3, r4
 from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, SessionPriority
+from broker.domain.errors import WrongState
 from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.orders import OrderState, ReferralDraft
 from broker.store.database import Store, Tx
@@ -45,6 +47,8 @@ from tests.peers.fhir_server import fhir_server
 from tests.support import factory
 from tests.support.clock import NOW, ZONE
 from tests.support.practice import practice_bus
+from ui.board.attention import _late
+from ui.text.bus import incoming_reason
 
 PRACTICE = replace(PROFILE, mis_oid=MIS)
 PATHS = ("/Task/_search", "/ServiceRequest*", "/Patient*", "/Condition*")
@@ -296,6 +300,85 @@ def test_a_rule_puts_a_referral_straight_onto_a_worklist(store: Store, practice:
     assert order.requester == THEM
     assert order.bus_accession_number == references.acsn
     assert references.service_request
+
+
+# ---- what must not be performed ----
+
+_FORBIDDEN: list[dict[str, Any]] = [
+    {"status": "revoked"},
+    {"status": "entered-in-error"},
+    {"status": "draft"},
+    {"status": "on-hold"},
+    {"doNotPerform": True},
+    {"intent": "proposal"},
+    {"modifierExtension": [{"url": "urn:x", "valueBoolean": True}]},
+    {"contained": [{"resourceType": "Device", "id": "d", "modifierExtension": [{"url": "urn:x"}]}]},
+]
+
+
+@pytest.mark.parametrize("members", _FORBIDDEN)
+def test_what_must_not_be_performed_is_on_no_worklist_whatever_the_rules_are(
+    store: Store, members: dict[str, Any]
+) -> None:
+    canned = Canned()
+    canned.resources["ServiceRequest/s1"] |= {"code": KNEE}
+    scene = Scene(store, canned, auto_accept={"DX": "XRAY_14"})
+    canned.resources["ServiceRequest/s1"] |= members
+    assert scene.poll.run() == ReferralPollSummary(needs_attention=1)
+    assert scene.rows("SELECT id FROM orders") == []
+    assert scene.waiting() == []
+    [item] = scene.ledger()
+    assert (item.state, item.kept) == (ArrivalState.NEEDS_ATTENTION, True)
+    assert incoming_reason(item.reason) != item.reason  # in Russian
+
+
+@pytest.mark.parametrize("members", _FORBIDDEN)
+def test_a_waiting_referral_that_must_not_be_performed_any_more_cannot_be_accepted(
+    canned: Scene, members: dict[str, Any]
+) -> None:
+    canned.poll.run()
+    [known] = canned.waiting()
+    before = canned.client.resources["ServiceRequest/s1"]
+    canned.client.resources["ServiceRequest/s1"] = before | members
+    canned.client.resources["Task/t1"] = stamped(1, "2026-11-24T06:30:00Z")
+    assert canned.poll.run() == ReferralPollSummary(needs_attention=1)
+    assert [each.state for each in canned.waiting()] == [IncomingState.NEEDS_ATTENTION]
+    with pytest.raises(WrongState):
+        canned.store.write(
+            incoming_referrals.accept, known.stored_id, canned.form(known), factory.REGISTRAR, factory.CLINIC
+        )
+    canned.client.resources["ServiceRequest/s1"] = before
+    canned.client.resources["Task/t1"] = stamped(1, "2026-11-24T06:40:00Z")
+    assert canned.poll.run() == ReferralPollSummary(taken=1)
+    assert [each.state for each in canned.waiting()] == [IncomingState.WAITING]
+
+
+@pytest.mark.parametrize("members", _FORBIDDEN)
+def test_of_an_order_whose_referral_must_not_be_performed_any_more_people_are_warned(
+    canned: Scene, members: dict[str, Any]
+) -> None:
+    canned.poll.run()
+    order = canned.accept()
+    canned.client.resources["ServiceRequest/s1"] |= members
+    canned.client.resources["Task/t1"] = stamped(1, "2026-11-24T06:30:00Z")
+    assert canned.poll.run() == ReferralPollSummary(needs_attention=1)
+    with canned.store.read() as reader:
+        [late] = inbox.too_late(reader)
+    assert late.order_id == order.id
+    shown = _late(late, amend=True)
+    assert shown.why.endswith(f"{incoming_reason(late.reason)}. Решите с той клиникой, делать ли исследование.")
+
+
+def test_a_referral_of_a_bus_behind_a_proxy_is_taken_by_its_ids(canned: Scene) -> None:
+    inner = "http://bus-internal:8080/fhir/"
+    text = json.dumps(canned.client.resources)
+    canned.client.fits = lambda task, member, who, since: task[member]["reference"].endswith(who)
+    text = re.sub(r'"reference": "([A-Z])', rf'"reference": "{inner}\1', text)
+    canned.client.resources = json.loads(text)
+    assert canned.poll.run() == ReferralPollSummary(taken=1)
+    [known] = canned.waiting()
+    assert (known.problems, known.bus_patient) == ({}, "p1")
+    assert not [call.path for call in canned.client.calls if "internal" in call.path]
 
 
 # ---- paging ----

@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 
+from broker.bus.fhir import Resource
 from broker.bus.inbound.resolver import (
     MAX_DEPTH,
     MAX_SHARED,
     SHARED_LIFETIME,
     BusUnavailable,
+    ChangedMeaning,
+    ContainedResources,
     ReferenceResolver,
     Unusable,
     check_size,
+    names_of_the_bus,
 )
 from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry
 
@@ -64,6 +68,93 @@ def test_what_is_remembered_has_an_end() -> None:
 @pytest.mark.parametrize("text", ["Patient/a-1.b", "Patient/1/_history/2", f"{BASE}/Patient/1"])
 def test_references_of_the_bus_itself_are_followed(text: str) -> None:
     assert ReferenceResolver(Bus().read, BASE).resource({"reference": text}, "Patient")["resourceType"] == "Patient"
+
+
+GUID = "0b7c1f4e-3a52-4d0e-9c1b-2f6a7d8e9b01"
+INNER = "http://bus-internal:8080/fhir"
+
+
+@pytest.mark.parametrize(
+    "text", [f"https://elsewhere.example/Patient/{GUID}", f"{INNER}/Patient/17", f"{INNER}/Patient/17/_history/2"]
+)
+def test_a_foreign_address_is_not_asked_and_this_bus_is(text: str) -> None:
+    bus = Bus()
+    resolver = ReferenceResolver(bus.read, BASE)
+    resolver.begin(frozenset({INNER}))
+    assert resolver.resource({"reference": text}, "Patient")["id"] in (GUID, "17")
+    assert bus.asked in ([f"Patient/{GUID}"], ["Patient/17"])
+    resolver.begin()
+    if GUID not in text:
+        with pytest.raises(Unusable, match="leads away"):
+            resolver.resource({"reference": text}, "Patient")
+
+
+def test_an_address_that_has_our_own_organisation_is_another_name_of_the_bus() -> None:
+    task = {
+        "owner": {"reference": f"{INNER}/Organization/{GUID.upper()}"},
+        "requester": {"reference": "https://clinic-b.example/fhir/Organization/c84e7f12-0d39-4b6e-9c7a-5f6e7d8c9b02"},
+    }
+    assert names_of_the_bus(task, GUID) == {INNER}
+    assert names_of_the_bus({"owner": {"reference": f"Organization/{GUID}"}}, GUID) == frozenset()
+    assert names_of_the_bus({}, "") == frozenset()
+
+
+# ---- contained resources ----
+
+
+def contents(**resources: Any) -> ContainedResources:
+    return ContainedResources(ReferenceResolver(Bus(**resources).read, BASE).resource)
+
+
+def holding(id: str, **contained: str) -> Resource:
+    """Make a resource that contains people of these names and refers to all of them."""
+    people = [{"resourceType": "Patient", "id": key, "name": name} for key, name in contained.items()]
+    members = {key: {"reference": f"#{key}"} for key in contained}
+    return {"resourceType": "Task", "id": id, "contained": people, **members}
+
+
+def test_what_two_resources_contain_under_one_id_stays_apart() -> None:
+    find = contents()
+    one, other = find.open(holding("1", p="Анна")), find.open(holding("2", p="Белла"))
+    assert find(one["p"], "Patient") == {"resourceType": "Patient", "name": "Анна"}
+    assert find(other["p"])["name"] == "Белла"
+    assert find.open(holding("3", q="Вера"))["q"] != one["p"]
+
+
+@pytest.mark.parametrize("reference", [{"reference": "#p"}, {"reference": "#0/x"}, {"reference": "#"}])
+def test_what_is_contained_nowhere_is_not_found(reference: Resource) -> None:
+    find = contents()
+    find.open(holding("1", p="Анна"))
+    with pytest.raises(Unusable, match="nothing that it contains"):
+        find(reference, "Patient")
+
+
+def test_a_contained_resource_of_another_type_is_not_what_is_asked_for() -> None:
+    find = contents()
+    task = find.open(holding("1", p="Анна"))
+    with pytest.raises(Unusable, match="nothing that it contains"):
+        find(task["p"], "Practitioner")
+
+
+def test_a_resource_without_contents_is_the_one_that_came() -> None:
+    task = {"resourceType": "Task", "id": "1"}
+    assert contents().open(task) is task
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"modifierExtension": [{"url": "urn:x"}]},
+        {"implicitRules": "http://rules.example"},
+        {"restriction": {"modifierExtension": [{"url": "urn:x"}]}},
+        {"contained": [{"resourceType": "Patient", "id": "p", "contact": [{"modifierExtension": [{"url": "urn:x"}]}]}]},
+    ],
+)
+def test_what_changes_the_meaning_of_any_part_stops_the_reading(place: Resource) -> None:
+    with pytest.raises(ChangedMeaning):
+        contents().open({"resourceType": "Task", "id": "1", **place})
+    with pytest.raises(ChangedMeaning):
+        contents(p1=Delivered({"resourceType": "Patient", "id": "p1", **place}))({"reference": "Patient/p1"})
 
 
 @pytest.mark.parametrize(

@@ -358,14 +358,20 @@ def test_a_result_that_describes_our_patient_without_our_reference_is_taken(
     assert clinic.poll() == COMPLETED
 
 
-@pytest.mark.parametrize("ours", [True, False])
-def test_a_patient_of_another_host_is_not_ours_although_the_id_is(clinic: Clinic, ours: bool) -> None:
+@pytest.mark.parametrize("host", ["", "https://elsewhere.example/fhir", "http://bus-internal:8080/fhir"])
+def test_a_patient_is_known_by_an_id_that_is_one_in_the_world_whatever_host_precedes_it(
+    clinic: Clinic, host: str
+) -> None:
     order = clinic.refer()
     with clinic.store.read() as reader:
         patient = outbox.references(reader, order.id).patient
-    host = clinic.client.url if ours else "https://elsewhere.example/fhir"
-    say_about(clinic, order, {"reference": f"{host}/Patient/{patient}"})
-    assert clinic.poll() == (COMPLETED if ours else ResultPollSummary(needs_attention=1))
+    say_about(clinic, order, {"reference": f"{host or clinic.client.url}/Patient/{patient}"})
+    assert clinic.poll() == COMPLETED
+
+
+def test_a_patient_of_another_host_with_a_number_of_that_host_is_not_ours(clinic: Clinic) -> None:
+    say_about(clinic, clinic.refer(), {"reference": "https://elsewhere.example/fhir/Patient/17"})
+    assert clinic.poll() == ResultPollSummary(needs_attention=1)
 
 
 def test_an_identifier_beside_our_reference_is_compared_too(clinic: Clinic) -> None:

@@ -17,7 +17,7 @@ import pytest
 from broker.bus.fhir import encode
 from broker.bus.transport import client as client_module
 from broker.bus.transport.answers import MAX_REASON, Answer, Delivered, Paused, Rejected, Retry, classify
-from broker.bus.transport.dialect import n3
+from broker.bus.transport.dialect import n3, r4
 from tests.bus.wire import Connect, Handler, Serve, answering, drips, request_of
 from tests.support.waiting import wait_for_result
 
@@ -152,11 +152,25 @@ def test_a_refused_rate_is_tried_again_and_certainly_not_taken() -> None:
     assert means(429, b"", {"Retry-After": "7"}) == Retry("HTTP 429", 7.0, uncertain=False)
 
 
-@pytest.mark.parametrize("status", [404, 405, 407, 410, 415, 421, 451, 100, 700])
+@pytest.mark.parametrize("status", [404, 405, 407, 410, 421, 451, 100, 700])
 def test_what_is_due_to_the_connection_and_not_to_the_message_is_retried(status: int) -> None:
     answer = means(status, outcome("Метод не найден"))
     assert isinstance(answer, Retry)
     assert answer.reason == f"HTTP {status}"
+
+
+@pytest.mark.parametrize("status", [406, 413, 415])
+@pytest.mark.parametrize("body", [b"", b"<html>", outcome("Ожидается другой Content-Type")])
+def test_what_is_the_same_at_every_attempt_waits_for_a_person(status: int, body: bytes) -> None:
+    answer = means(status, body)
+    assert isinstance(answer, Rejected)
+    assert answer.reason in (f"HTTP {status}", "Ожидается другой Content-Type")
+
+
+def test_a_byte_order_mark_before_an_answer_is_no_part_of_it() -> None:
+    assert means(200, b"\xef\xbb\xbf" + json.dumps(TASK).encode()) == Delivered(
+        TASK, evidence="\ufeff" + json.dumps(TASK)
+    )
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
@@ -222,6 +236,16 @@ def test_calls_are_those_of_the_wire_profile(serve: Serve, connect: Connect) -> 
     for request in server.requests:
         assert b"\r\nAuthorization: N3 secret\r\n" in request
         assert b"\r\nContent-Type: application/json\r\n" in request
+
+
+def test_r4_names_the_type_that_fhir_has_for_its_json(serve: Serve, connect: Connect) -> None:
+    server = serve(answering("200 OK", BUNDLE))
+    bus = connect(server)
+    bus.call(r4.transaction({"resourceType": "Bundle", "entry": []}))
+    bus.call(r4.search("Task", {"status": "requested"}))
+    assert b"\r\nContent-Type: application/fhir+json\r\n" in server.requests[0]
+    for request in server.requests:
+        assert b"\r\nAccept: application/fhir+json, application/json;q=0.9\r\n" in request
 
 
 def test_another_kind_of_resource_than_asked_for_is_no_answer(serve: Serve, connect: Connect) -> None:

@@ -166,10 +166,14 @@ def test_parameters_go_as_they_are() -> None:
 
 # ---- calls ----
 
+FHIR_JSON = "application/fhir+json"
+ACCEPTED = "application/fhir+json, application/json;q=0.9"
+ACCEPTS = {"n3": "application/json", "r4": ACCEPTED}
+
 
 def test_a_transaction_is_posted_to_the_base_and_answered_by_a_bundle() -> None:
     assert n3.transaction(ORDER) == Call("POST", "?_format=json", encode(n3(ORDER)), "Bundle")
-    assert r4.transaction(ORDER) == Call("POST", "?_format=json", encode(ORDER), "Bundle")
+    assert r4.transaction(ORDER) == Call("POST", "?_format=json", encode(ORDER), "Bundle", FHIR_JSON, ACCEPTED)
 
 
 def test_a_status_is_changed_by_an_operation_or_by_a_patch() -> None:
@@ -178,7 +182,7 @@ def test_a_status_is_changed_by_an_operation_or_by_a_patch() -> None:
     assert n3.set_status("t-1", "cancelled") == Call("POST", "/$updatestatus?_format=json", encode(body))
     patch: list[Any] = [{"op": "replace", "path": "/status", "value": "cancelled"}]
     assert r4.set_status("t-1", "cancelled") == Call(
-        "PATCH", "/Task/t-1", encode(patch), "Task", "application/json-patch+json"
+        "PATCH", "/Task/t-1", encode(patch), "Task", "application/json-patch+json", ACCEPTED
     )
 
 
@@ -213,7 +217,7 @@ def test_r4_searches_by_a_query_with_the_whole_identifier() -> None:
 
 @pytest.mark.parametrize("dialect", [n3, r4], ids=["n3", "r4"])
 def test_a_resource_is_read_by_type_and_id(dialect: Dialect) -> None:
-    assert dialect.read("Task", "t-1") == Call("GET", "/Task/t-1", expect="Task")
+    assert dialect.read("Task", "t-1") == Call("GET", "/Task/t-1", expect="Task", accept=ACCEPTS[dialect.name])
     assert dialect.read("Task", "../x?y").path == "/Task/..%2Fx%3Fy"
 
 
@@ -237,8 +241,9 @@ def page(url: Any, relation: str = "next") -> Resource:
 )
 def test_the_next_page_below_the_base_is_asked_for(url: str, path: str) -> None:
     for dialect in (n3, r4):
-        assert dialect.next_page(page(url), BASE) == Call("GET", path, expect="Bundle")
-        assert dialect.next_page(page(url), f"{BASE}/") == Call("GET", path, expect="Bundle")
+        expected = Call("GET", path, expect="Bundle", accept=ACCEPTS[dialect.name])
+        assert dialect.next_page(page(url), BASE) == expected
+        assert dialect.next_page(page(url), f"{BASE}/") == expected
 
 
 @pytest.mark.parametrize(

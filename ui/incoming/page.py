@@ -14,6 +14,7 @@ from nicegui import ui
 from broker.domain.actors import Actor
 from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.orders import Priority
+from broker.domain.patients.people import Patient
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
@@ -25,7 +26,7 @@ from ui.desk.modes import clinic_name
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.services import Services
-from ui.text import bus, words
+from ui.text import bus, patient_cards, referral_fields, words
 from ui.widgets import theme
 from ui.widgets.keyed_list import KeyedList, redraw_row
 from ui.widgets.theme import text
@@ -64,6 +65,7 @@ class WaitingRow:
     since: str
     problem: str
     state: IncomingState
+    bearers: tuple[tuple[str, str], ...] = ()  # who of ours has the sender's number, in words, and the card's address
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class IncomingPage:
     def __init__(self, services: Services, actor: Actor) -> None:
         self._services = services
         self._resends = permissions.may(actor, Permission.RESEND)
+        self._amends = permissions.may(actor, Permission.AMEND)
         with ui.element("div").classes("page-head"):
             text("h1", "Входящие направления")
             self._count = text("span", "", "muted small")
@@ -134,7 +137,7 @@ class IncomingPage:
         zone = services.clinic.zone
         return IncomingPageData(
             [
-                _waiting(each, clinic_name(reader, each), _may_be(reader, each), now, today)
+                _waiting(each, clinic_name(reader, each), _may_be(reader, each), _bearers(reader, each), now, today)
                 for each in inbox.waiting(reader)
             ],
             [
@@ -169,7 +172,11 @@ class IncomingPage:
         text("span", each.since, "since muted small nowrap")
         text("span", f"{each.what} · {each.clinic}", "what muted")
         if each.problem:
-            text("p", each.problem, "problem small")
+            with text("p", each.problem, "problem small"):
+                for who, address in each.bearers:
+                    text("span", f" {bus.known_by_number(who)} ")
+                    if self._amends:
+                        ui.link("Исправить карту", address)
         if each.state is IncomingState.WAITING:
             ui.link("Записать", f"/desk?incoming={each.id}").classes("btn")
 
@@ -219,9 +226,20 @@ def _may_be(reader: Reader, each: IncomingReferral) -> list[str]:
     ]
 
 
-def _waiting(each: IncomingReferral, clinic: str, may_be: list[str], now: datetime, today: date) -> WaitingRow:
+def _bearers(reader: Reader, each: IncomingReferral) -> list[Patient]:
+    """Return who of ours has the number under which a local client describes another person; empty if none does."""
+    is_number = each.problems.get("patient", "").startswith("number_other_")
+    return inbox.bearers_of_number(reader, each) if is_number else []
+
+
+def _waiting(
+    each: IncomingReferral, clinic: str, may_be: list[str], bearers: list[Patient], now: datetime, today: date
+) -> WaitingRow:
     problems = {field: code for field, code in each.problems.items() if not (may_be and field == "patient")}
-    problem = ". ".join(filter(None, (bus.may_be(may_be), bus.to_complete(problems))))
+    whose = referral_fields.PROBLEMS.get(("patient", problems.get("patient", "")), "")
+    if whose:
+        del problems["patient"]
+    problem = ". ".join(filter(None, (bus.may_be(may_be), bus.to_complete(problems), whose)))
     since = words.duration(now - each.received_at) if each.received_at else ""
     return WaitingRow(
         id=each.stored_id,
@@ -233,6 +251,13 @@ def _waiting(each: IncomingReferral, clinic: str, may_be: list[str], now: dateti
         since=f"ждёт {since}" if since else "",
         problem=problem,
         state=each.state,
+        bearers=tuple(
+            (
+                f"{known.name}, {words.born(known.born)}, {similar_patients.numbers(known)}",
+                patient_cards.correction_address(known.patient_id),
+            )
+            for known in bearers
+        ),
     )
 
 

@@ -265,6 +265,11 @@ def may_be(lines: Sequence[str]) -> str:
     return f"Похож: это он? {'. '.join(lines)}" if lines else ""
 
 
+def known_by_number(who: str) -> str:
+    """Return who of ours the sender's number belongs to, and what to do about it."""
+    return f"У нас это {who}. Если это он, исправьте его карту, потом запишите; если другой, просто запишите."
+
+
 def incoming_closed(state: IncomingState) -> str:
     """Return why another clinic's referral cannot be registered any more."""
     return {

@@ -12,10 +12,12 @@ from datetime import datetime
 from broker.domain.incoming import ArrivalKind, ArrivalRecord, IncomingReferral
 from broker.domain.orders import OrderState, Priority
 from broker.domain.patients import names
-from broker.domain.patients.people import PersonName
+from broker.domain.patients.people import Patient, PersonName
 from broker.store.database import Reader
 from broker.store.tables import (
+    clients,
     incoming,
+    patients,
 )
 
 
@@ -42,6 +44,12 @@ def waiting(reader: Reader) -> list[IncomingReferral]:
     )
     found = [incoming.referral_from_row(row) for row in rows]
     return sorted(found, key=lambda referral: referral.priority is not Priority.URGENT)
+
+
+def bearers_of_number(reader: Reader, referral: IncomingReferral) -> list[Patient]:
+    """Return the patients of ours whom a local client knows by the number under which it now describes another one."""
+    found = clients.cards_of_number(reader, referral.source, referral.bus_patient)
+    return [card for id in found if (card := patients.get(reader, id))]
 
 
 def count(reader: Reader) -> tuple[int, bool]:

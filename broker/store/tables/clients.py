@@ -125,6 +125,23 @@ def named(reader: Reader, client: str, kind: str, keys: Collection[str]) -> list
     return [row["id"] for row in rows]
 
 
+def cards_of_number(reader: Reader, client: str, patient: str) -> list[int]:
+    """Return the cards (ids) with which other Patients of a client have got orders that share a number with this one.
+
+    `patient` is the id of the client's resource; a card that was merged since is given as it was.
+    """
+    rows = reader.rows(
+        "SELECT DISTINCT o.patient_id FROM client_key mine JOIN client_key other ON other.client = mine.client"
+        " AND other.kind = mine.kind AND other.key = mine.key AND other.id <> mine.id"
+        " JOIN client_key task ON task.client = mine.client AND task.kind = 'Task' AND task.key = 'for:' || other.id"
+        " JOIN incoming_referral r ON r.source = mine.client AND r.task = task.id JOIN orders o ON o.id = r.order_id"
+        " WHERE mine.client = ?1 AND mine.kind = 'Patient' AND mine.id = ?2 AND mine.key LIKE 'same:%'"
+        " ORDER BY o.patient_id",
+        [client, patient],
+    )
+    return [row["patient_id"] for row in rows]
+
+
 # ---- orders ----
 
 # Decisions of people about a study's images or its report.

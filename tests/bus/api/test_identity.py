@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -13,10 +14,13 @@ from hypothesis import strategies as st
 
 from broker.bus.api import people
 from broker.store.database import Store
+from broker.store.queries import inbox
 from broker.store.tables import clients
+from broker.workflow import patient_correction
 from tests.bus.api.clinic import NAME, ApiClinic
 from tests.bus.bundles import SNILS, Resource, accepted, call, concept, id_of, of, order, own_id, post
 from tests.support import factory
+from tests.support.factory import REGISTRAR
 from ui.text import referral_fields
 
 ONE, OTHER = "11223344595", "08765430300"
@@ -333,3 +337,30 @@ def test_what_a_later_description_leaves_out_goes_on_telling_people_apart(
 
 def is_same(one: Resource, other: Resource) -> bool:
     return people.is_same(one, other, date(2026, 11, 24), by_snils=False)
+
+
+def test_people_see_who_of_ours_bears_the_number_under_which_another_one_is_described(accepting: ApiClinic) -> None:
+    patient_of(accepting, described(number="M-1"))
+    patient_of(accepting, described(number="M-2", **STEPAN))
+    patient_of(accepting, described(number="M-1", birthDate="1961-12-03"))
+    [waits] = accepting.waiting()
+    with accepting.store.read() as reader:
+        [bearer] = inbox.bearers_of_number(reader, waits)
+    assert (bearer.name.family, str(bearer.birth_date)) == ("Ёлкина", ANNA["birthDate"])
+
+
+def test_a_card_that_is_corrected_as_the_client_has_corrected_it_takes_the_referral(accepting: ApiClinic) -> None:
+    patient_of(accepting, described(number="M-1"))
+    patient_of(accepting, described(number="M-1", birthDate="1961-12-03"))
+    [waits] = accepting.waiting()
+    with accepting.store.read() as reader:
+        [bearer] = inbox.bearers_of_number(reader, waits)
+    corrected = replace(bearer, birth_date=date(1961, 12, 3))
+    accepting.store.write(patient_correction.correct, corrected, REGISTRAR, accepting.clinic)
+    order = accepting.accept()
+    assert order.patient.id == bearer.id
+    assert cards(accepting) == 1
+    # What the client sends of its corrected patient from now on waits no more.
+    patient_of(accepting, described(number="M-1", birthDate="1961-12-03"))
+    assert accepting.waiting() == []
+    assert cards(accepting) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -15,9 +16,9 @@ from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.orders import BusRole, Order, OrderState, Priority
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.reports import ExternalStudy
-from broker.store.database import Store
+from broker.store.database import Store, Tx
 from broker.store.queries import inbox, schedule
-from broker.store.tables import incoming, outbox
+from broker.store.tables import clients, incoming, outbox
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
 from broker.workflow import external_results, incoming_referrals, performed_steps, referrals
@@ -358,3 +359,33 @@ async def test_without_the_permission_to_register_no_incoming_referrals_are_show
         await user.open("/incoming")
         await user.should_see("Входящие направления записывает регистратура.")
         await user.should_not_see("Кузнецова")
+
+
+async def test_who_bears_the_senders_number_is_named_and_the_card_can_be_corrected(
+    scene: Scene, services: Services
+) -> None:
+    """A local client describes somebody under the number of its patient with another birth date: a typo, perhaps."""
+    store = scene.store
+
+    def keep(tx: Tx) -> None:
+        clients.add(tx, "mis", "digest", "", send_to_bus=False)
+        for kind, id, key in (("Patient", "p1", "same:M-1"), ("Patient", "p2", "same:M-1"), ("Task", "t1", "for:p1")):
+            clients.put(tx, "mis", {"resourceType": kind, "id": id, "meta": {"lastUpdated": "2026"}}, [key])
+
+    store.write(keep)
+    actor = Actor(ActorKind.BUS, "mis", "МИС")
+    asked = IncomingReferral("t1", KUZNETSOVA, bus_patient="p1", procedure_code="A06.04.005", laterality="L")
+    store.write(incoming_referrals.receive, asked, Arrival("mis", "Task/t1", "1", b"{}"), actor, CLINIC, {})
+    with store.read() as reader:
+        [first] = inbox.waiting(reader)
+    form = factory.draft(patient=KUZNETSOVA)
+    known = store.write(incoming_referrals.accept, first.stored_id, form, factory.REGISTRAR, CLINIC).patient
+    other = replace(KUZNETSOVA, birth_date=date(1961, 4, 25), snils="", policy="")
+    again = replace(asked, task="t2", bus_patient="p2", patient=other, problems={"patient": "number_other_birth_date"})
+    store.write(incoming_referrals.receive, again, Arrival("mis", "Task/t2", "1", b"{}"), actor, CLINIC, {})
+    async with person(services) as user:
+        await user.open("/incoming")
+        await user.should_see("Под этим номером карты у отправителя уже есть человек с другой датой рождения")
+        await user.should_see(f"У нас это Кузнецова Марина Петровна, 12.03.1961, карта {known.patient_id}")
+        assert find_link(user, "Исправить карту") == f"/patient/{known.patient_id}/correct"
+        assert find_link(user, "Записать").startswith("/desk?incoming=")

@@ -23,12 +23,13 @@ from broker.app.database import open_store
 from broker.app.fhir_api import build_fhir_api
 from broker.app.health import CHECK_EVERY, HealthMonitor
 from broker.app.scheduler import Job, Schedule
-from broker.app.settings import archive_address, clinic_of, port_settings, screen_settings
+from broker.app.settings import archive_address, clinic_of, mpps_nodes, port_settings, screen_settings
 from broker.bus.api import ApiMount
 from broker.config.configuration import Config
 from broker.dicom import learning
 from broker.dicom.files.watched_folder import WorklistFolder
 from broker.dicom.scu.archive import Archive
+from broker.dicom.scu.mpps_forwarder import MppsForwarder
 from broker.dicom.server import DicomServer
 from broker.dicom.worklist import explain
 from broker.domain.clinic.device_advice import Explanation, Suggestion
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 
 WORKLIST_FOLDER_EVERY = 5.0  # seconds between two looks into the folder of worklist files
 ABANDONED_EVERY = 300.0  # seconds between two searches for steps whose device has stopped reporting
+FORWARD_EVERY = 2.0  # seconds between two looks for MPPS messages that a node has not got yet
 ARCHIVE_EVERY = 60.0  # seconds between two searches for images that no device has reported
 
 
@@ -70,6 +72,7 @@ class Application:
         self.region = RegionalBus(config, self.store, self.clinic) if config.bus.url else None
         address = archive_address(config)
         self.archive = Archive(self.store, self.clinic, address, config.dicom.ae_title) if address else None
+        self.forwarders = [MppsForwarder(self.store, node, config.dicom.ae_title) for node in mpps_nodes(config)]
         self.clock = ClockWatch()
         self.abandoned = StaleStepJob(self.store, self.clinic, self.clock.times_set)
         self.health = HealthMonitor(self.store, config, lambda: self.dicom.port)
@@ -160,6 +163,8 @@ class Application:
             jobs.append(Job("worklist folder", watch.look, every=WORKLIST_FOLDER_EVERY))
         if self.archive is not None:
             jobs.append(Job("archive", self.archive.look, every=ARCHIVE_EVERY))
+        # A job each: a node that hangs keeps no other waiting.
+        jobs += [Job(f"MPPS for {each.name}", each.look, every=FORWARD_EVERY) for each in self.forwarders]
         if self.region is not None:
             jobs += self.region.jobs()
         if self.config.backup.keep:

@@ -13,6 +13,7 @@ from broker.dicom.scu import echo
 from broker.domain.health import Check, Health
 from broker.store.database import Store, StoreError, heartbeat
 from broker.store.queries import exchange_state, inbox
+from broker.store.tables import mpps_nodes
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ class HealthMonitor:
             checks["bus"] = self._check_bus
         if self._config.pacs.address:
             checks["pacs"] = self._check_archive
+        if self._config.dicom.forward_mpps:
+            checks["forwarding"] = self._check_forwarding
         results = [_guarded(name, check) for name, check in checks.items()]
         before, self._health = self._health, Health(tuple(results))
         self._checked_at = monotonic()
@@ -67,6 +70,19 @@ class HealthMonitor:
         pacs = self._config.pacs
         result = echo.echo(pacs.ae_title, pacs.address, pacs.port, self._config.dicom.ae_title)
         return Check("pacs", result.ok, result.words)
+
+    def _check_forwarding(self) -> Check:
+        configured = {node.partition("@")[0] for node in self._config.dicom.forward_mpps}
+        with self._store.read() as reader:
+            backlogs = [each for each in mpps_nodes.backlogs(reader) if each.ae_title in configured]
+        now = self._store.clock()
+        late = [each for each in backlogs if each.oldest and now - each.oldest > QUEUE_TOO_OLD]
+        words = [
+            f"{each.waiting} MPPS messages wait for {each.ae_title}" + (f", {each.problem}" if each.problem else "")
+            for each in backlogs
+            if each.waiting
+        ]
+        return Check("forwarding", not late, "; ".join(words) or "nothing waits")
 
     def _check_bus(self) -> Check:
         with self._store.read() as reader:

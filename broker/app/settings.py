@@ -11,6 +11,7 @@ from broker.bus.transport.dialect import DIALECTS
 from broker.config.configuration import Config
 from broker.config.sections import BusConfig, DicomConfig
 from broker.dicom.scu.archive import ArchiveAddress
+from broker.dicom.scu.mpps_forwarder import MppsNode
 from broker.dicom.server import PortSettings
 from broker.dicom.upper_layer.limits import Limits
 from broker.domain.clinic.settings import Clinic, OpeningHours
@@ -33,6 +34,16 @@ def clinic_of(config: Config) -> Clinic:
         images_within=timedelta(minutes=config.pacs.images_within) if config.pacs.address else None,
         waits_for_images=config.pacs.wait_for_images and bool(config.pacs.address),
     )
+
+
+def mpps_nodes(config: Config) -> list[MppsNode]:
+    """Return the nodes to which the messages of modalities about performed steps are forwarded."""
+    nodes = []
+    for text in config.dicom.forward_mpps:
+        ae_title, _, where = text.partition("@")
+        host, _, port = where.rpartition(":")
+        nodes.append(MppsNode(ae_title, host, int(port)))
+    return nodes
 
 
 def port_settings(dicom: DicomConfig) -> PortSettings:

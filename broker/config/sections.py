@@ -26,6 +26,7 @@ from broker.config.types import (
     IpAddresses,
     ListenAddress,
     ListenPort,
+    Nodes,
     NonEmpty,
     Oid,
     OptionalAETitle,
@@ -147,6 +148,7 @@ class DicomConfig(Section):
     )
     tls_ca: OptionalFile = Field(default=None, validate_default=True)
     worklist_folder: OptionalDirectory = None
+    forward_mpps: Nodes = ()
 
     @field_validator("tls_ca")
     @classmethod

@@ -140,6 +140,23 @@ def _ip(text: str) -> str:
         raise ValueError("must be an IP address") from None
 
 
+def _node(text: str) -> str:
+    """Return the address of an application entity, AE@host:port, without blanks around it."""
+    ae_title, _, where = text.strip().partition("@")
+    host, _, port = where.rpartition(":")
+    if not (ae_title and host and re.fullmatch(r"[1-9][0-9]{0,4}", port) and int(port) < 1 << 16):
+        raise ValueError("must be AE@host:port, such as PACS@10.0.0.7:104")
+    _address(host)
+    return f"{_ae_title(ae_title)}@{host}:{port}"
+
+
+def _differing(nodes: tuple[str, ...]) -> tuple[str, ...]:
+    titles = [node.partition("@")[0] for node in nodes]
+    if len(set(titles)) < len(titles):
+        raise ValueError("must name every AE title once")
+    return nodes
+
+
 def _not_empty(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
@@ -198,6 +215,9 @@ ListenPort = Annotated[WholeNumber, Field(ge=0, le=65535)]
 Address = Annotated[str, AfterValidator(_address)]
 ListenAddress = Annotated[Address, AfterValidator(_not_empty)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_split_items)]
+Nodes = Annotated[
+    tuple[Annotated[str, AfterValidator(_node)], ...], BeforeValidator(_split_items), AfterValidator(_differing)
+]
 IpAddresses = Annotated[tuple[Annotated[str, AfterValidator(_ip)], ...], BeforeValidator(_split_items)]
 
 OptionalFile = Annotated[Path | None, BeforeValidator(_resolved), AfterValidator(_readable)]

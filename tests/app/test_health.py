@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from broker.app import health
 from broker.app.application import Application
 from broker.config.configuration import Config
 from broker.store.database import StoreError, Tx
+from tests.support.modality import create, creation
 
 
 @pytest.fixture
@@ -87,3 +89,24 @@ def test_a_look_that_is_too_old_is_a_fault(running: Application, monkeypatch: py
     monkeypatch.setattr(health, "monotonic", lambda: now + health.TOO_OLD + 1)
     assert not running.health.health().ok
     assert running.health.health().checks[-1].name == "watch"
+
+
+def test_messages_that_wait_too_long_for_a_node_are_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dicom = {"address": "127.0.0.1", "port": 0, "forward_mpps": ["RIS@127.0.0.1:1"]}
+    values = {"clinic": {"name": "К"}, "dicom": dicom, "data": {"directory": str(tmp_path)}}
+    made = Application(Config.model_validate(values))
+    made.dicom.start()
+    try:
+        [forwarder] = made.forwarders
+        forwarder.look()
+        assert verdicts(made)["forwarding"] is True
+        create(made.store, creation())
+        forwarder.look()
+        assert verdicts(made)["forwarding"] is True  # it has not waited long yet
+        monkeypatch.setattr(health, "QUEUE_TOO_OLD", timedelta(seconds=-1))
+        assert verdicts(made)["forwarding"] is False
+        [check] = [each for each in made.health.health().checks if each.name == "forwarding"]
+        assert check.detail == "1 MPPS messages wait for RIS, nothing answers at 127.0.0.1:1"
+    finally:
+        made.dicom.stop()
+        made.close()

@@ -655,6 +655,10 @@ def test_every_key_can_be_set_by_the_environment(write: Write, tmp_path: Path) -
             "tls_key": ("key", tmp_path / "key"),
             "tls_ca": ("cert", tmp_path / "cert"),
             "worklist_folder": ("wl", tmp_path / "wl"),
+            "forward_mpps": (
+                "RIS@10.0.0.8:104, PACS@pacs.clinic:11112",
+                ("RIS@10.0.0.8:104", "PACS@pacs.clinic:11112"),
+            ),
         },
         "pacs": {
             "ae_title": ("P", "P"),

@@ -12,6 +12,9 @@ import struct
 from typing import Any
 
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from broker.dicom.codec import charset, decoding, image_references
 from broker.dicom.codec.charset import TextDecoder
@@ -101,6 +104,22 @@ def unpacked(attributes: dict[str, Any], most: int) -> tuple[dict[str, Any], boo
             entry, whole = {"vr": "SQ", "Value": [item for item, _ in pairs]}, whole and all(all_ for _, all_ in pairs)
         found[name] = entry
     return found, whole
+
+
+def dataset(attributes: dict[str, Any]) -> Dataset:
+    """Return the dataset of a DICOM JSON model; a value that breaks its VR's rules stays as it was written."""
+    ds = Dataset()
+    for name, entry in attributes.items():
+        tag, vr, values = Tag(int(name, 16)), entry["vr"], entry.get("Value", [])
+        if vr == "SQ":
+            ds.add(DataElement(tag, vr, [dataset(item) for item in values]))
+        elif vr in ("DS", "IS"):
+            texts = [str(value) for value in values]
+            ds.add(DataElement(tag, vr, texts[0] if len(texts) == 1 else texts or None, already_converted=True))
+        else:
+            key = next((key for key in ("Value", "InlineBinary") if key in entry), None)
+            ds.add(DataElement.from_json(Dataset, name, vr, entry.get(key) if key else None, key))
+    return ds
 
 
 def _items_of(packed: PackedReferences) -> list[dict[str, Any]]:

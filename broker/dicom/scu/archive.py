@@ -166,7 +166,11 @@ class Archive:
         self, assoc: Association, order: Order, evidence: OrderEvidence, found: list[ArchiveStudy]
     ) -> list[ArchiveStudy]:
         """Return what of an answer concerns the order, with the images of what is believed counted by series."""
-        strays = [each for each in found if not concerns(order, each, evidence)]
+        strays = [
+            each
+            for each in found
+            if not concerns(order, each, evidence) and each.study_instance_uid not in evidence.sibling_uids
+        ]
         if strays and not self._strays:
             log.warning("the archive answers with studies that it was not asked for; they are ignored")
         self._strays = self._strays or bool(strays)

@@ -11,10 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from enum import Enum
-from typing import Any
 
 from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
@@ -88,29 +86,13 @@ def imported(item: WorklistItem, context: AnswerContext, in_step: bool) -> Datas
     if item.step.id not in context.imported:
         attributes = item.order.attributes | item.step.attributes
         context.imported[item.step.id] = (
-            _restored(json_model.by_tag(attributes.get(passthrough.TOP, {}))),
-            _restored(json_model.by_tag(attributes.get(passthrough.STEP, {}))),
+            json_model.dataset(json_model.by_tag(attributes.get(passthrough.TOP, {}))),
+            json_model.dataset(json_model.by_tag(attributes.get(passthrough.STEP, {}))),
         )
     return context.imported[item.step.id][in_step]
 
 
 _NONE = Dataset()
-
-
-def _restored(attributes: dict[str, Any]) -> Dataset:
-    """Return the dataset of a DICOM JSON model; a value that breaks its VR's rules stays as it was written."""
-    ds = Dataset()
-    for name, entry in attributes.items():
-        tag, vr, values = Tag(int(name, 16)), entry["vr"], entry.get("Value", [])
-        if vr == "SQ":
-            ds.add(DataElement(tag, vr, [_restored(item) for item in values]))
-        elif vr in ("DS", "IS"):
-            texts = [str(value) for value in values]
-            ds.add(DataElement(tag, vr, texts[0] if len(texts) == 1 else texts or None, already_converted=True))
-        else:
-            key = next((key for key in ("Value", "InlineBinary") if key in entry), None)
-            ds.add(DataElement.from_json(Dataset, name, vr, entry.get(key) if key else None, key))
-    return ds
 
 
 def value_of(

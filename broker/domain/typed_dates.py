@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import date
 
 # Day, month, year between signs or blanks, or as eight digits; or year, month, day as programs write it.
@@ -11,7 +12,7 @@ _TYPED = re.compile(
     r"(?P<day>\d{1,2})(?:[.,/\-](?P<month>\d{1,2})[.,/\-]| (?P<spaced>\d{1,2}) )(?P<year>\d{4}|\d{2})"
     r"|(?P<plain>\d{8})"
     r"|(?P<iso>\d{4}-\d{2}-\d{2})"
-    r")(?![\d/\-])"
+    r")(?![\d/\-]|[.,]\d)"
 )
 
 
@@ -48,10 +49,14 @@ def likeliest(possible: tuple[date, ...], today: date) -> date | None:
 
 def take_birth_dates(typed: str) -> tuple[str, tuple[date, ...]]:
     """Return a line without the first date in it, and what that date may be; the line as it is if it has none."""
+    return next(each_birth_date(typed), (typed, ()))
+
+
+def each_birth_date(typed: str) -> Iterator[tuple[str, tuple[date, ...]]]:
+    """Yield a line without one of the dates in it, and what that date may be, for each of them."""
     for found in _TYPED.finditer(typed):
         if possible := _meant(found):
-            return f"{typed[: found.start()]} {typed[found.end() :]}", possible
-    return typed, ()
+            yield f"{typed[: found.start()]} {typed[found.end() :]}", possible
 
 
 def _meant(found: re.Match[str]) -> tuple[date, ...]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from broker.domain.patients import latin_typing
 from broker.store.schema import name_keys
 from broker.store.schema.migrate import UnusableSchema, migrate
 
@@ -387,6 +388,7 @@ class _Job:
 def _connect(path: Path) -> Connection:
     # Connections move between threads (never used by two at once), hence check_same_thread.
     conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    conn.create_function("has_word", 2, latin_typing.has_word, deterministic=True)
     conn.execute("PRAGMA foreign_keys=ON")
     conn.execute("PRAGMA recursive_triggers=ON")  # else what REPLACE removes is missing from the change log
     return conn

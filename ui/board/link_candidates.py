@@ -14,7 +14,7 @@ from broker.store.queries import schedule
 from broker.store.queries.schedule import Visit
 
 MOST_SHOWN = 50  # visits that are shown at once
-_SEARCHED = 200  # visits that a search looks through
+_SEARCHED = 100  # visits that a search looks through
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from broker.domain.orders import Order, OrderState
 from broker.domain.studies.performed import PerformedStep
 from broker.store.database import Reader, Row
 from broker.store.queries.patients import patient_search
+from broker.store.queries.patients.patient_search import Selection
 from broker.store.rows import instant
 from broker.store.tables import archive, orders, performed
 
-_PATIENTS = 1000  # whose studies are looked through
+_NEWEST = 500  # visits that are looked through, the newest first, where more match than are listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,10 @@ class FoundStudies(NamedTuple):
 
 
 def studies(reader: Reader, typed: str, on: date, limit: int = 100) -> FoundStudies:
-    """Find studies by accession number, or by anything that finds their patients; nothing typed gives the day."""
+    """Find studies by accession number, or by anything that finds their patients; nothing typed gives the day.
+
+    The newest come first; where more match than `limit`, the last days' are among them, and others.
+    """
     typed = typed.strip()
     if not typed:
         return FoundStudies(day(reader, on))
@@ -110,12 +114,36 @@ def studies(reader: Reader, typed: str, on: date, limit: int = 100) -> FoundStud
         )
     if exact:
         return FoundStudies(from_rows(reader, exact), numbered=True)
-    found = patient_search.search(reader, typed, _PATIENTS)
+    starts: dict[int, str] = {}
+    for selection in patient_search.selections(reader, typed, limit + 1):
+        starts |= {row["id"]: row["start"] for row in _visits(reader, selection, limit + 1)}
+        if len(starts) > limit:
+            break
+    newest = sorted(starts, key=lambda id: (starts[id], id), reverse=True)[:limit]
     rows = reader.rows(
-        SELECT_VISITS + "WHERE o.patient_id IN (SELECT value FROM json_each(?)) ORDER BY s.start DESC LIMIT ?",
-        [json.dumps([patient.stored_id for patient in found.patients]), limit + 1],
+        SELECT_VISITS + "WHERE s.id IN (SELECT value FROM json_each(?)) ORDER BY s.start DESC, s.id DESC",
+        [json.dumps(newest)],
     )
-    return FoundStudies(from_rows(reader, rows[:limit]), more=found.more or len(rows) > limit)
+    return FoundStudies(from_rows(reader, rows), more=len(starts) > limit)
+
+
+def _visits(reader: Reader, selection: Selection, limit: int) -> list[Row]:
+    """Return visits (`id`, `start`) of the patients of a selection: all of them, or at least `limit`."""
+    params = {**selection.params, "limit": limit}
+    found = reader.rows(
+        f"SELECT s.id, s.start FROM (SELECT p.id FROM {selection.source} WHERE {selection.where} {selection.order}) n"
+        " CROSS JOIN orders o ON o.patient_id = n.id CROSS JOIN scheduled_step s ON s.order_id = o.id LIMIT :limit",
+        params,
+    )
+    if len(found) == limit:
+        found = found + reader.rows(
+            "SELECT s.id, s.start FROM"
+            f" (SELECT id, order_id, start FROM scheduled_step ORDER BY start DESC LIMIT {_NEWEST}) s"
+            " CROSS JOIN orders o ON o.id = s.order_id CROSS JOIN patient p ON p.id = o.patient_id"
+            f" WHERE {selection.matches} LIMIT :limit",
+            params,
+        )
+    return found
 
 
 def from_rows(reader: Reader, rows: list[Row]) -> list[Visit]:

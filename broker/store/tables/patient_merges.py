@@ -126,26 +126,6 @@ def open_merges(reader: Reader, surviving: int) -> list[PatientMerge]:
     return [_from_row(row) for row in found]
 
 
-def by_former_number(reader: Reader, beginning: str, limit: int) -> list[Patient]:
-    """Find patients by the beginning of a СНИЛС or policy that a merge or a correction has put out of force."""
-    found: list[Patient] = []
-    in_range = "{0} >= :low AND {0} < :high AND {0} <> ''"
-    for sql in (
-        *(
-            f"SELECT surviving_id FROM patient_merge WHERE {in_range.format(column)} AND undone_at IS NULL"
-            for column in ("former_snils", "former_policy")
-        ),
-        f"SELECT patient_id AS surviving_id FROM patient_former_number WHERE {in_range.format('number')}",
-    ):
-        for row in reader.rows(
-            f"{sql} LIMIT :limit",
-            {"low": beginning, "high": beginning + patients.PREFIX_END, "limit": limit},
-        ):
-            patient = patients.get(reader, patients.surviving_id(reader, row["surviving_id"]))
-            found += [patient] if patient else []
-    return found
-
-
 def former_data(reader: Reader, ids: Collection[int]) -> dict[int, list[Patient]]:
     """Return what cards in use were before, by their ids: the cards that were merged into them, and themselves then."""
     found = reader.rows(

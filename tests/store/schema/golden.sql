@@ -828,9 +828,10 @@ CREATE INDEX incoming_item_open ON incoming_item (at) WHERE state <> 'taken';
 
 CREATE INDEX incoming_referral_open ON incoming_referral (received_at) WHERE state IN ('waiting', 'needs_attention');
 
-CREATE INDEX orders_accession ON orders (replace(replace(upper(accession_number), '-', ''), ' ', ''));
+CREATE INDEX orders_accession ON orders (replace(replace(upper(accession_number), '-', ''), ' ', ''), patient_id);
 
-CREATE INDEX orders_bus_accession ON orders (replace(replace(upper(bus_accession_number), '-', ''), ' ', ''));
+CREATE INDEX orders_bus_accession
+    ON orders (replace(replace(upper(bus_accession_number), '-', ''), ' ', ''), patient_id);
 
 CREATE INDEX orders_external ON orders (state_since) WHERE owner <> '';
 

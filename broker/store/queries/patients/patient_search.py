@@ -1,54 +1,37 @@
 """Find patients by what people type: every word of a name, a birth date or its year, any number of theirs.
 
-Every search goes by an index and stops at its limit. Where more is found than is returned, the result says so, so that
+Each reading of what was typed (`typed_query`) becomes a `Selection`, which goes by the index that has the fewest to
+look through: of words, of birth dates, or of numbers. Where more is found than is returned, the result says so, so that
 no patient is "not found" because of a limit. Names are folded by `names.fold`, as in the database.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from itertools import chain
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from broker.domain import typed_dates
-from broker.domain.patients import identifiers, names
+from broker.domain.patients import identifiers, latin_typing, names
 from broker.domain.patients.people import Patient, PersonName
 from broker.store.database import Reader, Row
-from broker.store.tables import patient_merges, patients
+from broker.store.queries.patients import number_lookup, typed_query
+from broker.store.queries.patients.number_lookup import Lookup, NumberLookup
+from broker.store.queries.patients.typed_query import Reading
+from broker.store.tables import former_names, patients
 from broker.store.tables.patients import PREFIX_END
 
-_WORD = re.compile(r"[^\W\d_]+")
-_NUMBER = re.compile(r"\w*\d[\w.()+]*")
-_YEAR = re.compile(r"(?:19|20)\d\d")
 _INDEXED = 8  # letters of a beginning that the index of words knows; see 0004_search.sql
-_SHORTEST_PHONE = 5  # digits; fewer are the beginning of everybody's
-_SHORTEST_BESIDE_WORDS = 3  # digits of a number's beginning; fewer are a card's whole number, or a date's beginning
-_HALF_TYPED = re.compile(r"(?:^|[\s,])\d{1,2}(?:[.,/\- ]\d{0,2}(?:[.,/\- ](?:19|20)?\d?)?)?$")  # a date on its way
-_NO_LIMIT = -1
-# As in 0004_search.sql, letter by letter: else the indexes are not used.
-_CARD = "replace(replace(upper(patient_id), '-', ''), ' ', '')"
-_PHONE = (
-    "substr(replace(replace(replace(replace(replace(replace(phone, ' ', ''), '-', ''), '(', ''), ')', ''), '+', ''),"
-    " '.', ''), -10)"
-)
-_ACCESSION = "replace(replace(upper(accession_number), '-', ''), ' ', '')"
-_BUS_ACCESSION = "replace(replace(upper(bus_accession_number), '-', ''), ' ', '')"
-# Number columns that hold digits only; `:low` and `:high` are the range of a beginning.
-_BY_DIGITS = (
-    "SELECT id FROM patient WHERE snils >= :low AND snils < :high",
-    "SELECT id FROM patient WHERE policy >= :low AND policy < :high",
-)
-_BY_TEXT = (
-    f"SELECT id FROM patient WHERE {_CARD} >= :low AND {_CARD} < :high",
-    f"SELECT patient_id AS id FROM orders WHERE {_ACCESSION} >= :low AND {_ACCESSION} < :high",
-    f"SELECT patient_id AS id FROM orders WHERE {_BUS_ACCESSION} >= :low AND {_BUS_ACCESSION} < :high",
-)
-_BY_PHONE = f"SELECT id FROM patient WHERE phone <> '' AND {_PHONE} >= :low AND {_PHONE} < :high"
-# A barcode scanner presses keys: in the Russian layout «D2611-0003» comes as «В2611-0003».
-_LAYOUT = str.maketrans("ЙЦУКЕНГШЩЗФЫВАПРОЛДЯЧСМИТЬ", "QWERTYUIOPASDFGHJKLZXCVBNM")
-_LOOK_ALIKES = str.maketrans("АВСЕНКМОРТХ", "ABCEHKMOPTX")
+_LONGEST_READ = 200  # characters of what was typed
+# Numbers that begin as typed, in one index: up to so many are looked up as a set. Beyond it so many have them that
+# enough of those who have the words are found among the first of either.
+_MOST_NUMBERS = 30_000
+_FIRST_EACH, _MOST_FIRST = 100, 4000  # of such numbers, for each patient who is wanted
+# A number that so few have is looked up first if the words have so many times more bearers: these are the cheaper to
+# go through, for nothing but the index is read of them.
+_RARE_EACH, _CHEAPER = 25, 20
+# The words that `patient_search` has of a patient `p`.
+_WORDS = "(p.name_key || ' ' || coalesce(p.birth_year, substr(p.birth_date, 1, 4)))"
 
 
 class FoundPatients(NamedTuple):
@@ -59,33 +42,34 @@ class FoundPatients(NamedTuple):
     former: Mapping[int, PersonName] = MappingProxyType({})  # by what name of before they were found: id -> name
 
 
-class _Query(NamedTuple):
-    """What was typed, taken apart."""
+class Selection(NamedTuple):
+    """The patients `p` of one reading: `FROM {source} WHERE {where}` finds each of them once, by an index."""
 
-    phrase: str  # the words as typed, folded; the beginning of a name as a whole
-    words: tuple[str, ...]  # folded, each the beginning of a word of the name
-    dates: tuple[date, ...]  # one of them is the birth date; empty: none was typed
-    year: str  # of birth, beside words
-    numbers: tuple[str, ...]  # in capital letters, without dashes and blanks
-    half_typed: bool = False  # what stands at the end may be the beginning of a date
+    source: str
+    where: str
+    matches: str  # the condition that any patient `p` is one of them, for who has them by another index
+    params: Mapping[str, object]
+    order: str = ""  # that costs nothing: the likeliest first
+    former: tuple[str, ...] = ()  # words of a name before by which they are found
 
 
 def search(reader: Reader, typed: str, limit: int = 8) -> FoundPatients:
     """Find patients by what was typed, in any order: «куз мар 12.03.1961», «иванов и 1974», «112-233», «D2611-0003»."""
-    query = _parse(typed)
     found: dict[int, Row] = {}
-    for rows in _searches(reader, query, limit + 1):
-        found.update({row["id"]: row for row in rows if row["id"] not in found})
+    former: dict[int, PersonName] = {}
+    phrase = typed_query.phrase(typed[:_LONGEST_READ])
+    for selection in chain(_by_beginning(phrase), selections(reader, typed, limit + 1)):
+        rows = reader.rows(
+            f"SELECT p.* FROM {selection.source} WHERE {selection.where} {selection.order} LIMIT :limit",
+            {**selection.params, "limit": limit + 1},
+        )
+        for row in sorted(rows, key=_name):
+            if row["id"] not in found:
+                found[row["id"]] = row
+                if selection.former:
+                    former[row["id"]] = _former_name(reader, row["id"], selection.former)
         if len(found) > limit:
             break
-    former: dict[int, PersonName] = {}
-    if len(found) <= limit and query.words and not query.numbers:
-        for row, name in _by_former_names(reader, query, limit + 1):
-            if row["id"] not in found:
-                found[row["id"]], former[row["id"]] = row, name
-    if not found and query.words and query.half_typed:
-        words = _Query("", query.words, (), "", ())
-        found = {row["id"]: row for row in _by_words(reader, words, limit + 1)}
     listed = [patients.from_row(row) for row in list(found.values())[:limit]]
     return FoundPatients(listed, len(found) > limit, former)
 
@@ -95,167 +79,185 @@ def numbered_orders(reader: Reader, typed: str) -> list[int]:
     number = identifiers.digits(names.fold(typed)).upper()
     return [
         row["id"]
-        for spelling in _spellings(number)
-        for column in (_ACCESSION, _BUS_ACCESSION)
-        for row in reader.rows(f"SELECT id FROM orders WHERE {column} = ?", [spelling])
+        for spelling in number_lookup.spellings(number)
+        for column in (number_lookup.ACCESSION, number_lookup.BUS_ACCESSION)
+        for row in reader.rows(f"SELECT o.id FROM orders o WHERE {column.key.format(t='o')} = ?", [spelling])
     ]
 
 
-def _parse(typed: str) -> _Query:
-    folded = names.fold(typed).replace("№", " ")
-    rest, dates = typed_dates.take_birth_dates(folded)
-    whole = re.sub(r"[().+]", "", identifiers.digits(folded))
-    if whole.isdecimal():  # a number as a whole, in whatever groups; it may be a date, too
-        return _Query("", (), dates, "", (whole,))
-    words = tuple(word for part in rest.split() if not _NUMBER.search(part) for word in _WORD.findall(part))
-    numbers = [identifiers.digits(part).upper() for part in rest.split() if _NUMBER.search(part)]
-    if not words and not dates:
-        numbers = [whole.upper()]  # «D2611 0003»
-    years = [number for number in numbers if _YEAR.fullmatch(number)] if words else []
-    return _Query(
-        " ".join(rest.split()) if not numbers else "",
-        words,
-        dates,
-        years[0] if years else "",
-        tuple(number for number in numbers if number and number not in years[:1]),
-        bool(_HALF_TYPED.search(folded.rstrip())),
-    )
+def selections(reader: Reader, typed: str, wanted: int) -> Iterator[Selection]:
+    """Yield the patients that match in each way to read what was typed, the likeliest first; one may come twice.
+
+    All of them can be had of a selection; it is made so that `wanted` of them come soon.
+    """
+    selecting = _Selecting(reader, wanted)
+    readings = list(dict.fromkeys(typed_query.readings(typed[:_LONGEST_READ])))
+    for reading in readings:
+        yield from selecting.of(reading)
+    for reading in readings:  # who has the words in a name before
+        yield from selecting.by_former_name(reading)
 
 
-def _searches(reader: Reader, query: _Query, limit: int) -> Iterator[list[Row]]:
-    """Yield what each way to look finds, the surest first."""
-    if query.numbers:
-        yield from (_fitting(rows, query) for rows in _by_numbers(reader, query, limit))
-        if not query.words:
-            yield from ([_by_dates(reader, query, limit)] if query.dates else [])
-        elif all(number.isalnum() for number in query.numbers):  # «Неизвестный №3», «Иванова девочка 2»
-            numbers = (number.casefold() for number in query.numbers)
-            yield _by_words(reader, query._replace(words=(*query.words, *numbers)), limit)
-        return
-    if query.dates:
-        yield _by_dates(reader, query, limit)
-    elif query.words:
-        if not query.year:
-            yield _by_beginning(reader, query.phrase, limit)
-        yield _by_words(reader, query, limit)
+def _by_beginning(phrase: str) -> Iterator[Selection]:
+    """Yield the selection of those whose names as a whole begin so, by name."""
+    if phrase:
+        where = "p.name_key >= :low AND p.name_key < :high AND p.merged_into IS NULL"
+        yield Selection("patient p", where, where, {"low": phrase, "high": phrase + PREFIX_END}, "ORDER BY p.name_key")
 
 
-def _by_beginning(reader: Reader, phrase: str, limit: int) -> list[Row]:
-    return reader.rows(
-        "SELECT * FROM patient WHERE name_key >= :low AND name_key < :high AND merged_into IS NULL"
-        " ORDER BY name_key LIMIT :limit",
-        {**_range(phrase), "limit": limit},
-    )
+class _Selecting:
+    """Makes selections; what it has looked up for one reading serves the others, too."""
+
+    def __init__(self, reader: Reader, wanted: int) -> None:
+        self._reader = reader
+        self._first = min(_FIRST_EACH * wanted, _MOST_FIRST)
+        self._rare = _RARE_EACH * wanted
+        self._numbers: dict[str, NumberLookup] = {}
+        self._spelled: dict[str, tuple[str, ...]] = {}
+        self._params: dict[str, object] = {}
+
+    def of(self, reading: Reading) -> Iterator[Selection]:
+        """Yield the selections of a reading; none if one of its numbers is the beginning of no number."""
+        numbers = self._look_up(reading)
+        if numbers is None or not all(map(self._is_known, reading.digits)):
+            return
+        in_use = "p.merged_into IS NULL"
+        words = self._has_words(reading.beginnings)
+        by_row = [each.row_condition() for each in numbers]
+        matches = " AND ".join([in_use, *self._born(reading), *words, *by_row])
+        if reading.dates:
+            yield self._selection("patient p", matches, matches)
+        elif not reading.beginnings:
+            yield from self._by_numbers(numbers, matches)
+        else:
+            for each in numbers[:1]:
+                if each.surest is not None:  # «иванов 12» is card 000012 before any other
+                    yield self._by_cards([each.surest], matches, matches)
+            rarest = min((each for each in numbers if not each.many), key=lambda each: each.rows, default=None)
+            if rarest is not None and self._has_fewer(rarest, reading):
+                yield self._by_cards(rarest.few, matches, matches)
+            else:
+                common = [each for number in numbers if number.many for each in number.many]
+                if common:  # cards are numbered as they are added: the words alone might find those who lack it
+                    yield self._by_cards(common, matches, matches, self._first)
+                yield self._by_words(reading, [in_use, *(each.condition("s.rowid") for each in numbers)], matches)
+
+    def by_former_name(self, reading: Reading) -> Iterator[Selection]:
+        """Yield the selection of those who had all the words in a name before; all else must fit as it is now."""
+        numbers = self._look_up(reading)
+        if numbers is None or not reading.words:
+            return
+        had = " AND ".join(self._has_words(reading.words, "f.name_key"))
+        cards = (
+            "SELECT f.patient_id AS id FROM patient_former_search s CROSS JOIN patient_former_name f ON f.id = s.rowid"
+            f" WHERE s.patient_former_search MATCH {self._match(reading.words)} AND {had}"
+        )
+        cards_in_use = number_lookup.cards_in_use(cards)
+        conditions = [
+            *self._born(reading),
+            *self._has_words(reading.digits),
+            *(each.row_condition() for each in numbers),
+        ]
+        rest = " AND ".join(["p.merged_into IS NULL", *conditions])
+        source = f"(SELECT DISTINCT id FROM ({cards_in_use})) n CROSS JOIN patient p ON p.id = n.id"
+        matches = f"p.id IN ({cards_in_use}) AND {rest}"
+        yield self._selection(source, rest, matches)._replace(former=reading.words)
+
+    def _selection(self, source: str, where: str, matches: str) -> Selection:
+        return Selection(source, where, matches, self._params)
+
+    def _by_words(self, reading: Reading, conditions: list[str], matches: str) -> Selection:
+        # The index has found whole words up to its length; what is longer, or was typed in Latin, is compared.
+        longer = (each for each in reading.beginnings if len(each) > _INDEXED or len(self._spellings(each)) > 1)
+        match = f"s.patient_search MATCH {self._match(reading.beginnings)}"
+        where = " AND ".join([match, *conditions, *self._has_words(longer)])
+        source = "patient_search s CROSS JOIN patient p ON p.id = s.rowid"
+        return self._selection(source, where, matches)._replace(order="ORDER BY s.rowid DESC")
+
+    def _by_numbers(self, numbers: list[NumberLookup], matches: str) -> Iterator[Selection]:
+        """Yield the selections of those who have all the numbers, from the rarest on: by each of its indexes."""
+        rarest, *others = sorted(numbers, key=lambda each: (len(each.many), each.rows))
+        where = " AND ".join(["p.merged_into IS NULL", *(each.condition("p.id") for each in others)])
+        for lookup in rarest.all:
+            yield self._by_cards([lookup], where, matches)
+
+    def _has_fewer(self, number: NumberLookup, reading: Reading) -> bool:
+        """Return True if it is better to go through those who have a number than through those who have the words."""
+        if number.rows > self._rare:
+            return False
+        sql = f"SELECT 1 FROM patient_search WHERE patient_search MATCH {self._match(reading.beginnings)}"
+        most = number.rows * _CHEAPER
+        return bool(self._reader.value(f"SELECT count(*) FROM ({sql} LIMIT {most + 1})", self._params) > most)
+
+    def _by_cards(self, lookups: Sequence[Lookup], where: str, matches: str, first: int | None = None) -> Selection:
+        """Select by numbers; of each index all cards, or the first ones only."""
+        limited = (
+            each.cards() if first is None else f"SELECT id FROM ({each.cards()} LIMIT {first})" for each in lookups
+        )
+        cards = number_lookup.cards_in_use(" UNION ALL ".join(limited))
+        return self._selection(_cards(cards), where, matches)
+
+    def _look_up(self, reading: Reading) -> list[NumberLookup] | None:
+        """Return the lookups of a reading's numbers; None if no card has one of them."""
+        found = []
+        for number in reading.numbers:
+            if number not in self._numbers:
+                looked_up = number_lookup.look_up(self._reader, number, f"number{len(self._numbers)}", _MOST_NUMBERS)
+                self._numbers[number] = looked_up
+                self._params.update(looked_up.params)
+            if not self._numbers[number].all:
+                return None
+            found.append(self._numbers[number])
+        return found
+
+    def _born(self, reading: Reading) -> list[str]:
+        if not reading.dates:
+            return []
+        return [f"p.birth_date IN ({', '.join(self._param(each.isoformat()) for each in reading.dates)})"]
+
+    def _has_words(self, words: Iterable[str], text: str = _WORDS) -> list[str]:
+        return [f"has_word({text}, {self._param(word)})" for word in words]
+
+    def _match(self, beginnings: tuple[str, ...]) -> str:
+        """Return the parameter with the query for the index of words."""
+        spelled = (" OR ".join(f'"{each}"*' for each in self._spellings(word)) for word in beginnings)
+        return self._param(" AND ".join(f"({each})" for each in spelled))
+
+    def _spellings(self, word: str) -> tuple[str, ...]:
+        """Return the indexed beginnings that a word may stand for: its own, for a Latin one also Cyrillic ones."""
+        if word not in self._spelled:
+            cyrillic = latin_typing.cyrillic_beginnings(word, self._is_known, _INDEXED)
+            self._spelled[word] = (word[:_INDEXED], *cyrillic)
+        return self._spelled[word]
+
+    def _is_known(self, beginning: str) -> bool:
+        """Return True if a word or a year begins so."""
+        sql = (
+            "SELECT 1 FROM patient_search WHERE patient_search MATCH :match"
+            " UNION ALL SELECT 1 FROM patient_former_search WHERE patient_former_search MATCH :match LIMIT 1"
+        )
+        return bool(self._reader.rows(sql, {"match": f'"{beginning[:_INDEXED]}"*'}))
+
+    def _param(self, value: object) -> str:
+        for name, known in self._params.items():
+            if known == value:
+                return f":{name}"
+        name = f"value{len(self._params)}"
+        self._params[name] = value
+        return f":{name}"
 
 
-def _by_words(reader: Reader, query: _Query, limit: int) -> list[Row]:
-    beginnings = [f'"{word[:_INDEXED]}"*' for word in query.words]
-    params: dict[str, Any] = {"match": " AND ".join([*beginnings, *([f'"{query.year}"'] if query.year else [])])}
-    conditions, words = _named(each for each in query.words if len(each) > _INDEXED)
-    rows = reader.rows(
-        "SELECT p.* FROM patient_search s JOIN patient p ON p.id = s.rowid"
-        f" WHERE s.patient_search MATCH :match AND p.merged_into IS NULL{conditions} LIMIT :limit",
-        {**params, **words, "limit": limit},
-    )
-    return sorted(rows, key=_name)
+def _cards(cards: str) -> str:
+    return f"(SELECT DISTINCT id FROM ({cards})) n CROSS JOIN patient p ON p.id = n.id"
 
 
-def _by_former_names(reader: Reader, query: _Query, limit: int) -> list[tuple[Row, PersonName]]:
-    """Return those who had all the words in a name before, with that name; the card's own birth date counts."""
-    conditions, words = _named(each for each in query.words if len(each) > _INDEXED)
-    born = {each.isoformat() for each in query.dates}
-    rows = reader.rows(
-        "SELECT * FROM patient_former_name WHERE id IN (SELECT rowid FROM patient_former_search"
-        f" WHERE patient_former_search MATCH :match){conditions} ORDER BY name_key, id LIMIT :limit",
-        {
-            "match": " AND ".join(f'"{word[:_INDEXED]}"*' for word in query.words),
-            **words,
-            "limit": _NO_LIMIT if born or query.year else limit,
-        },
-    )
-    found: dict[int, tuple[Row, PersonName]] = {}
-    for each in rows:
-        for row in _cards(reader, [each["patient_id"]]):
-            year = str(row["birth_year"] or row["birth_date"][:4])
-            if (not born or row["birth_date"] in born) and query.year in ("", year):
-                name = PersonName(each["family"], each["given"], each["middle"])
-                found.setdefault(row["id"], (row, name))
-    return list(found.values())[:limit]
-
-
-def _by_dates(reader: Reader, query: _Query, limit: int) -> list[Row]:
-    """Return those who were born on one of the dates; a few hundred at the most were born on any day."""
-    rows = [
-        row
-        for each in query.dates
-        for row in reader.rows("SELECT * FROM patient WHERE birth_date = ? AND merged_into IS NULL", [each.isoformat()])
-    ]
-    return sorted(_fitting(rows, query), key=_name)[:limit]
-
-
-def _by_numbers(reader: Reader, query: _Query, limit: int) -> Iterator[list[Row]]:
-    """Yield what the numbers find; beside words all of those whose names have them, who else has such a number."""
-    conditions, words = _named(query.words)
-    most = _NO_LIMIT if query.words else limit
-    for number in query.numbers:
-        for lookup, beginning in _number_lookups(number, beside_words=bool(query.words)):
-            # A merged card leads to another one, which may have another name.
-            named = f"JOIN patient p ON p.id = x.id WHERE p.merged_into IS NOT NULL OR (1{conditions})"
-            sql = f"SELECT x.id FROM ({lookup}) x {named}" if query.words else lookup
-            found = reader.rows(f"{sql} LIMIT :limit", {**words, **_range(beginning), "limit": most})
-            yield _cards(reader, [row["id"] for row in found])
-        former = patient_merges.by_former_number(reader, number, most)
-        yield _cards(reader, [patient.stored_id for patient in former])
-
-
-def _named(words: Iterable[str]) -> tuple[str, dict[str, str]]:
-    """Return the SQL conditions that a name has all the words, each as the beginning of one; and their values."""
-    values = {f"word{number}": f" {word}" for number, word in enumerate(words)}
-    name = "replace(replace(' ' || name_key, '-', ' '), '''', ' ')"
-    return "".join(f" AND instr({name}, :{key})" for key in values), values
-
-
-def _cards(reader: Reader, ids: Iterable[int]) -> list[Row]:
-    """Return the cards with these ids; a merged card's number leads to the card that stayed."""
-    surviving = dict.fromkeys(patients.surviving_id(reader, id) for id in ids)
-    return [row for id in surviving for row in reader.rows("SELECT * FROM patient WHERE id = ?", [id])]
-
-
-def _number_lookups(number: str, *, beside_words: bool) -> Iterator[tuple[str, str]]:
-    """Yield the queries that a number is looked up by, each with the beginning that it looks for."""
-    if beside_words and number.isdecimal() and len(number) < _SHORTEST_BESIDE_WORDS:
-        yield _BY_TEXT[0], f"{number:0>6}"
-        return
-    if not number.isdecimal():
-        yield from ((sql, spelling) for spelling in _spellings(number) for sql in _BY_TEXT)
-        return
-    yield from ((sql, number) for sql in (*_BY_DIGITS, *_BY_TEXT))
-    if len(number) < 6:  # «4512» is card 004512
-        yield _BY_TEXT[0], f"{number:0>6}"
-    if len(number) >= _SHORTEST_PHONE:
-        yield _BY_PHONE, number
-        if number[0] in "78":  # the country, or the long-distance line
-            yield _BY_PHONE, number[1:]
-
-
-def _spellings(number: str) -> Iterable[str]:
-    """Return a number as it may be meant: as typed, as the keys of the Latin layout, as Latin letters that look so."""
-    return dict.fromkeys((number, number.translate(_LAYOUT), number.translate(_LOOK_ALIKES)))
-
-
-def _fitting(rows: Sequence[Row], query: _Query) -> list[Row]:
-    """Return the rows whose names have all the words, and that were born on one of the dates if a name was typed."""
-    born = {each.isoformat() for each in query.dates} if query.words else set()
-    return [
-        row
-        for row in rows
-        if (not born or row["birth_date"] in born)
-        and all(any(part.startswith(word) for part in _WORD.findall(row["name_key"])) for word in query.words)
-    ]
-
-
-def _range(beginning: str) -> dict[str, str]:
-    return {"low": beginning, "high": beginning + PREFIX_END}
+def _former_name(reader: Reader, id: int, words: tuple[str, ...]) -> PersonName:
+    """Return the latest former name of a card, or of those merged into it, that has all the words."""
+    cards = [id, *(each.stored_id for each in patients.merged_cards(reader, id))]
+    for name in former_names.of_cards(reader, cards):
+        if all(latin_typing.has_word(names.fold(str(name)), word) for word in words):
+            return name
+    raise LookupError(id)
 
 
 def _name(row: Row) -> tuple[str, str]:

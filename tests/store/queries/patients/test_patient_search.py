@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 from datetime import date
 
@@ -15,7 +16,8 @@ from broker.domain.patients import names
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Store, Tx
 from broker.store.queries import schedule
-from broker.store.queries.patients import patient_search
+from broker.store.queries.patients import number_lookup, patient_search
+from broker.store.queries.patients.number_lookup import Column, Lookup
 from broker.store.tables import patients
 from broker.workflow import referrals
 from tests.support import factory
@@ -207,18 +209,89 @@ def test_studies_of_everybody_who_matches_are_found_and_it_is_said_when_there_ar
     assert (len(some.visits), some.more) == (50, True)
 
 
-def test_every_lookup_goes_by_an_index(people: Store) -> None:
-    lookups = [
-        *patient_search._BY_DIGITS,
-        *patient_search._BY_TEXT,
-        patient_search._BY_PHONE,
-        "SELECT * FROM patient WHERE birth_date = :low",
-        "SELECT * FROM patient WHERE name_key >= :low AND name_key < :high AND merged_into IS NULL ORDER BY name_key",
-    ]
+def add_order(store: Store, patient: Patient, days: int) -> None:
+    draft = factory.draft(patient=patient, start=factory.soon(days=days))
+    store.write(referrals.register, draft, REGISTRAR, CLINIC)
+
+
+def test_a_study_is_found_behind_any_number_of_namesakes_without_one(people: Store) -> None:
+    crowd(people, 2500, "Яковлев", "Ян")
+    add_order(people, Patient(PersonName("Яковлев", "Ян", "Янович"), *OLD), 0)
     with people.read() as reader:
-        for sql in lookups:
-            plan = reader.rows(f"EXPLAIN QUERY PLAN {sql}", {"low": "1", "high": "2"})
-            assert [row["detail"].split()[0] for row in plan] == ["SEARCH"], (sql, plan)
+        for typed in ("яковлев", "ян яковлев", "яковлев ян янович", "яковлев 1950"):
+            found = schedule.studies(reader, typed, TODAY)
+            assert [visit.order.patient.name.middle for visit in found.visits] == ["Янович"], typed
+            assert not found.more
+
+
+def test_where_more_studies_match_than_are_listed_the_last_ones_are_among_them(store: Store) -> None:
+    for number in range(12):
+        add_order(store, Patient(PersonName("Иванов", "Иван", "я" * (number + 1)), *OLD), 12 - number)
+    with store.read() as reader:
+        found = schedule.studies(reader, "иванов", TODAY, 5)
+    assert [len(visit.order.patient.name.middle) for visit in found.visits] == [1, 2, 3, 4, 5]
+    assert found.more
+
+
+@pytest.mark.parametrize("typed", ["иванов 112", "112 иванов", "иванов иван 112", "иванов 1129 112"])
+def test_a_number_beside_a_common_name_finds_its_bearer_among_many_with_either(people: Store, typed: str) -> None:
+    crowd(people, 300)
+    add_numbered(people, "113", 300)
+    people.write(patients.add, Patient(PersonName("Иванов", "Иван", "Яковлевич"), *OLD), "112999")
+    with people.read() as reader:
+        found_patients = patient_search.search(reader, typed)
+    assert [patient.patient_id for patient in found_patients.patients] == ["112999"]
+    assert not found_patients.more
+
+
+def test_two_numbers_narrow_down_and_a_number_in_groups_is_one(people: Store) -> None:
+    assert found(people, "087 7800") == found(people, "иванов 087 7800") == ["Иванов"]
+    assert found(people, "иванов 087 654") == found(people, "иванов 8 903 123") == ["Иванов"]
+    assert found(people, "087 7801") == found(people, "иванов 087 7801") == []
+
+
+@pytest.mark.parametrize("typed", ["иванов 1938 087", "иванов 7800 1938", "иванов 12 780 17.02.1938"])
+def test_year_and_date_beside_numbers_are_read_as_what_fits(people: Store, typed: str) -> None:
+    people.write(patients.add, Patient(PersonName("Иванов", "Пётр"), *OLD, phone="8 912 000-00-00"), "12")
+    assert found(people, typed) == ([] if " 12 " in typed else ["Иванов"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "family"),
+    [
+        ("kuznetsova marina", "Кузнецова"), ("KUZNETSOVA", "Кузнецова"), ("kuz mar", "Кузнецова"),
+        ("kuznecova", "Кузнецова"), ("Ivanov Yaroslav Yuryevich", "Иванов"), ("ivanov iaroslav iurevich", "Иванов"),
+        ("KУЗHEЦOBA", "Кузнецова"), ("saltykov-shchedrin fyodor", "Салтыков-Щедрин"), ("shedrin", ""),
+        ("kuznetsova 1961", "Кузнецова"), ("ivanov 17.02.1938", "Иванов"), ("ivanov 087", "Иванов"), ("ivanova", ""),
+    ],
+)  # fmt: skip
+def test_a_cyrillic_name_is_found_by_latin_letters(people: Store, typed: str, family: str) -> None:
+    assert found(people, typed) == ([family] if family else [])
+
+
+@pytest.mark.parametrize("typed", ["KOTOBA", "kotoba", "Котова", "kotova", "KOTOBA MAPTA", "котова mapta"])
+def test_a_name_of_look_alikes_all_through_is_the_cyrillic_one(people: Store, typed: str) -> None:
+    people.write(patients.add, Patient(PersonName("Котова", "Марта"), *OLD), "77")
+    assert found(people, typed) == ["Котова"]
+
+
+@pytest.mark.parametrize("column", number_lookup.COLUMNS, ids=lambda column: column.key[:40])
+def test_every_lookup_of_a_number_goes_by_an_index(people: Store, column: Column) -> None:
+    lookup = Lookup(column, "1", "number")
+    with people.read() as reader:
+        plan = reader.rows(f"EXPLAIN QUERY PLAN {lookup.cards()}", lookup.params)
+    assert [row["detail"].split()[0] for row in plan] == ["SEARCH"], plan
+
+
+@pytest.mark.parametrize(
+    "typed", ["куз", "куз мар 12.03.1961", "кузнецова 780", "112 780", "112-233", "kuznetsova", "куз 12"]
+)
+def test_no_search_scans_the_patients(people: Store, typed: str) -> None:
+    with people.read() as reader:
+        for each in patient_search.selections(reader, typed, 9):
+            sql = " ".join(("EXPLAIN QUERY PLAN SELECT p.* FROM", each.source, "WHERE", each.where, each.order))
+            plan = [row["detail"] for row in reader.rows(sql, dict(each.params))]
+            assert not [step for step in plan if step.startswith("SCAN") and step.split()[1] in ("p", "x", "o")], plan
 
 
 @pytest.mark.parametrize(
@@ -251,7 +324,7 @@ def test_the_words_of_any_name_find_its_bearer(
     store = factory.open_store(tmp_path_factory.mktemp("search") / "worklist.sqlite")
     try:
         store.write(patients.add, Patient(name, date(1950, 1, 1), Sex.MALE), "1")
-        words = patient_search._WORD.findall(names.fold(str(name)))
+        words = re.findall(r"[^\W\d_]+", names.fold(str(name)))
         chance.shuffle(words)
         typed = " ".join(word[: chance.randint(1, len(word))].upper() for word in words)
         assert len(found(store, typed)) == bool(words)

@@ -1,0 +1,82 @@
+"""Cyrillic names that were typed in Latin letters: «Kuznetsova Marina», or «KOTOBA» with the wrong keyboard. Pure.
+
+`transliteration` judges whether a spelling by anybody, in any scheme, can be a name; here beginnings of names are made
+of what a person at the desk types, by the schemes of passports, standards and maps, mixed in one word if need be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+from broker.domain.patients import names
+
+_WAYS: tuple[tuple[str, str], ...] = tuple(
+    (letters, way)
+    for letters, ways in {
+        "а": "a", "б": "b", "в": "v w", "г": "g gh", "д": "d", "е": "e ye ie je yo io jo", "ж": "zh j", "з": "z",
+        "и": "i y ii yi ji", "й": "y i j", "к": "k c", "л": "l", "м": "m", "н": "n", "о": "o", "п": "p", "р": "r",
+        "с": "s", "т": "t", "у": "u ou oo", "ф": "f ph", "х": "kh h x", "ц": "ts c tz", "ч": "ch", "ш": "sh",
+        "щ": "shch sch shh", "ъ": "ie", "ы": "y i", "э": "e", "ю": "yu iu ju", "я": "ya ia ja", "кс": "x ks",
+        "ий": "y i", "ый": "y i", "ия": "ia",
+    }.items()
+    for way in ways.split(" ")
+)  # fmt: skip
+_SILENT = ("ь", "ъ")
+_VOWELS = frozenset("аеиоуыэюяй")
+_LATIN = re.compile(r"[a-z]+")
+_TOKEN = re.compile(r"[^\W_]+")
+_LOOK_ALIKES = frozenset("abcehikmoptxy")
+
+
+def cyrillic_beginnings(typed: str, is_known: Callable[[str], bool], longest: int) -> list[str]:
+    """Return the beginnings of Cyrillic names that a Latin word may stand for, cut to `longest` letters.
+
+    `typed` is folded; only beginnings that are known, as some name begins so, are followed further.
+    """
+    if not _LATIN.fullmatch(typed):
+        return []
+    found: set[str] = set()
+    if _LOOK_ALIKES.issuperset(typed) and is_known(similar := names.fold(typed.translate(names.HOMOGLYPHS))[:longest]):
+        found.add(similar)
+    known: dict[str, bool] = {}
+
+    def follow(text: str) -> bool:
+        if text not in known:
+            known[text] = is_known(text)
+        return known[text]
+
+    reached: list[set[str]] = [{""}, *(set() for _ in typed)]  # by letters read
+    for at, texts in enumerate(reached[:-1]):
+        rest = typed[at:]
+        for letters, way in _WAYS:
+            is_cut = not rest.startswith(way)
+            if is_cut and not way.startswith(rest):
+                continue
+            for text in texts:
+                longer = text + letters
+                silent = [longer + sign for sign in _SILENT] if letters[-1] not in _VOWELS else []
+                for each in filter(follow, (longer, *silent)):
+                    if is_cut or len(each) >= longest:
+                        found.add(each[:longest])
+                    else:
+                        reached[at + len(way)].add(each)
+    found |= reached[-1]
+    return sorted(text for text in found if text and not any(text[:end] in found for end in range(1, len(text))))
+
+
+def has_word(text: str, typed: str) -> bool:
+    """Return True if a word of a folded text begins as typed, also in Latin letters; digits are letters of words."""
+    at = text.find(typed)
+    while at >= 0:
+        if at == 0 or not text[at - 1].isalnum():
+            return True
+        at = text.find(typed, at + 1)
+    return _LATIN.fullmatch(typed) is not None and any(_is_spelled(word, typed) for word in _TOKEN.findall(text))
+
+
+@lru_cache(maxsize=16384)
+def _is_spelled(word: str, typed: str) -> bool:
+    # One letter more than the word has: so that all that was typed is read.
+    return not word.isascii() and bool(cyrillic_beginnings(typed, word.startswith, len(word) + 1))

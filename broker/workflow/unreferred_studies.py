@@ -29,10 +29,10 @@ from broker.workflow import archive_images, referrals
 def record_day(tx: Tx, on: date, found: Sequence[ArchiveStudy], actor: Actor) -> None:
     """Record what an archive holds of a day (studies with this Study Date) that belongs to no order; raise Forbidden.
 
-    Only studies that one of our devices may have made count; see `queries.unreferred_studies.is_ours`.
+    Only studies that this clinic may have made count; see `queries.unreferred_studies.is_ours`.
     """
     permit(tx, actor, Permission.PERFORM)
-    modalities = unreferred_studies.modalities(tx)
+    modalities = unreferred_studies.modalities(tx, on)
     strange = [each for each in found if unreferred_studies.is_ours(each, modalities)]
     archive_unreferred.forget_before(tx, tx.now.date() - unreferred_studies.KEPT_FOR)
     unclaimed = [each for each in strange if not unreferred_studies.is_known(tx, each)]

@@ -114,9 +114,18 @@ class Identity(RuleBasedStateMachine):
             return  # a person has to look
         self.truth.of_order[order.id] = who
 
-    @rule(who=WHO, spelt=SPELT, source=st.sampled_from(ImportSource), number=st.sampled_from(("", "M", "K")))
-    def import_item(self, who: str, spelt: Any, source: ImportSource, number: str) -> None:
-        """Let a worklist file, a table or JSON bring somebody, perhaps under a card number of its own system."""
+    @rule(
+        who=WHO,
+        spelt=SPELT,
+        source=st.sampled_from(ImportSource),
+        number=st.sampled_from(("", "M", "K")),
+        station=st.sampled_from((("XRAY_14", "DX"), ("OLD_CR", "CR"), ("OLD_CT", "CT"))),
+    )
+    def import_item(self, who: str, spelt: Any, source: ImportSource, number: str, station: tuple[str, str]) -> None:
+        """Let a worklist file, a table or JSON bring somebody, perhaps under a card number of its own system.
+
+        A file may be for a station that is not registered here.
+        """
         person = PEOPLE[who]
         name = PersonName(*(spelt(part) for part in (person.name.family, person.name.given, person.name.middle)))
         card_number = f"{number}-{who}" if number else ""
@@ -129,7 +138,7 @@ class Identity(RuleBasedStateMachine):
                 if who in ("marina", "namesake"):
                     return  # without СНИЛС nothing keeps their cards apart
                 content = item(patient=bare, accession_number=f"F{self.imports}", study_instance_uid="")
-                content = replace(content, modality="DX", station_ae_titles=("XRAY_14",), start=soon(), sps_id="")
+                content = replace(content, modality=station[1], station_ae_titles=station[:1], start=soon(), sps_id="")
                 order_id = self.store.write(worklist_files.sync, content, path, path, SYSTEM, CLINIC).order_id
             else:
                 place = ImportPlace(source, path, 2)
@@ -162,7 +171,8 @@ class Identity(RuleBasedStateMachine):
         if self._is_told_apart_by_nothing(who, told):
             return
         uid = f"1.2.4.{pick}" if own_uid else order.study_instance_uid
-        study = self._study(told, study_instance_uid=uid, accession_number=order.accession_number)
+        numbers = {"study_instance_uid": uid, "accession_number": order.accession_number}
+        study = self._study(told, **numbers, modality=order.modality)
         self.truth.answers[order.id] = study, who
         self._ask_archive(order.id)
 
@@ -174,8 +184,9 @@ class Identity(RuleBasedStateMachine):
 
     @rule(pick=PICK, who=WHO, spelt=SPELT)
     def hold(self, pick: int, who: str, spelt: Any) -> None:
-        """Let the archive hold a study of `who` that bears no order's number."""
-        study = self._study(self._reported(who, spelt), study_instance_uid=f"1.2.5.{pick}")
+        """Let the archive hold a study of `who` that bears no order's number, of a kind that is made here."""
+        kind = self._order(pick).modality if self.truth.of_order else "DX"
+        study = self._study(self._reported(who, spelt), study_instance_uid=f"1.2.5.{pick}", modality=kind)
         self.truth.held = [each for each in self.truth.held if each.study_instance_uid != study.study_instance_uid]
         self.truth.held.append(study)
         self.store.write(unreferred_studies.record_day, TODAY, self.truth.held, SYSTEM)

@@ -24,11 +24,12 @@ from broker.store.queries import archive_gaps, unreferred_studies
 from broker.store.queries.unreferred_studies import OfferedStudy
 from broker.store.tables import archive, devices, orders, outbox
 from broker.store.tables import performed as performed_table
-from broker.workflow import archive_images, patient_merge, performed_steps, referrals, step_links
+from broker.workflow import archive_images, patient_merge, performed_steps, referrals, step_links, worklist_files
 from broker.workflow import unreferred_studies as workflow
 from tests.support import factory
 from tests.support.clock import TODAY, Clock, local
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM, XRAY, draft, message, performed
+from tests.workflow.test_worklist_files import item
 
 DOCTOR = Actor(ActorKind.PERSON, "volskaya", "Вольская Т. А.", frozenset({Role.RADIOLOGIST}))
 LATE = ArchiveStudy(
@@ -629,3 +630,15 @@ def test_boards_compare_the_newest_studies_only_and_the_page_all(store: Store, m
     monkeypatch.setattr(unreferred_studies, "MOST_OFFERED", 3)
     with store.read() as reader:
         assert len(unreferred_studies.offered(reader)) == 1
+
+
+def test_a_study_of_an_order_for_a_station_that_is_not_registered_is_shown(store: Store) -> None:
+    found = replace(LATE, modality="CT"), replace(LATE, study_instance_uid="1.2.99", modality="MR")
+    record(store, *found)
+    assert shown(store) == []
+    content = item(patient=KUZNETSOVA, modality="CT", station_ae_titles=("OLD_CT",), start=local("10:00"))
+    order_id = store.write(worklist_files.sync, content, "/wl/1.wl", "1", SYSTEM, CLINIC).order_id
+    record(store, *found)
+    [offered] = shown(store)
+    assert offered.unreferred.study.modality == "CT"
+    assert [each.id for each in offered.candidates] == [order_id]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from broker.domain.orders import Order, OrderState
@@ -39,13 +39,22 @@ class OfferedStudy:
     uncertain: frozenset[int] = frozenset()  # candidates (ids) that fit by name only: no birth date was compared
 
 
-def modalities(reader: Reader) -> frozenset[str]:
-    """Return the modalities of the devices of this clinic."""
-    return frozenset(row["modality"] for row in reader.rows("SELECT DISTINCT modality FROM device WHERE approved = 1"))
+def modalities(reader: Reader, on: date) -> frozenset[str]:
+    """Return the modalities that this clinic may have made a study with that day.
+
+    They are those of its devices, and of its orders about that day: an imported one may be for a station that is not
+    registered here.
+    """
+    rows = reader.rows(
+        "SELECT DISTINCT modality FROM device WHERE approved = 1 UNION SELECT DISTINCT o.modality FROM scheduled_step s"
+        " JOIN orders o ON o.id = s.order_id WHERE s.start >= ? AND s.start < ? AND o.owner = ''",
+        [(on - BEFORE).isoformat(), (on + AFTER + timedelta(days=1)).isoformat()],
+    )
+    return frozenset(row["modality"] for row in rows)
 
 
 def is_ours(study: ArchiveStudy, ours: Collection[str]) -> bool:
-    """Return True if one of our devices, of these modalities, may have made a study; also if the archive names none."""
+    """Return True if this clinic may have made a study, with these modalities; also if the archive names none."""
     may_be_made = not study.modality or any(archive.has_modality(study, each) for each in ours)
     return bool(study.study_instance_uid) and study.images != 0 and may_be_made
 

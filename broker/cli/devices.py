@@ -54,6 +54,12 @@ def _add_options(add: argparse.ArgumentParser) -> None:
         action=yes_no,
         help="without a station in its query it sees the items of every device, not only its own",
     )
+    add.add_argument(
+        "--for-others",
+        action=yes_no,
+        help="it may ask for the lists of other devices and end their steps (default no: it sees none of them, and the"
+        " end that it reports waits for a person)",
+    )
     add.add_argument("--days-before", type=int, metavar="N", help="how many days items stay on its list (default 1)")
     add.add_argument(
         "--days-after", type=int, metavar="N", help="how far ahead it sees when its query gives no date (default 30)"

@@ -7,7 +7,7 @@ A step that cannot be matched to an order is stored unlinked: a person must find
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -33,6 +33,7 @@ from broker.store.tables import patients as cards
 from broker.workflow import order_status
 
 FINAL = (PerformedState.COMPLETED, PerformedState.DISCONTINUED)
+ANOTHER_DEVICE = "performed_by"  # what contradicts where a device has ended the step of another one, and may not
 ANOTHER_ORDER = "accession_number"  # what contradicts where the numbers of a message name orders of several patients
 
 
@@ -165,13 +166,18 @@ def _apply(
     if change.series is not None:
         performed.set_series(tx, step.stored_id, change.series)
     performed.set_doses(tx, step.stored_id, change.doses or {})
-    if actor.name != step.ae_title:
+    is_held = _is_final(change) and not _may_end(tx, step, actor)
+    if is_held:
+        devices.note(tx, actor.name, "mpps_held", f"it ended a step that {step.ae_title} had started")
+    elif actor.name != step.ae_title:
         devices.note(tx, actor.name, "mpps_foreign", f"it reported a step that {step.ae_title} had started")
     uid, affected, wrong_entry = (
         step.sop_instance_uid,
         performed_links.order_ids(tx, step.stored_id),
-        _is_wrong_entry(after, change),
+        _is_wrong_entry(after, change) and not is_held,
     )
+    if is_held or (change.state is not None and step.provisional):
+        _hold(tx, step, affected, is_held)
     if wrong_entry:
         performed_links.unlink(
             tx, step.stored_id, [step_id for _, step_id in performed_links.linked_steps(tx, step.stored_id)]
@@ -187,6 +193,23 @@ def _apply(
             audit.write(tx, actor, AuditAction.WRONG_ENTRY, order_id, sop_instance_uid=uid)
         else:
             order_status.queue_added_images(tx, order_id, clinic)
+
+
+def _may_end(tx: Tx, step: PerformedStep, actor: Actor) -> bool:
+    """Return True if a device has begun a step, or performs it under another AE title, or may act for others."""
+    if actor.name in (step.ae_title, step.station_ae_title):
+        return True
+    device = devices.get(tx, actor.name)
+    return device is not None and device.for_others
+
+
+def _hold(tx: Tx, step: PerformedStep, order_ids: Sequence[int], is_held: bool) -> None:
+    """Let the orders of a step wait for a person who looks which device has ended it, or no longer."""
+    for link in performed_links.links_of_orders(tx, order_ids):
+        if link.step.stored_id == step.stored_id and (ANOTHER_DEVICE in link.conflict) is not is_held:
+            left = [each for each in link.conflict if each != ANOTHER_DEVICE]
+            noted = [*left, ANOTHER_DEVICE] if is_held else left
+            performed_links.set_conflict(tx, step.stored_id, link.scheduled_step_id, ", ".join(noted))
 
 
 def _is_final(change: PerformedChange) -> bool:
@@ -213,7 +236,8 @@ def _with_change(step: PerformedStep, change: PerformedChange, *, other_device: 
     """Return the step after a change; `other_device`: another device reports it than the one that started the step.
 
     A modality with two AE titles may end under the second a step that it started under the first; another device may do
-    so by mistake. Both are accepted, but the end is provisional: the device that started the step may overrule it.
+    so by mistake. Both are accepted, but the end is provisional: the device that started the step may overrule it. What
+    a device does that may not act for others waits for a person besides: `_hold`.
     """
     reported = {
         name: value

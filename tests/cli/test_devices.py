@@ -21,6 +21,7 @@ EVERY_OPTION = [
     *("--name", "КТ", "--modality", "ct", "--room", "каб. 1", "--address", "10.0.4.1,10.0.4.2", "--charset", "latin"),
     *("--fallback-charset", "ISO_IR 192", "--longest", "32", "--any-station", "--days-before", "2"),
     *("--days-after", "7", "--closed-hours", "4", "--strict-mpps", "--mpps-hours", "6", "--own-study-uids"),
+    "--for-others",
 ]
 
 
@@ -57,6 +58,7 @@ def test_every_policy_has_an_option_and_is_listed(config: Path, capsys: pytest.C
         True,
         6,
         True,
+        True,
     )
     assert known(config) == every
     assert capsys.readouterr().out == "Device CT_1 is registered.\n"
@@ -64,7 +66,7 @@ def test_every_policy_has_an_option_and_is_listed(config: Path, capsys: pytest.C
     assert capsys.readouterr().out == (
         "CT_1\tCT\tКТ\tnever called\t--address '10.0.4.1, 10.0.4.2' --charset latin --fallback-charset 'ISO_IR 192'"
         " --longest 32 --any-station --days-before 2 --days-after 7 --closed-hours 4 --strict-mpps --mpps-hours 6"
-        " --own-study-uids\n"
+        " --for-others --own-study-uids\n"
     )
 
 
@@ -80,12 +82,14 @@ def test_what_is_not_given_stays(config: Path, capsys: pytest.CaptureFixture[str
         "--longest",
         "64",
         "--no-own-study-uids",
+        "--no-for-others",
     ]
     assert main(["device", "add", "CT_1", *changes, "-c", str(config)]) == 0
     changed = known(config)
     assert changed is not None
     assert (changed.charset, changed.address, changed.own_only, changed.strict_mpps) == ("auto", "", True, False)
     assert not changed.own_study_uids
+    assert not changed.for_others
     assert (changed.name, changed.days_after, changed.fallback_charset) == ("КТ", 7, "ISO_IR 192")
     assert "Device CT_1 is changed." in capsys.readouterr().out
 

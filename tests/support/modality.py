@@ -117,7 +117,7 @@ def dataset(values: Mapping[str, Any]) -> Dataset:
 
 def strict(store: Store) -> None:
     """Let the X-ray's messages be refused where they break the standard."""
-    store.write(lambda tx: devices.put(tx, replace(factory.DEVICES[0], strict_mpps=True)))
+    store.write(lambda tx: devices.put(tx, replace(factory.DEVICES[0], strict_mpps=True, for_others=True)))
 
 
 def notes(store: Store) -> dict[str, str]:

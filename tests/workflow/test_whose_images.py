@@ -187,6 +187,7 @@ def test_unlinking_them_lets_the_order_wait_again(store: Store, order: Order) ->
 
 
 def test_another_devices_word_is_noted(store: Store, order: Order) -> None:
+    store.write(lambda tx: devices.put(tx, replace(factory.DEVICES[2], for_others=True)))
     step = performed("1.2", StepReference(order.study_instance_uid))
     store.write(performed_steps.start, step, message("create"), XRAY, CLINIC)
     assert (

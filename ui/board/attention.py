@@ -220,6 +220,15 @@ def _late(each: inbox.LateChange, amend: bool) -> AttentionItem:
 def _doubtful(each: DoubtfulStep) -> AttentionItem:
     reported = names.cut(str(names.from_dicom(each.step.patient_name)), MAX_NAME) or "без имени"
     number = each.order.accession_number
+    if each.fields == words.ENDED_BY_ANOTHER:
+        return AttentionItem(
+            key=("doubtful", each.step.sop_instance_uid, each.order.id),
+            title="Закончил другой аппарат",
+            why=f"{names.short(each.order.patient.name)}, {number}: исследование начал аппарат «{each.device_name}»,"
+            " а о конце сообщил другой. Пока не проверите, шине о снимках не сообщим.",
+            act="Проверить",
+            path=f"/order/{number}",
+        )
     if words.NUMBERS_OF_ORDERS & set(each.fields):
         return AttentionItem(
             key=("doubtful", each.step.sop_instance_uid, each.order.id),

@@ -75,6 +75,12 @@ class DeviceForm:
         self._own_only = labelled_field(
             "Без отбора по аппарату показывать только его записи", ui.checkbox, name="own-only", narrow=12
         )
+        self._for_others = labelled_field(
+            "Может смотреть записи других аппаратов и завершать их исследования",
+            ui.checkbox,
+            name="for-others",
+            narrow=12,
+        )
         self._strict = labelled_field(
             "Отказывать в сообщениях MPPS, которые нарушают стандарт", ui.checkbox, name="strict-mpps", narrow=12
         )
@@ -105,8 +111,8 @@ class DeviceForm:
         self._charset.choose(given.charset)
         self._fallback.choose(given.fallback_charset)
         self._own_only.value, self._strict.value = given.own_only, given.strict_mpps
-        self._own_study_uids.value = given.own_study_uids
-        rare = (*NUMBERS, "own_only", "strict_mpps", "own_study_uids", "fallback_charset")
+        self._own_study_uids.value, self._for_others.value = given.own_study_uids, given.for_others
+        rare = (*NUMBERS, "own_only", "for_others", "strict_mpps", "own_study_uids", "fallback_charset")
         self._open_more(any(getattr(given, key) != getattr(USUAL, key) for key in rare))
 
     def _open_more(self, wanted: bool) -> None:
@@ -132,6 +138,7 @@ class DeviceForm:
             fallback_charset=self._fallback.chosen,
             own_only=bool(self._own_only.value),
             strict_mpps=bool(self._strict.value),
+            for_others=bool(self._for_others.value),
             own_study_uids=bool(self._own_study_uids.value),
             **numbers,
         )

@@ -281,16 +281,21 @@ class OrderPage:
                 theme.facts(self._performed(step))
                 if step.sop_instance_uid in card.conflicts:
                     reported = names.cut(str(names.from_dicom(step.patient_name)), 64) or "без имени"
-                    differ = words.contradictions(card.conflicts[step.sop_instance_uid].split(", "))
-                    text(
-                        "p",
-                        f"На аппарате названо: «{reported}», не сходится {differ}. Тот ли это пациент?",
-                        "attention-reason",
-                    )
+                    fields = tuple(card.conflicts[step.sop_instance_uid].split(", "))
+                    question = f"На аппарате названо: «{reported}», не сходится {words.contradictions(fields)}."
+                    question += " Тот ли это пациент?"
+                    if fields == words.ENDED_BY_ANOTHER:
+                        question = f"О конце сообщил не тот аппарат, который начал. На нём названо: «{reported}»."
+                        question += " Это его исследование, и оно закончено?"
+                    text("p", question, "attention-reason")
                     if self._may(Permission.LINK):
                         uid = step.sop_instance_uid
                         seen = Confirmation(order.patient, tuple(card.conflicts[uid].split(", ")))
-                        theme.button("Да, это он", lambda uid=uid, seen=seen: self._confirm(uid, seen), small=True)
+                        theme.button(
+                            "Да, это оно" if fields == words.ENDED_BY_ANOTHER else "Да, это он",
+                            lambda uid=uid, seen=seen: self._confirm(uid, seen),
+                            small=True,
+                        )
                 if self._may(Permission.LINK):
                     word = "Снять отметку" if step.source is StepSource.MANUAL else "Это чужие снимки"
                     uid = step.sop_instance_uid

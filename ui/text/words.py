@@ -130,8 +130,11 @@ _CONTRADICTIONS = {
     "referenced_study_uids": "номер исследования",
     "sps_id": "номер записи",
     "requested_procedure_id": "номер процедуры",
+    "performed_by": "аппарат",
 }
-NUMBERS_OF_ORDERS = frozenset(_CONTRADICTIONS) - {"patient_name", "patient_id", "patient_birth_date", "patient_sex"}
+_NOT_NUMBERS = {"patient_name", "patient_id", "patient_birth_date", "patient_sex", "performed_by"}
+NUMBERS_OF_ORDERS = frozenset(_CONTRADICTIONS) - _NOT_NUMBERS
+ENDED_BY_ANOTHER = ("performed_by",)  # nothing contradicts but the device that has ended the step
 
 
 def contradictions(fields: Iterable[str]) -> str:

@@ -52,6 +52,7 @@ class AnswerContext:
     station_names: dict[str, tuple[str, str]] | None = None  # AE title -> (name, room)
     zone: tzinfo | None = None
     asked_number: str = ""  # the accession number that it asked for
+    others: frozenset[str] = frozenset()  # devices whose items are not for who asks
     bus_numbers: bool = False  # it gets the region's accession number where that is known
     # What imports brought: id of the step -> (its order's attributes, its own); filled on demand.
     imported: dict[int, tuple[Dataset, Dataset]] = field(default_factory=dict)

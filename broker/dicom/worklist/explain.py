@@ -23,7 +23,7 @@ from broker.domain.clinic.devices import Device
 from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import Order, StepState
 from broker.store.database import Reader
-from broker.store.queries import worklist_status
+from broker.store.queries import device_registry, worklist_status
 from broker.store.tables import devices
 from broker.store.tables.worklist import WorklistItem
 from broker.workflow import devices as registry
@@ -59,10 +59,12 @@ def explain(
     since: datetime | None = None,
     contact: Contact | None = None,
     learns: bool = False,
+    others: frozenset[str] = frozenset(),
 ) -> list[RuleResult]:
     """Return the result of every rule for an order's step and a device; `device_advice.is_seen` gives the sum.
 
-    `now` and `since` (when the step came into its state) are UTC. With `learns`, unapproved devices are served.
+    `others` are the devices whose items this one may not see: `service.others_of`. `now` and `since` (when the step
+    came into its state) are UTC. With `learns`, unapproved devices are served.
     """
     contact = contact or Contact()
     results = [*_registered(device, contact, learns), *_contacted(item.order, contact)]
@@ -79,7 +81,7 @@ def explain(
     except MalformedKey as error:
         details = {"keyword": error.keyword, "comment": error.comment}
         return [*results, RuleResult(error.keyword or "query", False, "malformed", details)]
-    return [*results, *_rules(item, device, query, now, clinic), *_keys(item, device, query, clinic)]
+    return [*results, *_rules(item, device, query, now, clinic, others), *_keys(item, device, query, clinic)]
 
 
 def typical_query(day: date | None = None, term: str = "") -> Dataset:
@@ -162,13 +164,15 @@ def _state(item: WorklistItem, device: Device, now: datetime, since: datetime | 
 
 
 def _rules(
-    item: WorklistItem, device: Device, query: WorklistQuery, now: datetime, clinic: Clinic
+    item: WorklistItem, device: Device, query: WorklistQuery, now: datetime, clinic: Clinic, others: frozenset[str]
 ) -> Iterator[RuleResult]:
     stations = item.step.station_ae_titles
     planned = device.ae_title in stations
     details = {"stations": ", ".join(stations), "ae_title": device.ae_title}
     # Which station it sees without naming one is the device's own setting; a named one is among the keys.
     decides = not query.key("ScheduledStationAETitle") and device.own_only
+    if not decides and service.is_of_others(item, _context(item, device, query, clinic, others)):
+        yield RuleResult("others", False, "others_withheld", details)
     yield RuleResult(
         "station", planned or not decides, "planned_on_this" if planned else "planned_on_other", details, decides
     )
@@ -213,10 +217,12 @@ _CODES = {
 }
 
 
-def _context(item: WorklistItem, device: Device, query: WorklistQuery, clinic: Clinic) -> AnswerContext:
+def _context(
+    item: WorklistItem, device: Device, query: WorklistQuery, clinic: Clinic, others: frozenset[str] = frozenset()
+) -> AnswerContext:
     station, number = query.key("ScheduledStationAETitle"), query.key("AccessionNumber")
     return AnswerContext(
-        device.ae_title, station, zone=clinic.zone, asked_number=number, bus_numbers=clinic.bus_numbers
+        device.ae_title, station, zone=clinic.zone, asked_number=number, others=others, bus_numbers=clinic.bus_numbers
     )
 
 
@@ -235,6 +241,7 @@ def explain_order(
     device = known or Device(ae_title, ae_title, "", approved=False)
     asked = latest_query(reader, ae_title)
     stands = worklist_status.of_order(reader, order, ae_title)
+    others = service.others_of(device, (each.ae_title for each in device_registry.approved(reader)))
     explained = [
         explain(
             each.item,
@@ -247,6 +254,7 @@ def explain_order(
                 known is not None, stands.asked_at, each.delivered_at, stands.refused_at, stands.refused_address
             ),
             learns=learns,
+            others=others,
         )
         for each in stands.steps
     ]

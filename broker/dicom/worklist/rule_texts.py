@@ -48,6 +48,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "it is scheduled on {stations}",
         "schedule it on {ae_title}, or let the device see every device's orders: device add {ae_title} --any-station",
     ),
+    "others_withheld": (
+        "it is scheduled on {stations}, whose lists are not for this device",
+        "schedule it on {ae_title}, or let the device see other devices' lists: device add {ae_title} --for-others",
+    ),
     "near": ("its day is among those that the device sees", ""),
     "past": (
         "its day has passed; the device sees {days} days back",

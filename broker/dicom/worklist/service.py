@@ -3,8 +3,9 @@
 Functions of (query, caller, store): no socket, no association; whatever listens calls `find`. A query changes no
 order; it only notes the last contact, what the device has on its list, and what differs there from what is stored.
 
-Which items a device sees, beside what it asks for: its own (unless it names a station, or is set to see all), of the
-days that it is set to see, open or completed a short while ago, and not started by another of the item's stations.
+Which items a device sees, beside what it asks for: its own (unless it may see those of others and names one, or is set
+to see all), of the days that it is set to see, open or completed a short while ago, and not started by another of the
+item's stations.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from datetime import time as time_of_day
@@ -48,6 +49,7 @@ T = TypeVar("T")
 MOST = 2000
 MOST_EXAMINED = 20_000  # items that are looked at for one answer, where no index says that a key fails
 _NOT_EXACT = re.compile(r"[*?\\]")  # wildcards, and what stands between the values of a list
+MOST_NAMED = 10  # other devices in one note
 _PAGE = 500  # items that are read at a time
 
 
@@ -68,6 +70,7 @@ class SearchResult:
     context: AnswerContext
     style: Style
     index_filter: IndexFilter | None = None  # beyond which nothing can match; None: nothing matches whatever there is
+    withheld: tuple[str, ...] = ()  # devices whose items were asked for and are not for who asks
 
 
 def find(
@@ -122,6 +125,7 @@ def search(
     """Return what a device sees with this query; `now` is UTC. A device that is not registered has the defaults."""
     device = devices.get(reader, calling_ae_title) or Device(calling_ae_title, calling_ae_title, "")
     rooms = {each.ae_title: (each.name, each.room) for each in device_registry.approved(reader)}
+    others = others_of(device, rooms)
     context = AnswerContext(
         calling_ae_title,
         asked.key("ScheduledStationAETitle"),
@@ -129,6 +133,7 @@ def search(
         rooms,
         clinic.zone,
         asked_number=asked.key("AccessionNumber"),
+        others=others,
         bus_numbers=clinic.bus_numbers,
     )
     style = Style(charset.for_answer(device.charset, asked.charset), device.longest)
@@ -139,19 +144,22 @@ def search(
     if number := _current_number(reader, asked.key("PatientID")):
         index_filter = replace(index_filter, patient_id=number)
     examined, last = 0, None
+    withheld = dict.fromkeys(each for each in context.asked_station.split("\\") if each in others)
     while len(items) <= MOST and examined < MOST_EXAMINED:
         page = worklist.candidates(reader, index_filter, _PAGE, last)
         named = [candidate for candidate in page if _name_may_match(asked, candidate, style)]
-        items += [
-            item
-            for item in worklist.load(reader, named)
-            if is_visible(item, context) and matches(asked, item, context, style)
-        ]
+        for item in worklist.load(reader, named):
+            if not matches(asked, item, context, style):
+                continue
+            if is_of_others(item, context):
+                withheld |= dict.fromkeys(item.step.station_ae_titles)
+            elif is_visible(item, context):
+                items.append(item)
         examined += len(page)
         if len(page) < _PAGE:
-            return SearchResult(tuple(items[:MOST]), len(items) > MOST, context, style, index_filter)
+            return SearchResult(tuple(items[:MOST]), len(items) > MOST, context, style, index_filter, tuple(withheld))
         last = page[-1]
-    return SearchResult(tuple(items[:MOST]), True, context, style, index_filter)
+    return SearchResult(tuple(items[:MOST]), True, context, style, index_filter, tuple(withheld))
 
 
 def index_filter_for(asked: WorklistQuery, device: Device, clinic: Clinic, now: datetime) -> IndexFilter:
@@ -180,6 +188,21 @@ def index_filter_for(asked: WorklistQuery, device: Device, clinic: Clinic, now: 
         patient_id_beginning=_beginning(asked.key("PatientID")),
         closed_since=now - timedelta(hours=device.closed_hours) if device.closed_hours else None,
     )
+
+
+def others_of(device: Device, approved: Iterable[str]) -> frozenset[str]:
+    """Return the approved devices (AE titles) whose items a device may not see.
+
+    A station that is not one of these belongs to no device in particular: lists that scripts write may name any.
+    """
+    if device.for_others or not device.own_only:
+        return frozenset()
+    return frozenset(approved) - {device.ae_title}
+
+
+def is_of_others(item: WorklistItem, context: AnswerContext) -> bool:
+    """Return True if an item is scheduled on other devices only, whose lists are not for who asks."""
+    return bool(context.others) and context.others.issuperset(item.step.station_ae_titles or [""])
 
 
 def is_visible(item: WorklistItem, context: AnswerContext) -> bool:
@@ -269,6 +292,10 @@ def _note(store: Store, caller: Caller, asked: WorklistQuery, recorder: Response
     for keyword in asked.undecodable:
         log.warning("worklist query of %s: %s is question marks only, nothing matches", caller.ae_title, keyword)
         notes.append(("undecodable_name", f"{keyword} was question marks only: the device cannot write its characters"))
+    if recorder.result is not None and recorder.result.withheld:
+        titles = ", ".join(recorder.result.withheld[:MOST_NAMED])
+        log.warning("worklist query of %s: the lists of %s are not for it", caller.ae_title, titles)
+        notes.append(("other_lists", titles))
     recorder.noted = notes
     note_contact(store, caller, list(recorder.step_ids), notes)
 

@@ -41,4 +41,5 @@ class Device:
     closed_hours: int = 0  # hours that completed items stay on its list
     strict_mpps: bool = False  # refuse messages that break the standard instead of taking what can be used
     mpps_hours: int = 12  # hours without a message after which a step expires
+    for_others: bool = False  # it may ask for the lists of other devices, and end their steps
     own_study_uids: bool = False  # it makes Study Instance UIDs of its own and reports none: see `studies.archive`

@@ -231,7 +231,7 @@ def fill_procedures(tx: Tx, defaults: Iterable[ProcedureType]) -> None:
 
 def from_row(row: Row) -> Device:
     """Return the Device of a row of its table."""
-    flags = {name: bool(row[name]) for name in ("approved", "own_only", "strict_mpps", "own_study_uids")}
+    flags = {name: bool(row[name]) for name in ("approved", "own_only", "strict_mpps", "for_others", "own_study_uids")}
     return Device(**{each.name: row[each.name] for each in fields(Device)} | flags)
 
 

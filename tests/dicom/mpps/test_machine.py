@@ -9,8 +9,9 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from pydicom.dataset import Dataset
 
 from broker.dicom.devices.registry import Caller
 from broker.dicom.statuses import Status
+from broker.domain.clinic.devices import Device
 from broker.domain.errors import WrongState
 from broker.domain.studies.performed import WRONG_ENTRY
-from broker.store.tables import orders
+from broker.store.database import Tx
+from broker.store.tables import devices, orders
 from broker.workflow import performed_steps, referrals, step_links
 from broker.workflow.stale_steps import ACTOR
 from tests.support import factory
@@ -74,6 +77,10 @@ class Waiting:
     by_hand: set[str] = field(default_factory=set)
 
 
+def _act_for_others(device: Device, tx: Tx) -> None:
+    devices.put(tx, replace(device, for_others=True))
+
+
 class Devices(RuleBasedStateMachine):
     """What may happen between two devices, the registrar, the program, and the line in between."""
 
@@ -81,6 +88,8 @@ class Devices(RuleBasedStateMachine):
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(prefix="mpps-"))
         self.store = factory.open_store(self.directory / "worklist.sqlite")
+        for each in factory.DEVICES:  # what those do that may not act for others, waits for a person besides
+            self.store.write(partial(_act_for_others, each))
         self.steps: dict[str, Step] = {}
         self.orders: dict[int, Waiting] = {}
         self.studies: dict[int, str] = {}

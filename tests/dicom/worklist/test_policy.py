@@ -100,7 +100,8 @@ def test_a_device_that_names_no_station_sees_its_own_items_only(store: Store) ->
     assert seen(store) == [own]
     assert seen(store, step={"ScheduledStationAETitle": ""}) == [own]
     assert seen(store, step={"ScheduledStationAETitle": "*"}) == [own]
-    # It may name another one: a workstation beside several devices does.
+    # It may name another one if it may act for others: a workstation beside several devices does.
+    setting(store, for_others=True)
     assert seen(store, step={"ScheduledStationAETitle": "FLG_12"}) == [other]
     assert seen(store, step={"ScheduledStationAETitle": "FLG*"}) == [other]
     setting(store, own_only=False)
@@ -112,7 +113,7 @@ def test_a_device_that_is_not_registered_has_the_defaults(store: Store) -> None:
     assert seen(store, "STRANGER") == []
     store.write(lambda tx: devices.learn(tx, "NEW_CT", "10.0.0.9"))
     assert seen(store, "NEW_CT") == []
-    assert len(seen(store, "NEW_CT", {"ScheduledStationAETitle": "XRAY_14"})) == 1
+    assert seen(store, "NEW_CT", {"ScheduledStationAETitle": "XRAY_14"}) == []
 
 
 # ---- which days ----
@@ -178,6 +179,7 @@ def test_an_item_on_several_stations_leaves_the_others_when_one_begins(store: St
     assert seen(store) == []
     assert seen(store, AccessionNumber=order.accession_number) == []
     # Who asks in a station's name is that station.
+    setting(store, "MAMMO_9", own_only=False)
     assert seen(store, "FLG_12", {"ScheduledStationAETitle": "XRAY_14"}) == []
     assert seen(store, "XRAY_14", {"ScheduledStationAETitle": "FLG_12"}) == [order.accession_number]
     # A screen that is none of the item's stations goes on showing it.

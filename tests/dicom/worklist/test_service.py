@@ -149,7 +149,6 @@ def test_a_zero_length_sequence_asks_for_the_whole_step(store: Store) -> None:
         ("FLG_12", "", ["FLG_12", "ARM_3", "XRAY_14"]),
         ("XRAY_14", "ARM_3", ["ARM_3", "XRAY_14", "FLG_12"]),
         ("XRAY_14", ["NONE", "FLG_12"], ["FLG_12", "XRAY_14", "ARM_3"]),
-        ("STRANGER", "XRAY_14", ["XRAY_14", "ARM_3", "FLG_12"]),
     ],
 )
 def test_all_stations_of_a_step_are_named_the_one_that_asks_or_is_asked_for_first(

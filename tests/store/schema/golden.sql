@@ -306,7 +306,6 @@ CREATE TABLE device (
     modality TEXT NOT NULL,
     room TEXT NOT NULL DEFAULT '',
     address TEXT NOT NULL DEFAULT '',
-    charset TEXT NOT NULL DEFAULT 'auto' CHECK (charset IN ('auto', 'ISO_IR 192', 'ISO_IR 144', 'latin')),
     approved INTEGER NOT NULL CHECK (approved IN (0, 1)),
     fallback_charset TEXT NOT NULL DEFAULT 'ISO_IR 144',
     longest INTEGER NOT NULL DEFAULT 64 CHECK (longest BETWEEN 8 AND 64),
@@ -317,7 +316,10 @@ CREATE TABLE device (
     strict_mpps INTEGER NOT NULL DEFAULT 0 CHECK (strict_mpps IN (0, 1)),
     mpps_hours INTEGER NOT NULL DEFAULT 12 CHECK (mpps_hours > 0),
     created_at TEXT NOT NULL
-, own_study_uids INTEGER NOT NULL DEFAULT 0 CHECK (own_study_uids IN (0, 1))) STRICT, WITHOUT ROWID;
+, own_study_uids INTEGER NOT NULL DEFAULT 0 CHECK (own_study_uids IN (0, 1)), for_others INTEGER NOT NULL DEFAULT 0 CHECK (for_others IN (0, 1)), charset TEXT NOT NULL DEFAULT 'auto' CHECK (
+    charset IN ('auto', 'ISO_IR 192', 'ISO_IR 144', 'latin', 'ISO_IR 100', 'ISO_IR 101', 'ISO_IR 109', 'ISO_IR 126',
+                   'ISO_IR 148', 'ISO 2022 IR 144', 'ISO 2022 IR 100', 'ISO 2022 IR 101', 'ISO 2022 IR 109',
+                   'ISO 2022 IR 126', 'ISO 2022 IR 148'))) STRICT, WITHOUT ROWID;
 
 CREATE TABLE device_contact (  -- the last one on each service
     ae_title TEXT NOT NULL REFERENCES device (ae_title) ON DELETE CASCADE,

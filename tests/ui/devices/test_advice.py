@@ -104,6 +104,7 @@ def test_settings_that_differ_from_the_default_are_shown() -> None:
         days_after=7,
         closed_hours=4,
         strict_mpps=True,
+        for_others=True,
         mpps_hours=6,
         own_study_uids=True,
     )
@@ -112,6 +113,7 @@ def test_settings_that_differ_from_the_default_are_shown() -> None:
         "его буквы читаем как Windows-1251",
         "не длиннее 32 знаков",
         "видит записи всех аппаратов",
+        "может смотреть записи других и завершать их исследования",
         "дни: −1…+7",
         "выполненные видит ещё 4 ч",
         "MPPS только по стандарту",

@@ -158,14 +158,18 @@ async def test_rare_settings_are_changed_and_numbers_checked(scene: Scene, admin
     fill(admin, "address", "10.0.4.9;10.0.4.19")
     press(admin, "Windows-1251")
     tick(admin, "Ставит свои UID исследований")
+    tick(admin, "Может смотреть записи других")
     press(admin, "Сохранить")
     await admin.should_see("Аппарат записан: Маммограф")
-    await admin.should_see("Имена: автоматически; его буквы читаем как Windows-1251; не длиннее 32 знаков; дни: −1…+7")
+    await admin.should_see(
+        "Имена: автоматически; его буквы читаем как Windows-1251; не длиннее 32 знаков; может смотреть"
+    )
     changed = known(scene, "MAMMO_9")
     assert changed
     assert (changed.longest, changed.days_after, changed.address) == (32, 7, "10.0.4.9, 10.0.4.19")
     assert (changed.fallback_charset, changed.own_only) == ("windows-1251", True)
     assert changed.own_study_uids
+    assert changed.for_others
 
 
 async def test_a_rejected_device_is_shown_with_the_reason(scene: Scene, user: User) -> None:

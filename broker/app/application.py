@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 WORKLIST_FOLDER_EVERY = 5.0  # seconds between two looks into the folder of worklist files
 ABANDONED_EVERY = 300.0  # seconds between two searches for steps whose device has stopped reporting
+AVAILABLE_EVERY = 2.0  # seconds between two looks whether somebody has said that images are in the archive
 FORWARD_EVERY = 2.0  # seconds between two looks for MPPS messages that a node has not got yet
 ARCHIVE_EVERY = 60.0  # seconds between two searches for images that no device has reported
 
@@ -68,10 +69,13 @@ class Application:
         except BaseException:
             os.close(self._lock)
             raise
-        self.dicom = DicomServer(port_settings(config.dicom), self.store, self.clinic, config.clinic.name)
         self.region = RegionalBus(config, self.store, self.clinic) if config.bus.url else None
         address = archive_address(config)
         self.archive = Archive(self.store, self.clinic, address, config.dicom.ae_title) if address else None
+        available = self.archive.note_available if self.archive else None
+        self.dicom = DicomServer(
+            port_settings(config.dicom), self.store, self.clinic, config.clinic.name, on_available=available
+        )
         self.forwarders = [MppsForwarder(self.store, node, config.dicom.ae_title) for node in mpps_nodes(config)]
         self.clock = ClockWatch()
         self.abandoned = StaleStepJob(self.store, self.clinic, self.clock.times_set)
@@ -163,6 +167,7 @@ class Application:
             jobs.append(Job("worklist folder", watch.look, every=WORKLIST_FOLDER_EVERY))
         if self.archive is not None:
             jobs.append(Job("archive", self.archive.look, every=ARCHIVE_EVERY))
+            jobs.append(Job("archive, as notified", self.archive.look_at_available, every=AVAILABLE_EVERY))
         # A job each: a node that hangs keeps no other waiting.
         jobs += [Job(f"MPPS for {each.name}", each.look, every=FORWARD_EVERY) for each in self.forwarders]
         if self.region is not None:

@@ -14,6 +14,8 @@ from broker.dicom.mpps.rules import RULES
 from broker.dicom.scu.archive import DAYS as ARCHIVE_DAYS
 from broker.dicom.scu.archive import LONGEST, SCAN_EVERY, TIMEOUT, ArchiveAddress
 from broker.dicom.scu.archive_query import MATCHED, NO_IMAGES, SERIES_KEYS, SOP_CLASS, STUDY_KEYS
+from broker.dicom.scu.mpps_forwarder import FIRST_WAIT, LONGEST_WAIT, MppsNode
+from broker.dicom.scu.mpps_forwarder import TIMEOUT as NODE_TIMEOUT
 from broker.dicom.server import PortSettings
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
 from broker.dicom.worklist import service
@@ -67,12 +69,16 @@ _MATCHING = {
 }
 
 
-def write(dicom: PortSettings, archive: ArchiveAddress | None, version: str) -> str:
-    """Return the statement of this installation as Markdown; `version` is the program's."""
-    return "\n".join(_statement(dicom, archive, version)) + "\n"
+def write(dicom: PortSettings, archive: ArchiveAddress | None, version: str, *, nodes: Sequence[MppsNode] = ()) -> str:
+    """Return the statement of this installation as Markdown; `version` is the program's, MPPS goes on to `nodes`."""
+    return "\n".join(_statement(dicom, archive, version, nodes)) + "\n"
 
 
-def _statement(dicom: PortSettings, archive: ArchiveAddress | None, version: str) -> Iterator[str]:
+def _statement(
+    dicom: PortSettings, archive: ArchiveAddress | None, version: str, nodes: Sequence[MppsNode]
+) -> Iterator[str]:
+    requested = [*services.REQUESTED, *([services.PERFORMED_STEP] if nodes else [])]
+    with_archive = "Yes" if archive else "Without an archive set, no"
     yield f"# DICOM Conformance Statement: Worklist Broker {version}"
     yield ""
     yield from _section(
@@ -82,8 +88,11 @@ def _statement(dicom: PortSettings, archive: ArchiveAddress | None, version: str
     )
     yield from _table(
         ("Network service", "SOP Class UID", "User (SCU)", "Provider (SCP)"),
-        [(UID(uid).name, uid, "Yes" if uid in services.REQUESTED else "No", "Yes") for uid in services.SOP_CLASSES]
-        + [(UID(uid).name, uid, "Yes" if archive else "Without an archive set, no", "No") for uid in (SOP_CLASS,)],
+        [
+            *((UID(uid).name, uid, "Yes" if uid in requested else "No", "Yes") for uid in services.SOP_CLASSES),
+            (UID(services.AVAILABILITY).name, services.AVAILABILITY, "No", with_archive),
+            (UID(SOP_CLASS).name, SOP_CLASS, with_archive, "No"),
+        ],
     )
     yield from _section("2 Implementation model", "One application entity on one process.")
     yield from _section("2.1 Application entity")
@@ -115,6 +124,11 @@ def _statement(dicom: PortSettings, archive: ArchiveAddress | None, version: str
     yield from _table(("Transfer syntax", "UID"), [(UID(uid).name, uid) for uid in services.TRANSFER_SYNTAXES])
     yield from _worklist()
     yield from _performed()
+    yield from _section(
+        "5.3 Instance Availability Notification (PS3.4 Annex R)",
+        "Accepted where an archive is set. An N-CREATE is a hint: the archive is asked for the study within seconds."
+        " Nothing is believed of it, and N-CREATE is answered with success whatever study it names.",
+    )
     yield from _section("6 Association initiation")
     yield from _section(
         "6.1 Verification",
@@ -122,6 +136,16 @@ def _statement(dicom: PortSettings, archive: ArchiveAddress | None, version: str
         + (f", and to the archive {archive.ae_title} for the health report." if archive else "."),
     )
     yield from _archive(archive)
+    whom = ", ".join(f"{each.ae_title} at {each.host}:{each.port}" for each in nodes)
+    yield from _section(
+        "6.3 Modality Performed Procedure Step (PS3.4 Annex F)",
+        f"Messages that were answered with success are forwarded ({whom or 'no node is configured here'}), in the order"
+        " in which they came, with all of their attributes, in ISO_IR 192 where they have other letters than ASCII."
+        f" Without an association or an answer within {NODE_TIMEOUT:g} s, or after {Status.RESOURCE_LIMITATION:04X},"
+        f" a message is sent again after {FIRST_WAIT:g} to {LONGEST_WAIT:g} s; 0110 and 0111 then mean that it was"
+        " taken before. After any other failure the next message follows."
+        " What a node has sent itself is not sent back.",
+    )
     yield from _section("7 Character sets")
     yield from _section(
         "7.1 Queries",

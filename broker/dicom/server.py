@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import ssl
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from broker.dicom.codec import settings
 from broker.dicom.devices.throttle import KeyedThrottle
 from broker.dicom.services import (
+    AVAILABILITY,
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
     SOP_CLASSES,
@@ -52,12 +54,22 @@ class PortSettings:
 class DicomServer:
     """The modalities' port: C-ECHO, worklist and performed procedure steps, on threads of its own."""
 
-    def __init__(self, port_settings: PortSettings, store: Store, clinic: Clinic, institution: str = "") -> None:
+    def __init__(
+        self,
+        port_settings: PortSettings,
+        store: Store,
+        clinic: Clinic,
+        institution: str = "",
+        *,
+        on_available: Callable[[str], None] | None = None,
+    ) -> None:
+        """`on_available` gets the UIDs of studies that are said to be in the archive; None: IAN is not offered."""
         settings.set_up()
         self._settings = port_settings
         limits = port_settings.limits
+        offered = [*SOP_CLASSES, *([AVAILABILITY] if on_available else [])]
         negotiator = Negotiator(
-            SOP_CLASSES, TRANSFER_SYNTAXES, limits.max_pdu, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+            offered, TRANSFER_SYNTAXES, limits.max_pdu, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
         )
         services = DicomServices(
             port_settings.ae_title,
@@ -65,6 +77,7 @@ class DicomServer:
             clinic,
             institution,
             learns=port_settings.learns_unknown_devices,
+            on_available=on_available,
         )
         self._port = Port(services, negotiator, limits, KeyedThrottle(60.0, LINES_A_MINUTE))
 

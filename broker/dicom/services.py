@@ -13,6 +13,7 @@ from typing import Any
 
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    InstanceAvailabilityNotification,
     ModalityPerformedProcedureStep,
     ModalityPerformedProcedureStepRetrieve,
     ModalityWorklistInformationFind,
@@ -51,6 +52,9 @@ SOP_CLASSES = [
         ModalityPerformedProcedureStepRetrieve,
     )
 ]
+PERFORMED_STEP = str(ModalityPerformedProcedureStep)
+# Offered only where an archive is configured, of which somebody may say that it has images.
+AVAILABILITY = str(InstanceAvailabilityNotification)
 REQUESTED = [str(Verification)]  # this program uses them, too: see `scu`
 IMPLEMENTATION_CLASS_UID = "2.25.286942376275795963268314504442726211187"  # PS3.7 D.3.3.2: this program
 IMPLEMENTATION_VERSION_NAME = "WORKLIST_BROKER"
@@ -86,8 +90,13 @@ class DicomServices:
         institution: str = "",
         *,
         learns: bool = False,
+        on_available: Callable[[str], None] | None = None,
     ) -> None:
-        """Answer as `ae_title`; with `learns`, unknown devices are served until they are approved or refused."""
+        """Answer as `ae_title`; with `learns`, unknown devices are served until they are approved or refused.
+
+        `on_available` is called with the UID of a study that is said to be in the archive; it must not wait.
+        """
+        self._on_available = on_available
         self._ae_title, self._learns = ae_title, learns
         self._store, self._clinic = store, clinic
         self._worklist = WorklistCache(store, clinic, institution)
@@ -187,6 +196,8 @@ class DicomServices:
             if self._contacts.allow((caller, "echo")):
                 self._submit(lambda tx: devices.note_contact(tx, caller.ae_title, "echo", caller.address, ""))
             return Reply(int(Status.SUCCESS))
+        if request.context.abstract_syntax == AVAILABILITY:
+            return self._availability(request)
         operation = self._operations.get(command.field)
         if operation is None or request.context.abstract_syntax not in operation[0]:
             return Reply(status(Status.UNRECOGNISED_OPERATION))
@@ -201,6 +212,28 @@ class DicomServices:
         if ready is not None and self._contacts.allow((caller, "worklist")):
             worklist.note_contact(self._store, caller, ready.step_ids, ready.notes)
         return ready
+
+    def _availability(self, request: Request) -> Reply:
+        """Take a notification that images are available (PS3.4 Annex R) as a hint; it proves nothing."""
+        command, caller = request.command, _caller(request)
+        if command.field != N_CREATE:
+            return Reply(status(Status.UNRECOGNISED_OPERATION))
+        if command.sop_class_uid not in (None, AVAILABILITY):
+            return Reply(status(_foreign(command.field, command.sop_class_uid or "")))
+        try:
+            study = json_model.read(
+                request.dataset, request.context.implicit, most_elements=decoding.MOST_MPPS_ELEMENTS
+            )
+        except Undecodable as error:
+            log.warning("availability notification of %s cannot be read: %s", caller.ae_title, error)
+            return Reply(status(Status.PROCESSING_FAILURE, str(error)), None, command.sop_instance_uid or "")
+        uid = (study.get("0020000D", {}).get("Value") or [""])[0]
+        if uid and self._on_available is not None:
+            self._on_available(str(uid))
+        if self._contacts.allow((caller, "availability")):
+            summary = "images are available"
+            self._submit(lambda tx: devices.note_contact(tx, caller.ae_title, "availability", caller.address, summary))
+        return Reply(int(Status.SUCCESS), None, command.sop_instance_uid or "")
 
     def answer(self, request: Request) -> Iterator[Reply]:
         """Yield the responses to a request; may take its time. Raises only on faults of this program."""

@@ -284,7 +284,7 @@ def _copied() -> None:
 
 # ---- last contact ----
 
-_SERVICES = ("worklist", "mpps", "echo")
+_SERVICES = ("worklist", "mpps", "availability", "echo")
 _SENT = {"worklist": "Последний запрос списка", "N-CREATE": "Последнее начало (MPPS)", "N-SET": "Последний ход (MPPS)"}
 _MPPS = {
     "N-CREATE": "начало",

@@ -74,6 +74,7 @@ class Archive:
         self._named: frozenset[int] = frozenset()  # orders (ids) whose UIDs or numbers studies of these days bear
         self._scanned: float | None = None  # when studies without an order were last looked for
         self._lock = threading.Lock()  # a person may ask while the periodic look goes on
+        self._available: dict[str, None] = {}  # Study Instance UIDs of which somebody has said that they are there
 
     def look(self) -> int:
         """Ask for the studies that are awaited, and for those that were made, in turn; return how many are new."""
@@ -88,9 +89,40 @@ class Archive:
             _, answered = self._look()
         return answered
 
+    def note_available(self, study_instance_uid: str) -> None:
+        """Note that a study is said to be there (Instance Availability Notification); `look_at_available` asks for it.
+
+        Any thread may call; it waits for nothing.
+        """
+        if len(self._available) < MOST:
+            self._available[study_instance_uid] = None
+
+    def look_at_available(self) -> int:
+        """Ask for what was said to be there since the last time; return how many studies are new.
+
+        What is no order's is found by the next look for such studies, which then comes soon.
+        """
+        uids = list(self._available)
+        for uid in uids:
+            del self._available[uid]
+        if not uids:
+            return 0
+        with self._store.read() as reader:
+            found = orders.get_many(reader, performed.orders_of_studies(reader, uids))
+        with self._lock:
+            if not found:
+                self._scanned = None
+                return 0
+            made, _ = self._ask([("available", order) for order in found], scans=False)
+        return made
+
     def _look(self) -> tuple[int, bool]:
         """Return how many studies are new, and whether the archive has answered."""
-        ids, scans = self._asked_for(), self._scanned is None or self._monotonic() - self._scanned >= SCAN_EVERY
+        scans = self._scanned is None or self._monotonic() - self._scanned >= SCAN_EVERY
+        return self._ask(self._asked_for(), scans=scans)
+
+    def _ask(self, ids: list[tuple[str, Order]], *, scans: bool) -> tuple[int, bool]:
+        """Ask for orders, each with what for, and for studies without one; return as `_look`."""
         if not ids and not scans:
             return 0, False
         made, until, answered = 0, self._monotonic() + LONGEST, False

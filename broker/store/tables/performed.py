@@ -245,6 +245,19 @@ def states_of_step(reader: Reader, scheduled_step_id: int) -> list[PerformedStat
     return [PerformedState(row["state"]) for row in found]
 
 
+def orders_of_studies(reader: Reader, uids: Iterable[str]) -> list[int]:
+    """Return the orders (ids) that these Study Instance UIDs belong to, as scheduled or as devices have reported."""
+    found = reader.rows(
+        "WITH asked (uid) AS (SELECT value FROM json_each(?))"
+        " SELECT o.id FROM asked JOIN orders o ON o.study_instance_uid = asked.uid"
+        " UNION SELECT s.order_id FROM asked JOIN performed_step_reference r ON r.study_instance_uid = asked.uid"
+        " JOIN performed_step_link l ON l.performed_step_id = r.performed_step_id"
+        " JOIN scheduled_step s ON s.id = l.scheduled_step_id",
+        [json.dumps(list(uids))],
+    )
+    return [row["id"] for row in found]
+
+
 def record_message(tx: Tx, uid: str, operation: str, ae_title: str, outcome: str, message: Message) -> None:
     """Store a message as it came, with its outcome."""
     rows.insert(

@@ -27,6 +27,7 @@ from broker.store.database import Store
 from broker.store.tables import mpps_nodes, performed
 from broker.store.tables.mpps_nodes import StoredMessage
 from tests.support import factory
+from tests.support.clock import Seconds
 from tests.support.factory import CLINIC
 from tests.support.modality import change, create, creation, ending, series
 
@@ -79,14 +80,6 @@ class Ris:
         return [(operation, uid) for operation, uid, _ in self.got]
 
 
-@dataclass
-class Seconds:
-    now: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def ris() -> Iterator[Ris]:
     node = Ris()
@@ -97,7 +90,7 @@ def ris() -> Iterator[Ris]:
 
 @pytest.fixture
 def clock() -> Seconds:
-    return Seconds(1000.0)
+    return Seconds()
 
 
 @pytest.fixture

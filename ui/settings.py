@@ -15,6 +15,7 @@ class WorklistAddress:
     address: str = "0.0.0.0"  # that the port listens on; 0.0.0.0 and :: are any
     port: int = 11112
     learns_unknown_devices: bool = False  # unregistered devices are answered and registered
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # other called AE titles: stations and rooms
 
 
 WORKLIST = WorklistAddress()

@@ -53,6 +53,7 @@ def port_settings(dicom: DicomConfig) -> PortSettings:
         address=dicom.address,
         port=dicom.port,
         learns_unknown_devices=dicom.unknown_devices == "learn",
+        lists=dicom.lists,
         tls_port=dicom.tls_port,
         tls_certificate=dicom.tls_certificate,
         tls_key=dicom.tls_key,
@@ -77,7 +78,9 @@ def screen_settings(config: Config) -> ScreenSettings:
     return ScreenSettings(
         clinic_name=config.clinic.name,
         directory=config.data.directory,
-        worklist=WorklistAddress(dicom.ae_title, dicom.address, dicom.port, dicom.unknown_devices == "learn"),
+        worklist=WorklistAddress(
+            dicom.ae_title, dicom.address, dicom.port, dicom.unknown_devices == "learn", dicom.lists
+        ),
         server=ServerSettings(
             address=web.address,
             port=web.port,

@@ -26,6 +26,7 @@ from broker.config.types import (
     IpAddresses,
     ListenAddress,
     ListenPort,
+    Lists,
     Nodes,
     NonEmpty,
     Oid,
@@ -147,8 +148,16 @@ class DicomConfig(Section):
         default=None, validate_default=True
     )
     tls_ca: OptionalFile = Field(default=None, validate_default=True)
+    lists: Lists = {}
     worklist_folder: OptionalDirectory = None
     forward_mpps: Nodes = ()
+
+    @field_validator("lists")
+    @classmethod
+    def _check_lists(cls, lists: dict[str, tuple[str, ...]], info: ValidationInfo) -> dict[str, tuple[str, ...]]:
+        if info.data.get("ae_title", WRONG) in lists:
+            raise ValueError("must not name dicom.ae_title, which is the whole worklist")
+        return lists
 
     @field_validator("tls_ca")
     @classmethod

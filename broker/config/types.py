@@ -176,6 +176,17 @@ def _split_pairs(value: object) -> object:
     return {oid.strip(): version.strip() for oid, _, version in pairs}
 
 
+def _split_list(value: object) -> object:
+    """Split CT_1+CT_2, as it stands in an environment variable, into a list."""
+    return [part.strip() for part in value.split("+")] if isinstance(value, str) else value
+
+
+def _some(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise ValueError("must name at least one station or room")
+    return values
+
+
 def _examination(text: str) -> str:
     if not re.fullmatch(r"[A-Z]{2,16}(/[!-~]{1,64})?", text):
         raise ValueError("must be a modality, such as CT, or a modality and the code of a body site, such as DX/4")
@@ -233,6 +244,11 @@ VersionByOid = Annotated[dict[Oid, NonEmpty], BeforeValidator(_split_pairs)]
 StationByModality = Annotated[
     dict[Annotated[str, AfterValidator(_modality)], OptionalAETitle], BeforeValidator(_split_pairs)
 ]
+Lists = Annotated[
+    dict[AETitle, Annotated[tuple[NonEmpty, ...], BeforeValidator(_split_list), AfterValidator(_some)]],
+    BeforeValidator(_split_pairs),
+]
+"""The key is a called AE title, the value stations (AE titles) and rooms."""
 DaysByExamination = Annotated[
     dict[Annotated[str, AfterValidator(_examination)], WholeNumber], BeforeValidator(_split_pairs)
 ]

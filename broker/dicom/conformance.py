@@ -99,7 +99,7 @@ def _statement(
     yield from _table(
         ("Property", "Value"),
         [
-            ("AE title", dicom.ae_title),
+            ("AE title", ", ".join((dicom.ae_title, *dicom.lists))),
             ("Address and port", f"{dicom.address}:{dicom.port}"),
             ("Application context", "1.2.840.10008.3.1.1.1"),
             ("Implementation Class UID", services.IMPLEMENTATION_CLASS_UID),
@@ -115,7 +115,9 @@ def _statement(
     yield from _section("3 Association acceptance")
     yield from _section(
         "3.1 Policy",
-        "The called AE title must be ours. The calling AE title must be registered here; where addresses are registered"
+        "The called AE title must be one of ours"
+        + ("; each but the first one stands for the list of some stations. The" if dicom.lists else ". The")
+        + " calling AE title must be registered here; where addresses are registered"
         " with it, it must call from one of them. Others are rejected (permanent, service user, calling AE title not"
         " recognised) and recorded for an administrator to approve"
         + ("; this installation serves them meanwhile." if dicom.learns_unknown_devices else "."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +44,7 @@ class PortSettings:
     address: str = "0.0.0.0"
     port: int = 11112
     learns_unknown_devices: bool = False  # they are served meanwhile; else rejected
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # other called AE titles: stations and rooms
     tls_port: int = 2762
     tls_certificate: Path | None = None
     tls_key: Path | None = None
@@ -77,6 +78,7 @@ class DicomServer:
             clinic,
             institution,
             learns=port_settings.learns_unknown_devices,
+            lists=port_settings.lists,
             on_available=on_available,
         )
         self._port = Port(services, negotiator, limits, KeyedThrottle(60.0, LINES_A_MINUTE))

@@ -6,7 +6,7 @@ No socket, no thread of its own; the responses are made by `worklist` and `mpps`
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing
 from typing import Any
@@ -90,13 +90,15 @@ class DicomServices:
         institution: str = "",
         *,
         learns: bool = False,
+        lists: Mapping[str, tuple[str, ...]] | None = None,
         on_available: Callable[[str], None] | None = None,
     ) -> None:
         """Answer as `ae_title`; with `learns`, unknown devices are served until they are approved or refused.
 
+        `lists` are further AE titles that may be called, each with the stations and rooms whose items are on its list.
         `on_available` is called with the UID of a study that is said to be in the archive; it must not wait.
         """
-        self._on_available = on_available
+        self._lists, self._on_available = lists or {}, on_available
         self._ae_title, self._learns = ae_title, learns
         self._store, self._clinic = store, clinic
         self._worklist = WorklistCache(store, clinic, institution)
@@ -122,7 +124,7 @@ class DicomServices:
         except Exception as error:
             log.error("cannot check who calls: %s", error)
             return FOR_NOW
-        if rejected is None and called != self._ae_title:
+        if rejected is None and called != self._ae_title and called not in self._lists:
             self._note_turned_away(calling, address, TurnedAway(TurnedAwayReason.CALLED, (called,)))
             return CALLED_AE_TITLE
         return rejected
@@ -186,12 +188,15 @@ class DicomServices:
 
     # ---- answers ----
 
+    def _caller(self, request: Request) -> Caller:
+        return Caller(request.calling, request.address, self._lists.get(request.called, ()))
+
     def at_once(self, request: Request) -> CachedResponse | Reply | DeferredReply | None:
         """Return what can be answered without waiting for anything; None if `answer` is to work it out.
 
         A small MPPS message is parsed here and now, as handing it to another thread would cost as much.
         """
-        caller, command = _caller(request), request.command
+        caller, command = self._caller(request), request.command
         if command.field == C_ECHO:
             if self._contacts.allow((caller, "echo")):
                 self._submit(lambda tx: devices.note_contact(tx, caller.ae_title, "echo", caller.address, ""))
@@ -215,7 +220,7 @@ class DicomServices:
 
     def _availability(self, request: Request) -> Reply:
         """Take a notification that images are available (PS3.4 Annex R) as a hint; it proves nothing."""
-        command, caller = request.command, _caller(request)
+        command, caller = request.command, self._caller(request)
         if command.field != N_CREATE:
             return Reply(status(Status.UNRECOGNISED_OPERATION))
         if command.sop_class_uid not in (None, AVAILABILITY):
@@ -245,7 +250,7 @@ class DicomServices:
 
     def sample(self, request: Request) -> None:
         """Store what a device sends, at most every SAMPLE_EVERY seconds, without patients' data."""
-        caller, service = _caller(request), _SAMPLED[request.command.field]
+        caller, service = self._caller(request), _SAMPLED[request.command.field]
         if not self._samples.allow((caller.ae_title, service)):
             return
         try:
@@ -257,7 +262,7 @@ class DicomServices:
         self._submit(lambda tx: devices.keep_sample(tx, caller.ae_title, service, attributes))
 
     def _find(self, request: Request) -> Iterator[Reply]:
-        caller = _caller(request)
+        caller = self._caller(request)
         try:
             revision = self._worklist.revision()  # before anything is read that the answer depends on
             fallback = self._known.or_default(caller.ae_title).fallback_charset
@@ -275,7 +280,7 @@ class DicomServices:
 
     def _step_message(self, request: Request) -> Reply | DeferredReply:
         """Take an MPPS message; it is answered after the commit."""
-        caller, uid = _caller(request), request.command.sop_instance_uid or ""
+        caller, uid = self._caller(request), request.command.sop_instance_uid or ""
         operation, take = _STEP_MESSAGES[request.command.field]
         try:
             device = self._known.or_default(caller.ae_title)
@@ -311,7 +316,7 @@ class DicomServices:
 
     def _get(self, request: Request) -> Iterator[Reply]:
         uid = request.command.sop_instance_uid or ""
-        tags, caller = request.command.attributes, _caller(request)
+        tags, caller = request.command.attributes, self._caller(request)
         device = self._known.or_default(caller.ae_title)
         answered, ds = mpps.retrieve(uid, tags, caller, device, self._store)
         data: Any = encode(ds, request.context.implicit, True) if ds else None
@@ -327,9 +332,5 @@ def _foreign(field: int, named: str) -> Status:
     return Status.CLASS_INSTANCE_CONFLICT if named in SOP_CLASSES else Status.NO_SUCH_SOP_CLASS
 
 
-def _caller(request: Request) -> Caller:
-    return Caller(request.calling, request.address)
-
-
 def _cache_key(request: Request) -> CacheKey:
-    return CacheKey(request.calling, request.context.implicit, request.dataset)
+    return CacheKey(request.calling, request.called, request.context.implicit, request.dataset)

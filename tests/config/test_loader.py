@@ -353,6 +353,10 @@ WRONG = [
     ("dicom", "max_pdu", "1048577"),
     ("dicom", "max_message", "65535"),
     ("dicom", "tls_port", "65536"),
+    ("dicom", "lists", "{WORKLIST: [CT_1]}"),
+    ("dicom", "lists", "{CT: []}"),
+    ("dicom", "lists", "{КТ: [CT_1]}"),
+    ("dicom", "lists", "[CT]"),
     ("pacs", "port", "0"),
     ("bus", "dialect", "r5"),
     ("bus", "proxy", "http://user:password@proxy:3128"),
@@ -654,6 +658,7 @@ def test_every_key_can_be_set_by_the_environment(write: Write, tmp_path: Path) -
             "tls_certificate": ("cert", tmp_path / "cert"),
             "tls_key": ("key", tmp_path / "key"),
             "tls_ca": ("cert", tmp_path / "cert"),
+            "lists": ("CAB=FLG_12 + каб. 12, CT=CT_1", {"CAB": ("FLG_12", "каб. 12"), "CT": ("CT_1",)}),
             "worklist_folder": ("wl", tmp_path / "wl"),
             "forward_mpps": (
                 "RIS@10.0.0.8:104, PACS@pacs.clinic:11112",

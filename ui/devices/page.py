@@ -263,6 +263,7 @@ def settings(worklist: WorklistAddress, host: str = "") -> list[str]:
         f"AE title: {worklist.ae_title}",
         f"IP: {_address(worklist, host) or 'адрес сервера рабочего списка'}",
         f"Порт: {worklist.port}",
+        *(f"Только {', '.join(stations)}: AE title {called}" for called, stations in worklist.lists.items()),
     ]
 
 

@@ -14,10 +14,11 @@ MOST = 1000  # callers that are remembered
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A calling AE title and the address that it calls from."""
+    """A calling AE title, the address that it calls from, and the list that it calls."""
 
     ae_title: str
     address: str
+    asked_list: tuple[str, ...] = ()  # its stations and rooms; the worklist as a whole has none
 
 
 class KnownDevices:

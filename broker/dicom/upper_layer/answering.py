@@ -33,6 +33,7 @@ class Request(NamedTuple):
     context: AcceptedContext
     command: CommandSet
     dataset: bytes
+    called: str = ""
 
 
 class Reply(NamedTuple):

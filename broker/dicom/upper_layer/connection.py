@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._paused = self._stalled = False
         self._deadlines = Deadlines(self, self._loop, host.limits.idle)
         self._responder = Responder(self, host, self._deadlines)
-        self.calling = self.address = ""
+        self.calling = self._called = self.address = ""
 
     # ---- asyncio ----
 
@@ -232,7 +232,8 @@ class Connection(asyncio.Protocol):
             self._transport.write(result.reply if rejection is None else writer.reject(*rejection))
             self._close_within(AFTER_RELEASE)
             return
-        self.calling, self._contexts, self._responder.max_length = result.calling, result.contexts, result.max_length
+        self.calling, self._called, self._contexts = result.calling, result.called, result.contexts
+        self._responder.max_length = result.max_length
         self._host.associated(self)
         self._event(AssociationEvent.ACCEPT)
         self._deadlines.phase = NEVER
@@ -249,7 +250,9 @@ class Connection(asyncio.Protocol):
         if message.command.field == C_CANCEL:
             self._responder.cancel(message.command)
             return
-        self._responder.take(Request(self.calling, self.address, context, message.command, message.dataset))
+        self._responder.take(
+            Request(self.calling, self.address, context, message.command, message.dataset, self._called)
+        )
 
     def _answer_release(self) -> None:
         if self._state is _STA8 and not self._responder.is_busy and not self._responder.has_waiting:

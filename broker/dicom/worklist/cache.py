@@ -43,6 +43,7 @@ class CacheKey(NamedTuple):
     """What an answer depends on beside the database and the day."""
 
     ae_title: str
+    called: str  # the list that is asked for
     implicit: bool
     identifier: bytes
 

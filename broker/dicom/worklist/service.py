@@ -101,7 +101,9 @@ def find(
         )
         return
     with store.read() as reader:
-        result = recorder.result = search(asked, caller.ae_title, reader, clinic, store.clock(), institution)
+        result = recorder.result = search(
+            asked, caller.ae_title, reader, clinic, store.clock(), institution, caller.asked_list
+        )
     try:
         supported, warning = status(Status.PENDING), status(Status.PENDING_WARNING)
         for item in result.items:
@@ -120,12 +122,24 @@ def find(
 
 
 def search(
-    asked: WorklistQuery, calling_ae_title: str, reader: Reader, clinic: Clinic, now: datetime, institution: str = ""
+    asked: WorklistQuery,
+    calling_ae_title: str,
+    reader: Reader,
+    clinic: Clinic,
+    now: datetime,
+    institution: str = "",
+    asked_list: Sequence[str] = (),
 ) -> SearchResult:
-    """Return what a device sees with this query; `now` is UTC. A device that is not registered has the defaults."""
+    """Return what a device sees with this query; `now` is UTC. A device that is not registered has the defaults.
+
+    With `asked_list`, only the items of these stations and rooms; a device that is one of them sees all of them.
+    """
     device = devices.get(reader, calling_ae_title) or Device(calling_ae_title, calling_ae_title, "")
     rooms = {each.ae_title: (each.name, each.room) for each in device_registry.approved(reader)}
+    stations = frozenset((*asked_list, *(title for title, (_, room) in rooms.items() if room in asked_list)))
     others = others_of(device, rooms)
+    if calling_ae_title in stations:
+        others -= stations
     context = AnswerContext(
         calling_ae_title,
         asked.key("ScheduledStationAETitle"),
@@ -140,7 +154,7 @@ def search(
     if asked.undecodable:
         return SearchResult((), False, context, style)
     items: list[WorklistItem] = []
-    index_filter = index_filter_for(asked, device, clinic, now)
+    index_filter = index_filter_for(asked, device, clinic, now, stations)
     if number := _current_number(reader, asked.key("PatientID")):
         index_filter = replace(index_filter, patient_id=number)
     examined, last = 0, None
@@ -162,19 +176,25 @@ def search(
     return SearchResult(tuple(items[:MOST]), True, context, style, index_filter, tuple(withheld))
 
 
-def index_filter_for(asked: WorklistQuery, device: Device, clinic: Clinic, now: datetime) -> IndexFilter:
-    """Return what the store's indexes can answer of a query, with the bounds of what a device may see at all."""
+def index_filter_for(
+    asked: WorklistQuery, device: Device, clinic: Clinic, now: datetime, stations: frozenset[str] = frozenset()
+) -> IndexFilter:
+    """Return what the store's indexes can answer of a query, with the bounds of what a device may see at all.
+
+    `stations` are those of the list that it calls by an AE title of its own: these instead of its own one.
+    """
     today = datetime.combine(now.astimezone(clinic.zone).date(), time_of_day.min)
     earliest = _days(today, -device.days_before)
     start_from, start_to = asked.window.low, asked.window.high
     if start_from is None and start_to is None:
         start_to = _days(today, device.days_after + 1) - timedelta(seconds=1)
     station = asked.key("ScheduledStationAETitle")
-    if not station and device.own_only:
+    if not station and device.own_only and not stations:
         station = device.ae_title
     uids = asked.key("StudyInstanceUID")
     return IndexFilter(
         station_ae_title=_exact(station),
+        stations=tuple(sorted(stations)),
         start_from=max(start_from, earliest) if start_from else earliest,
         start_to=start_to,
         accession_number=_exact(asked.key("AccessionNumber")),

@@ -29,6 +29,7 @@ class IndexFilter:
     """
 
     station_ae_title: str | None = None
+    stations: tuple[str, ...] = ()  # any of these
     start_from: datetime | None = None
     start_to: datetime | None = None
     accession_number: str | None = None
@@ -219,6 +220,12 @@ def _conditions(index_filter: IndexFilter) -> tuple[list[str], dict[str, Any]]:
             "station",
             "EXISTS (SELECT 1 FROM scheduled_step_station t WHERE t.step_id = s.id AND t.ae_title = :station)",
             index_filter.station_ae_title,
+        ),
+        (
+            "stations",
+            "EXISTS (SELECT 1 FROM scheduled_step_station t WHERE t.step_id = s.id"
+            " AND t.ae_title IN (SELECT value FROM json_each(:stations)))",
+            json.dumps(index_filter.stations) if index_filter.stations else None,
         ),
         ("start_from", "s.start >= :start_from", _text(index_filter.start_from)),
         ("start_to", "s.start <= :start_to", _text(index_filter.start_to)),

@@ -296,7 +296,7 @@ def test_changes_of_other_devices_do_not_invalidate_an_answer(services: DicomSer
 
 def test_a_device_that_was_changed_while_its_query_was_read_gets_no_old_answer(store: Store) -> None:
     register(store)
-    fast, asked = WorklistCache(store, CLINIC, NAME), CacheKey("XRAY_14", True, encoded(everything()))
+    fast, asked = WorklistCache(store, CLINIC, NAME), CacheKey("XRAY_14", "WORKLIST", True, encoded(everything()))
     revision = fast.revision()
     store.write(lambda tx: devices.put(tx, replace(factory.DEVICES[0], fallback_charset="windows-1251")))
     list(fast.find(everything(), asked, Caller("XRAY_14", "10.0.0.1"), revision))
@@ -392,12 +392,12 @@ def test_memory_is_bounded_and_huge_answers_are_not_kept(small: WorklistCache, s
     for number in range(200):
         query = identifier(PatientName=f"{NAMES[number % 8]}*", PatientID="", AccessionNumber="*" * (number // 8 + 1))
         query.SpecificCharacterSet = "ISO_IR 192"
-        asked = CacheKey("XRAY_14", True, encoded(query))
+        asked = CacheKey("XRAY_14", "WORKLIST", True, encoded(query))
         assert list(small.find(query, asked, caller, small.revision()))
         assert small._size <= 60_000
     assert 0 < len(small._entries) < 20
     query = everything()
-    asked = CacheKey("XRAY_14", True, encoded(query))
+    asked = CacheKey("XRAY_14", "WORKLIST", True, encoded(query))
     list(small.find(query, asked, caller, small.revision()))
     settle(store)
     list(small.find(query, asked, caller, small.revision()))

@@ -118,11 +118,13 @@ def _report_members(result: _Result, report: Report, profile: Profile, pdf: byte
     interpreter = add_doctor(
         result.transaction, report.author_name, report.author_snils, report.author_position, profile
     )
-    return {
+    issued = instant(report.signed_at or made_at, profile)
+    # Who reads the report takes the doctor, and through the role the clinic, from its performer.
+    author = {"performer": [interpreter], "resultsInterpreter": [interpreter]} if interpreter else {}
+    return author | {
         "status": "final",
-        "issued": instant(report.signed_at or made_at, profile),
-        "resultsInterpreter": [interpreter] if interpreter else [],
-        "result": result.observations(report),
+        "issued": issued,
+        "result": result.observations(report, issued, interpreter or organisation(profile)),
         "presentedForm": [result.document(pdf)] if pdf else [],
     }
 
@@ -199,8 +201,8 @@ class _Result:
         )
         return self.transaction.resource()
 
-    def observations(self, report: Report) -> list[Resource]:
-        """Add an Observation for each part of a report."""
+    def observations(self, report: Report, issued: str, performer: Resource) -> list[Resource]:
+        """Add an Observation for each part of a report, of which a portal takes the date of the study."""
         texts = (
             ("protocol", ReportPart.DESCRIPTION, report.description),
             ("conclusion", ReportPart.CONCLUSION, report.conclusion),
@@ -220,6 +222,8 @@ class _Result:
                     "status": "final",
                     "code": self._profile.concept(RESULT_PART, code),
                     "subject": self._patient,
+                    "issued": issued,
+                    "performer": [performer],
                 }
                 | value,
                 self._profile.number(f"{self._number}/{role}"),
@@ -272,7 +276,10 @@ class _Result:
         number = {"system": "urn:dicom:uid", "value": f"urn:oid:{uid}"}
         study: dict[str, Any] = {
             "resourceType": "ImagingStudy",
-            "identifier": [{"type": profile.concept(STUDY_NUMBER, "ACSN"), "value": accession_number}, number],
+            "identifier": [
+                {"type": profile.concept(STUDY_NUMBER, "ACSN")} | profile.number(accession_number),
+                number,
+            ],
             "status": "available",
             "modality": [profile.coding(DCM, modality) for modality in modalities if modality],
             "subject": self._patient,
@@ -282,7 +289,27 @@ class _Result:
             study["started"] = instant(min(starts), profile)
         if images and self._has_images:  # 0: not reported
             study["numberOfInstances"] = images
+        if self._has_images:
+            series = self._series(steps)
+            study |= {"numberOfSeries": len(series), "series": series} if series else {}
         return self.transaction.add(f"{self._phase}/study/{uid}", study, number, newest=is_known)
+
+    def _series(self, steps: Sequence[PerformedStep]) -> list[Resource]:
+        """Return the series that modalities have reported, each once; their images where the archive agrees on them."""
+        made = {
+            each.series_instance_uid: (each, step)
+            for step in steps
+            for each in step.series
+            if valid_uid(each.series_instance_uid) and step.modality
+        }
+        counted = sum(each.images for each, _ in made.values())
+        agrees = sum(self._archived.values()) in (0, counted)
+        return [
+            {"uid": uid, "modality": self._profile.coding(DCM, step.modality)}
+            | ({"numberOfInstances": each.images} if each.images and agrees else {})
+            | ({"description": each.description} if each.description else {})
+            for uid, (each, step) in made.items()
+        ]
 
     def _endpoints(self, uid: str) -> list[Resource]:
         """Add the Endpoint of the images, if it is configured."""

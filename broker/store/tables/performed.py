@@ -101,14 +101,17 @@ def references(reader: Reader, performed_step_id: int) -> tuple[StepReference, .
 
 
 def completed_of_order(reader: Reader, order_id: int) -> tuple[PerformedStep, ...]:
-    """Return the completed steps of an order, oldest first, each with its references."""
+    """Return the completed steps of an order, oldest first, each with its references and series."""
     found = reader.rows(
         "SELECT DISTINCT p.* FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
         " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = ? AND p.state = 'COMPLETED'"
         " ORDER BY p.id",
         [order_id],
     )
-    return tuple(replace(from_row(row), references=references(reader, row["id"])) for row in found)
+    return tuple(
+        replace(from_row(row), references=references(reader, row["id"]), series=tuple(series(reader, row["id"])))
+        for row in found
+    )
 
 
 def set_series(tx: Tx, performed_step_id: int, series: Iterable[PerformedSeries]) -> None:

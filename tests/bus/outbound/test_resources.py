@@ -299,7 +299,7 @@ def test_images_taken_names_the_study_by_the_buss_number_and_its_uid(images: Res
         {
             "resourceType": "ImagingStudy",
             "identifier": [
-                {"type": concept(f"{N3}.122", "ACSN"), "value": "ODII0000000001"},
+                {"type": concept(f"{N3}.122", "ACSN"), "system": f"urn:oid:{MIS}", "value": "ODII0000000001"},
                 {"system": "urn:dicom:uid", "value": f"urn:oid:{STUDY_UID}"},
             ],
             "status": "available",

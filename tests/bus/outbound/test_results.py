@@ -87,7 +87,7 @@ def test_a_report_is_final_and_names_its_doctor_its_parts_its_study_and_its_docu
         "subject": {"reference": "Patient/p-1"},
         "effectiveDateTime": "2026-11-24T09:41:07+03:00",
         "issued": "2026-11-24T10:10:00+03:00",
-        "performer": [ORGANISATION],
+        "performer": [url_of(bundle, "PractitionerRole")],
         "resultsInterpreter": [url_of(bundle, "PractitionerRole")],
         "imagingStudy": [url_of(bundle, "ImagingStudy")],
     }

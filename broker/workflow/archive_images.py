@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from broker.domain import lifecycle
@@ -164,10 +165,18 @@ def _take(tx: Tx, order: Order, study: ArchiveStudy, actor: Actor, clinic: Clini
             step = _step(tx, order, Comparison((study,)), clinic)
             _link(tx, order, step, actor)
             uid = step.sop_instance_uid
-    _count(tx, order, Comparison((study,)), actor)
+    _count(tx, order, Comparison((*_counted(tx, order, study), study)), actor)
     order_status.recompute_status(tx, order, clinic)
     order_status.recompute_dispute(tx, orders.require(tx, order.id), clinic)
     return uid
+
+
+def _counted(tx: Tx, order: Order, study: ArchiveStudy) -> list[ArchiveStudy]:
+    """Return what is counted as the order's beside a study, as one: it goes on being so."""
+    held = archive.holding(tx, order.id)
+    if held is None or not held.exists or held.study_instance_uid == study.study_instance_uid:
+        return []
+    return [replace(study, study_instance_uid=held.study_instance_uid, images=held.images)]
 
 
 def keep_performed(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> None:
@@ -208,10 +217,19 @@ def reconsider(tx: Tx, id: int, actor: Actor, clinic: Clinic) -> Order:
     if each.state is DiscrepancyState.OPEN:
         raise WrongState(f"discrepancy {id} is {each.state}")
     step, order = _made_of(tx, each), orders.require(tx, each.order_id)
+    if each.state is DiscrepancyState.ACCEPTED:
+        _uncount(tx, each)
     archive.decide(tx, id, DiscrepancyState.OPEN, actor.name)
     _audit(tx, actor, AuditAction.ARCHIVE_RECONSIDER, each)
     _take_back(tx, step, order, actor, clinic)
     return order
+
+
+def _uncount(tx: Tx, each: Discrepancy) -> None:
+    """Count no longer what was accepted beside the order's other images; the archive's next answer counts anyway."""
+    held, images = archive.holding(tx, each.order_id), each.study.images
+    if held and held.images and images and held.study_instance_uid != each.study.study_instance_uid:
+        archive.set_holding(tx, each.order_id, held.study_instance_uid, max(held.images - images, 0))
 
 
 def _made_of(tx: Tx, each: Discrepancy) -> PerformedStep | None:
@@ -258,7 +276,8 @@ def _count(tx: Tx, order: Order, comparison: Comparison, actor: Actor) -> bool:
     """Keep how many images the archive holds of an order that was performed; return True if that is new."""
     if not performed.states_of_order(tx, order.id):
         return False
-    uid = comparison.believed[0].study_instance_uid if comparison.believed else ""
+    uids = [each.study_instance_uid for each in comparison.believed]
+    uid = order.study_instance_uid if order.study_instance_uid in uids else next(iter(uids), "")
     before = archive.holding(tx, order.id)
     if before and (before.study_instance_uid, before.images) == (uid, comparison.images):
         if not before.exists and (before.asked_at is None or tx.now - before.asked_at >= _NOTED_EVERY):

@@ -92,6 +92,14 @@ def _answers(reader: Reader, answers: Mapping[int, ArchiveStudy]) -> list[str]:
         order = orders.require(reader, order_id)
         holding = archive.holding(reader, order_id)
         is_counted = holding is not None and holding.study_instance_uid == study.study_instance_uid
+        # Beside it stands what the order was closed by, and what a person has accepted: they are counted in one.
+        seen = reader.value(
+            "SELECT 1 FROM performed_step_reference r JOIN performed_step_link l"
+            " ON l.performed_step_id = r.performed_step_id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+            " WHERE s.order_id = ? AND r.study_instance_uid = ?",
+            [order_id, study.study_instance_uid],
+        )
+        is_counted = is_counted or (holding is not None and holding.exists and bool(seen))
         is_told = (order_id, study.study_instance_uid, study.patient_name) in told or study.key in others
         may_be = order.state in (OrderState.IN_PROGRESS, OrderState.COMPLETED, OrderState.SCHEDULED)
         if may_be and not (is_counted or is_told):

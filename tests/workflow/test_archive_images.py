@@ -720,3 +720,26 @@ def test_images_of_one_order_are_compared_with_its_own_steps(store: Store, order
     performed_together(store, order, images=5)
     answer(store, order, replace(fitting(order), images=3))
     assert counts(store, clock) == [(5, 3, 3)]
+
+
+def held(store: Store, order: Order) -> tuple[str, int | None]:
+    with store.read() as reader:
+        holding = archive.holding(reader, order.id)
+    assert holding is not None
+    return holding.study_instance_uid, holding.images
+
+
+def test_a_second_study_that_a_person_accepts_is_counted_with_the_first(store: Store, order: Order) -> None:
+    first, second = fitting(order), replace(fitting(order), study_instance_uid="1.2.5", images=3)
+    answer(store, order, first, second)
+    assert held(store, order) == (order.study_instance_uid, 2)
+    [each] = waiting(store)
+    for _ in range(2):
+        store.write(archive_images.accept, each.id, REGISTRAR, CLINIC)
+        assert held(store, order) == (order.study_instance_uid, 5)
+        store.write(archive_images.reconsider, each.id, REGISTRAR, CLINIC)
+        assert held(store, order) == (order.study_instance_uid, 2)
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC)
+    answer(store, order, first, second)
+    assert held(store, order) == (order.study_instance_uid, 5)
+    assert [line for line in lines(store, order) if line[0] == "images_added"] == [("images_added", "Орлова Н. В.")] * 3

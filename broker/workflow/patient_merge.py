@@ -161,7 +161,7 @@ def undo_merge(
     worklist.note_any_change(tx)
     similar_imports.review(tx, (surviving_id, merged_id))
     said = {"decided": {str(id): is_merged for id, is_merged in decided.items()}} if decided else {}
-    _audit(tx, actor, AuditAction.PATIENT_SPLIT, back, surviving, merged, lost=list(lost), **said)
+    _audit(tx, actor, AuditAction.PATIENT_SPLIT, (*back, *unknown), surviving, merged, lost=list(lost), **said)
     tx.notify()
     return lost
 

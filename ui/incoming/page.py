@@ -172,11 +172,11 @@ class IncomingPage:
         text("span", each.since, "since muted small nowrap")
         text("span", f"{each.what} · {each.clinic}", "what muted")
         if each.problem:
-            with text("p", each.problem, "problem small"):
-                for who, address in each.bearers:
-                    text("span", f" {bus.known_by_number(who)} ")
-                    if self._amends:
-                        ui.link("Исправить карту", address)
+            text("p", each.problem, "problem small")
+        for who, address in each.bearers:
+            with text("p", bus.known_by_number(who), "advice small"):
+                if self._amends:
+                    ui.link("Исправить карту", address)
         if each.state is IncomingState.WAITING:
             ui.link("Записать", f"/desk?incoming={each.id}").classes("btn")
 

@@ -70,7 +70,6 @@ class StudyListPage:
         self._filter = ALL
         with ui.element("div").classes("page-head"):
             self._heading = text("h1", "")
-            self._count = text("span", "", "muted small")
             with ui.element("div").classes("filters").props("role=group aria-label=Показать") as self._pills:
                 self._filters = {word: self._make_filter(word) for word in _FILTERS}
         search_box("find-here", typed)
@@ -105,7 +104,6 @@ class StudyListPage:
             return
         (visits, more, _), lacks, devices = self._found
         self._heading.set_text(f"Найдено по «{self._typed}»" if self._typed else "Исследования сегодня")
-        self._count.set_text(str(len(visits)))
         for word, (pill, count) in self._filters.items():
             count.set_text(str(sum(map(_FILTERS[word], visits))))
             pill.props(f"aria-pressed={'true' if word == self._filter else 'false'}")

@@ -195,7 +195,8 @@ class PatientPage:
                 self._draw_split(former)
 
         for each in self._found.undecided:
-            with ui.element("p").classes("attention-reason").props("role=status"):
+            with ui.element("p").classes("banner").props("role=status"):
+                ui.icon("error").props("aria-hidden=true")
                 text("span", f"{card_words.WHOSE_ORDER} {card_words.of_two(*each.cards)}: ")
                 ui.link(each.order.accession_number, f"/order/{each.order.accession_number}")
 

@@ -267,7 +267,7 @@ def may_be(lines: Sequence[str]) -> str:
 
 def known_by_number(who: str) -> str:
     """Return who of ours the sender's number belongs to, and what to do about it."""
-    return f"У нас это {who}. Если это он, исправьте его карту, потом запишите; если другой, просто запишите."
+    return f"У нас это {who}. Если это он, исправьте его карту, потом запишите; если другой, просто запишите. "
 
 
 def incoming_closed(state: IncomingState) -> str:

@@ -42,8 +42,8 @@ _UNREADABLE = {"/": "~2F", "~": "~7E"}  # a path's own sign, which servers decod
 
 
 def named(card: Patient) -> str:
-    """Return a card as a choice: its number and the name."""
-    return f"Карта {card.patient_id}: {card.name}"
+    """Return a card as a choice: its number, the name and the birth date."""
+    return f"Карта {card.patient_id}: {card.name}, {words.born(card.born)}"
 
 
 def of_two(one: Patient, other: Patient) -> str:

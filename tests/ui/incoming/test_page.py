@@ -388,4 +388,11 @@ async def test_who_bears_the_senders_number_is_named_and_the_card_can_be_correct
         await user.should_see("Под этим номером карты у отправителя уже есть человек с другой датой рождения")
         await user.should_see(f"У нас это Кузнецова Марина Петровна, 12.03.1961, карта {known.patient_id}")
         assert find_link(user, "Исправить карту") == f"/patient/{known.patient_id}/correct"
-        assert find_link(user, "Записать").startswith("/desk?incoming=")
+        path = find_link(user, "Записать")
+        await user.open(path)
+        hands = Hands(user)
+        await user.should_see("Под этим номером карты у отправителя уже есть человек с другой датой рождения")
+        hands.do("last", "blur")  # as it is left, the reason stays
+        await user.should_see("Под этим номером карты у отправителя уже есть человек с другой датой рождения")
+        hands.type("last", "Кузнецов")
+        await user.should_not_see("Под этим номером карты у отправителя уже есть человек с другой датой рождения")

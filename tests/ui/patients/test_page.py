@@ -295,7 +295,7 @@ async def test_who_does_not_know_whose_an_order_is_says_so_and_decides_later_on_
     for page in ("/patient/000001", "/patient/000002", "/board", f"/order/{later.accession_number}"):
         await user.open(page)
         await user.should_see("Чьё это направление?")
-    press(user, "Карта 000002: Кузнецова Марина Петровн")
+    press(user, "Карта 000002: Кузнецова Марина Петровн, 12.03.1961")
     await user.should_see(f"Решено: {later.accession_number}, карта 000002")
     await user.should_not_see("Чьё это направление?")
     with scene.store.read() as reader:

@@ -499,7 +499,10 @@ class ReferralForm:
                 self.fields[key].value = usual
             if key == "middle" and self.fields["sex"].value is None and typed_values.sex_of_patronymic(typed):
                 self._put({"sex": typed_values.sex_of_patronymic(typed)})
-        self._check(key)
+        if (
+            changed or not self.fields[key].error
+        ):  # what saving, or the sender, has found wrong stays till it is changed
+            self._check(key)
         if changed:
             self.left(key)
 

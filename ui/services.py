@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Protocol
 
 from nicegui import Event
@@ -50,6 +50,7 @@ class Services:
     explain: Callable[[Reader, Order], list[Explanation]] = lambda reader, order: []  # why devices see an order or not
     ask_archive: Callable[[], bool] | None = None  # ask it now; returns if it answered; None without an archive
     request_history: Callable[[int], object] | None = None  # ask the region about a patient; None without a bus
+    bus_ahead: Callable[[], timedelta] = timedelta  # how far the bus's clock is ahead of ours; zero while they agree
     region: RegionLookup | None = None  # ask the region who somebody is; None if it is not to be asked
 
     def now(self) -> datetime:

@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,6 +125,7 @@ class Application:
             ask_archive=self.archive.ask_now if self.archive else None,
             request_history=self._request_history if self.region else None,
             region=self.region.people if self.region else None,
+            bus_ahead=self.region.clock_ahead if self.region else timedelta,
             explain=self._explain,
         )
         site = app.create_app(services)

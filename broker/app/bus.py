@@ -19,6 +19,7 @@ from broker.bus.inbound.results import ResultPoll
 from broker.bus.outbound.delivery import Delivery
 from broker.bus.outbound.messages import MakePdf
 from broker.bus.profile import Profile, systems_without_version
+from broker.bus.transport.bus_clock import BusClock
 from broker.bus.transport.dialect import DIALECTS
 from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, SessionPriority
@@ -47,6 +48,7 @@ class RegionalBus:
         self._config, self._store = config, store
         dialect, profile = DIALECTS[config.bus.dialect], self._profile()
         limiter = RateLimiter(config.bus.rate)
+        clock = self._clock = BusClock()
         for system in systems_without_version(profile):
             log.info("bus.versions names no version of %s", system)
         self._known = profile
@@ -55,7 +57,7 @@ class RegionalBus:
             log.warning("the configured bus or organisation has changed: everything recent is polled again")
 
         def session(priority: SessionPriority) -> BusSession:
-            return BusSession(store, bus_client(config.bus), limiter, priority)
+            return BusSession(store, bus_client(config.bus, clock), limiter, priority)
 
         workers = 1 if config.bus.dialect in ONE_WORKER else WORKERS
         self.delivery = Delivery(
@@ -64,7 +66,9 @@ class RegionalBus:
         self.referrals = ReferralPoll(
             store, session(SessionPriority.POLLING), dialect, profile, clinic, config.bus.auto_accept
         )
-        self.results = ResultPoll(store, session(SessionPriority.BACKGROUND), dialect, profile)
+        self.results = ResultPoll(
+            store, session(SessionPriority.BACKGROUND), dialect, profile, days=config.bus.result_days
+        )
         self.history = History(
             store, session(SessionPriority.BACKGROUND), dialect, profile, hours=config.bus.history_hours
         )
@@ -85,6 +89,10 @@ class RegionalBus:
             Job("directories", self.read_directories, every=DIRECTORIES_EVERY),
             Job("forget", self.forget, every=FORGET_EVERY),
         ]
+
+    def clock_ahead(self) -> timedelta:
+        """Return how far the bus's clock is ahead of ours; zero while they agree."""
+        return self._clock.ahead_of(self._store.clock())
 
     def stop(self) -> None:
         """Abort the calls in progress and refuse further ones."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from broker.bus.profile import Profile
+from broker.bus.transport.bus_clock import BusClock
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import DIALECTS
 from broker.config.configuration import Config
@@ -130,8 +131,8 @@ def bus_profile(
     )
 
 
-def bus_client(bus: BusConfig) -> BusClient:
-    """Return a client of the configured bus, with connections of its own."""
+def bus_client(bus: BusConfig, clock: BusClock | None = None) -> BusClient:
+    """Return a client of the configured bus, with connections of its own; `clock` is the one that it notes."""
     return BusClient(
         bus.url,
         lambda: bus.token,
@@ -140,4 +141,5 @@ def bus_client(bus: BusConfig) -> BusClient:
         ca_file=bus.ca_file,
         client_certificate=bus.client_certificate,
         client_key=bus.client_key,
+        clock=clock,
     )

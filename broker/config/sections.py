@@ -204,6 +204,7 @@ class BusConfig(Section):
     fetch_every: Seconds = 60.0
     patient_search: Literal["off", "numbers", "names"] = "names"
     auto_accept: StationByModality = {}
+    result_days: Annotated[WholeNumber, Field(ge=1)] = 90
     history_hours: Annotated[WholeNumber, Field(ge=1)] = 12
     keep_days: Annotated[WholeNumber, Field(ge=1)] = 90
     system_procedure: Oid = "1.2.643.5.1.13.13.11.1471"

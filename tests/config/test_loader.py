@@ -693,6 +693,7 @@ def test_every_key_can_be_set_by_the_environment(write: Write, tmp_path: Path) -
             "fetch_every": ("2.5", 2.5),
             "patient_search": ("numbers", "numbers"),
             "auto_accept": ("DX=XRAY_14", {"DX": "XRAY_14"}),
+            "result_days": ("30", 30),
             "history_hours": ("1", 1),
             "keep_days": ("7", 7),
             "system_procedure": ("1.2.5", "1.2.5"),

@@ -15,6 +15,7 @@ from broker.bus.inbound.referrals import ReferralPoll
 from broker.bus.inbound.results import ResultPoll
 from broker.bus.profile import POLICY, SNILS, Profile, oid
 from broker.bus.transport.answers import Answer, Delivered, Rejected
+from broker.bus.transport.bus_clock import BusClock
 from broker.bus.transport.dialect import Call, n3
 from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, SessionPriority
@@ -36,6 +37,7 @@ class FakeBus:
     def __init__(self) -> None:
         self.resources: dict[str, Resource] = {}
         self._count = 0
+        self.clock = BusClock()
 
     def call(self, call: Call) -> Answer:
         """Answer a search for Tasks, or the read of a resource."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 
 from nicegui import ui
 
@@ -93,6 +93,17 @@ def exchange_status(
     return ExchangeStatus("green", "cloud_done", f"Всё отправлено.{answered}")
 
 
+def clock_warning(ahead: timedelta) -> str:
+    """Return what is wrong with the clock of this server, if the bus's is ahead of it by so much; '' if nothing is."""
+    if not ahead:
+        return ""
+    how = "отстают от часов шины" if ahead > timedelta() else "спешат против часов шины"
+    return (
+        f"Часы этого сервера {how} на {words.duration(abs(ahead))}. Пусть администратор поставит их по сети:"
+        " в направлениях и результатах уходят неверные даты."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class AttentionRow:
     """A message that needs attention, as the page shows it."""
@@ -130,6 +141,7 @@ class ExchangePage:
             text("h1", "Обмен с шиной")
             ui.element("div").classes("spring")
             self._retry = theme.button("Повторить сейчас", self._go_on, icon="sync")
+        self._clock = text("p", "", "attention-reason").props("role=alert")
         self._status = Memo(ui.element("div").props("role=status"))
         self._attention_section = ui.element("div")
         with self._attention_section, theme.section("Надо исправить"):
@@ -154,6 +166,9 @@ class ExchangePage:
         unread = [item for item in read.troubled if item.state is ArrivalState.NEEDS_ATTENTION]
         status = exchange_status(found, self._configured, self._services.store.clock(), self._zone, len(unread))
         self._status.show(status, lambda: self._draw_status(status))
+        said = clock_warning(self._services.bus_ahead())
+        self._clock.set_text(said)
+        self._clock.set_visibility(bool(said))
         self._retry.set_visibility(self._resends and self._configured and found.channel != "ok")
         self._attention_section.set_visibility(bool(found.needs_attention or unread))
         refused: list[tuple[Hashable, AttentionRow]] = [

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from broker.bus.fhir import Resource, bus_time, member, reference_to
+from broker.bus.fhir import Resource, bus_time, items, member, reference_to
 from broker.bus.inbound import parse_patient
 from broker.bus.inbound.parse_report import ReportGraph, external_study, version_of
 from broker.bus.inbound.questions import QuestionThread
@@ -40,6 +40,7 @@ RETRY_AFTER = timedelta(seconds=60)  # after a failure
 OTHER_DATA = "the bus has other data under this number"
 NO_NUMBER = "neither a pension insurance number nor a policy number is known: the bus cannot be asked"
 NO_VERSION = "?"
+PARTIAL = "partial"  # DiagnosticReport.status: images without a text
 MEMBERS = (
     "status,category,code,subject,effective,issued,performer,resultsInterpreter,result,imagingStudy,basedOn,conclusion"
 )
@@ -163,7 +164,7 @@ class History:
         found, complete = self._search.search("DiagnosticReport", {"subject": ",".join(people), **self._members})
         # Not all servers obey the search: the subject is checked again.
         of_these = [each for each in found if reference_to("Patient", member(each, "subject")) in people]
-        valid = [each for each in of_these if member(each, "status") not in WITHDRAWN]
+        valid = _without_overtaken([each for each in of_these if member(each, "status") not in WITHDRAWN])
         return sorted(valid, key=_sort_key, reverse=True)[:MAX_REPORTS], complete
 
     def _external_reports(self, patient_id: int, reports: Sequence[Resource]) -> list[Resource]:
@@ -204,6 +205,25 @@ class History:
 
     def _without_details(self, report: Resource) -> StoredStudy:
         return StoredStudy(external_study(ReportGraph(report), self._profile), reported_at=bus_time(report))
+
+
+def _without_overtaken(reports: list[Resource]) -> list[Resource]:
+    """Return reports without those with images only whose final one, of the same clinic, is among them."""
+    final = [(_orders(each), _clinics(each)) for each in reports if member(each, "status") != PARTIAL]
+
+    def is_overtaken(report: Resource) -> bool:
+        mine, by = _orders(report), _clinics(report)
+        return any(mine & orders and (not by or not clinics or by & clinics) for orders, clinics in final)
+
+    return [each for each in reports if member(each, "status") != PARTIAL or not is_overtaken(each)]
+
+
+def _orders(report: Resource) -> set[str]:
+    return {reference_to("ServiceRequest", each) for each in items(report, "basedOn")} - {""}
+
+
+def _clinics(report: Resource) -> set[str]:
+    return {reference_to("Organization", each) for each in items(report, "performer")} - {""}
 
 
 def _reference(report: Resource) -> str:

@@ -42,6 +42,7 @@ SEARCH = "Task/_search"  # reference of a refused search in the ledger of arriva
 PAGE = 500  # Tasks of a page; the most that n3 returns
 OVERLAP = timedelta(minutes=5)  # of a search with the last one: changes may appear late on the bus
 FIRST_DAYS = 30  # that the very first search goes back
+CLOCK_STEP = timedelta(hours=1)  # by which our clock is surely wrong
 MAX_ATTEMPTS = 8  # at one item, at growing intervals: about eight hours
 CONTENT_LIMIT = 1024 * 1024  # bytes of an item's JSON that are stored
 
@@ -145,8 +146,12 @@ class ReferralPoll:
     def _search(self, cursor: str, pages: PagedSearch) -> None:
         """Read a search to its end; the next poll continues a page that this one does not finish."""
         if not pages.in_progress:
-            pages.begin(self._since(cursor))
+            since = self._since(cursor)
+            pages.begin(since)
             self._next_page(pages)
+            if abs(self._since(cursor) - since) > CLOCK_STEP:  # only now the bus has said what the time is there
+                pages.begin(self._since(cursor))
+                self._next_page(pages)
         while True:
             while pages.entries:
                 self._take_entry(pages.entries[0])
@@ -175,7 +180,7 @@ class ReferralPoll:
         except _PollEnded:
             pages.abandon()
             raise
-        pages.take(answer.resource, self._dialect, self._session.url, self._store.clock())
+        pages.take(answer.resource, self._dialect, self._session.url, self._session.now())
         if pages.stuck:
             count = len(pages.entries)
             log.error("the bus changed %d Tasks or more at one instant: those beyond cannot be read", count)
@@ -207,7 +212,7 @@ class ReferralPoll:
     def _since(self, cursor: str) -> datetime:
         with self._store.read() as reader:
             value = incoming.cursor(reader, cursor)
-        return datetime.fromisoformat(value) - OVERLAP if value else self._store.clock() - timedelta(days=FIRST_DAYS)
+        return datetime.fromisoformat(value) - OVERLAP if value else self._session.now() - timedelta(days=FIRST_DAYS)
 
     # ---- items ----
 

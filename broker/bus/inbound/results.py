@@ -1,15 +1,17 @@
-"""Polls for the results that other clinics report for our referrals: by cursor with overlap, page by page.
+"""Polls for the results that other clinics report for our referrals, by cursors with overlap, page by page.
 
-Two searches: by the Tasks of the orders that were referred to other clinics, and by this clinic as the requester, for
-answers to orders that were to be done here. A result that cannot be read needs attention, and the others go on; one
-without an answer is retried. A failing connection ends the poll, and the next one starts where this one started.
+The news come first: what names this clinic as the requester. Not every clinic does, so the Tasks of our orders are
+asked for by their ids as well: new orders once without a limit of time, the last ones in every poll, the older ones in
+turn, one list in a poll (`results_plan`). So a poll costs as much as there is news, however many referrals are out.
+A result that cannot be read needs attention, and the others go on; one without an answer is retried. A failing
+connection ends the poll, and the next one continues.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -17,6 +19,7 @@ from broker.bus.fhir import Resource, bus_time, changed_at, encode, is_id, items
 from broker.bus.inbound import parse_patient
 from broker.bus.inbound.parse_report import external_study, version_of
 from broker.bus.inbound.resolver import BusUnavailable, Unusable, check_modifiers, names_of_the_bus
+from broker.bus.inbound.results_plan import OVERLAP, ResultsPlan
 from broker.bus.inbound.search import BusSearch
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Paused
@@ -25,7 +28,8 @@ from broker.bus.transport.session import BusSession, NotSent
 from broker.domain.incoming import ANOTHER_PATIENT, ArrivalKind, ArrivalRecord
 from broker.domain.orders import Order
 from broker.domain.patients.people import Patient
-from broker.store.database import Store, StoreError, Tx
+from broker.domain.studies import prior_studies
+from broker.store.database import Store, StoreError
 from broker.store.tables import external_studies, incoming, orders, outbox
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
@@ -35,12 +39,8 @@ from broker.workflow.external_results import ExternalResultOutcome
 log = logging.getLogger(__name__)
 
 SOURCE = "bus"
-CURSOR, LAST_POLL = (
-    "results",
-    "results looked",
-)  # names of cursors: last change by the bus's clock; last complete poll by ours
-TASKS_PER_SEARCH = 50  # Tasks in one search
-OVERLAP = timedelta(minutes=10)  # of a search with the last one: changes may appear late on the bus
+CURSOR = "results"  # name of the cursor: last change by the bus's clock that the search by requester has reached
+DAYS = 90  # that a result is waited for
 FIRST_SEARCH = timedelta(days=1)
 MAX_AHEAD = timedelta(days=1)  # a change that the bus dates later than this from now does not move the cursor
 AMENDMENT_PERIOD = timedelta(days=30)  # time for which a report is polled for amendments
@@ -89,8 +89,12 @@ class AnotherPatient(Unusable):
 class ResultPoll:
     """Polls for results; `run` is the periodic job."""
 
-    def __init__(self, store: Store, session: BusSession, dialect: Dialect, profile: Profile) -> None:
+    def __init__(
+        self, store: Store, session: BusSession, dialect: Dialect, profile: Profile, *, days: int = DAYS
+    ) -> None:
+        """`days`: how long the result of a referral is asked for by the id of its Task."""
         self._store, self._profile = store, profile
+        self._plan = ResultsPlan(store, dialect.ids_in_search, timedelta(days=days), AMENDMENT_PERIOD)
         self._organisation = f"Organization/{profile.organisation}"
         self._session = session
         self._search = BusSearch(session, dialect)
@@ -116,12 +120,10 @@ class ResultPoll:
             return _summary(outcomes, refused.reason)
         if not complete:
             return _summary(outcomes, "the bus returned only a part")
-        self._store.write(lambda tx: self._note_completed(tx, started))
+        self._store.write(
+            lambda tx: incoming.overtake(tx, ArrivalKind.RESULT, SOURCE, _SEARCH)
+        )  # it was refused before
         return _summary(outcomes, "")
-
-    def _note_completed(self, tx: Tx, started: datetime) -> None:
-        incoming.set_cursor(tx, LAST_POLL, started.isoformat())
-        incoming.overtake(tx, ArrivalKind.RESULT, SOURCE, _SEARCH)  # a search that was refused before is accepted now
 
     def stop(self) -> None:
         """End the poll and refuse further ones; may be called from any thread."""
@@ -130,43 +132,53 @@ class ResultPoll:
     # ---- searches ----
 
     def _run_searches(self, started: datetime, outcomes: list[ExternalResultOutcome | None]) -> bool:
-        """Take what the searches find, and move the cursor; return True if everything was found."""
-        newest, complete = "", True
-        for parameters in self._search_parameters(started):
-            ended = False
-            for page in self._search.pages("Task", {"intent": "reflex-order", **parameters}):
-                for task in sorted(page.resources, key=_version):
-                    outcomes.append(self._take(task))
-                    moment = bus_time(task)
-                    if moment and moment <= started + MAX_AHEAD:
-                        newest = max(newest, moment.isoformat())
-                ended = page.last
-                # The last search finds the most: its cursor moves page by page, in case the connection fails.
-                if "requester" in parameters and complete and page.in_order and not ended:
-                    self._move_cursor(newest)
-            complete = complete and ended
+        """Take what the searches find, and move their cursors; return True if everything was found."""
+        with self._store.read() as reader:
+            cursor = incoming.cursor(reader, CURSOR)
+        since = datetime.fromisoformat(cursor) - OVERLAP if cursor else self._session.now() - FIRST_SEARCH
+        requester = {"requester": self._organisation}
+        reached, complete = self._take_found(requester, since, outcomes, cursor)
+        if not cursor and self._session.now() - FIRST_SEARCH < since - OVERLAP:  # only now the bus has said its time
+            reached, complete = self._take_found(requester, self._session.now() - FIRST_SEARCH, outcomes, cursor)
         if complete:
-            self._move_cursor(newest)
+            self._move_cursor(reached)
+        for part in self._plan.parts(started):
+            based_on = ",".join(f"Task/{task}" for task in part.tasks)
+            newest, found_all = self._take_found({"based-on": based_on}, part.since, outcomes)
+            reached, complete = max(reached, newest), complete and found_all
+            if found_all:
+                self._plan.done(part, reached)
+        if complete:
+            self._plan.finished(started, reached)
         return complete
+
+    def _take_found(
+        self,
+        parameters: dict[str, str],
+        since: datetime | None,
+        outcomes: list[ExternalResultOutcome | None],
+        cursor: str | None = None,
+    ) -> tuple[str, bool]:
+        """Take what one search finds; return its last change, and True if everything was found.
+
+        With a `cursor`, that moves page by page, in case the connection fails.
+        """
+        limit = {"_lastUpdated": f"ge{since.isoformat()}"} if since else {}
+        newest, complete = cursor or "", False
+        for page in self._search.pages("Task", {"intent": "reflex-order", **parameters, **limit}):
+            for task in _finals_first(page.resources):
+                outcomes.append(self._take(task))
+                moment = bus_time(task)
+                if moment and moment <= self._session.now() + MAX_AHEAD:
+                    newest = max(newest, moment.isoformat())
+            complete = page.last
+            if cursor is not None and page.in_order and not complete:
+                self._move_cursor(newest)
+        return newest, complete
 
     def _move_cursor(self, cursor: str) -> None:
         if cursor:
             self._store.write(lambda tx: incoming.set_cursor(tx, CURSOR, cursor))
-
-    def _search_parameters(self, started: datetime) -> Iterator[dict[str, str]]:
-        """Yield the parameters of the searches; new orders are searched for without a limit of time."""
-        with self._store.read() as reader:
-            cursor, last_poll = incoming.cursor(reader, CURSOR), incoming.cursor(reader, LAST_POLL)
-            referred = external_studies.referred(reader, started - AMENDMENT_PERIOD)
-        since = {"_lastUpdated": f"ge{(datetime.fromisoformat(cursor) - OVERLAP).isoformat()}"} if cursor else {}
-        old_before = datetime.fromisoformat(last_poll) - OVERLAP if last_poll else None
-        old = [task for _, task, taken_at in referred if old_before and taken_at < old_before]
-        new = [task for _, task, _ in referred if task not in set(old)]
-        for tasks, limit in ((old, since), (new, {})):
-            for at in range(0, len(tasks), TASKS_PER_SEARCH):
-                yield {"based-on": ",".join(f"Task/{task}" for task in tasks[at : at + TASKS_PER_SEARCH]), **limit}
-        first = {"_lastUpdated": f"ge{(started - FIRST_SEARCH).isoformat()}"}
-        yield {"requester": self._organisation, **(since or first)}
 
     def _due_for_retry(self, now: datetime) -> list[ArrivalRecord]:
         """Return the results that are due to be retried."""
@@ -201,6 +213,8 @@ class ResultPoll:
         arrival, known, order = result.arrival, result.known, result.order
         if known and not retry and not incoming.is_newer(arrival.version, known.version):
             return ExternalResultOutcome.KNOWN
+        if not retry and self._is_overtaken(result):
+            return ExternalResultOutcome.KNOWN
         try:
             outcome = self._store_result(result)
         except AnotherPatient as another:
@@ -218,6 +232,15 @@ class ResultPoll:
         if outcome is not ExternalResultOutcome.KNOWN:
             log.info("order %s: an external result (%s)", order.accession_number, outcome)
         return outcome
+
+    def _is_overtaken(self, result: _ResultTask) -> bool:
+        """Return True for images whose report is there already, of the same clinic: it has all that they say."""
+        if member(result.task, "status") != "in-progress":
+            return False
+        owner = reference_to("Organization", member(result.task, "owner")).partition("/")[2]
+        with self._store.read() as reader:
+            known = external_studies.of_order(reader, result.order.id)
+        return any(prior_studies.is_final(study) and _same(study.organisation, owner) for study in known)
 
     def _for_us(self, task: Resource) -> _ResultTask | None:
         """Return a result of another clinic on an order of ours, with what is known of it; None for any other Task."""
@@ -318,6 +341,11 @@ def _summary(outcomes: Iterable[ExternalResultOutcome | None], stopped: str) -> 
         )
     )
     return ResultPollSummary(completed, taken, needs_attention, failed, stopped)
+
+
+def _finals_first(tasks: Iterable[Resource]) -> list[Resource]:
+    """Return Tasks by their last change, those with a report before those with images only."""
+    return sorted(tasks, key=lambda task: (member(task, "status") == "in-progress", _version(task)))
 
 
 def _same(one: str, other: str) -> bool:

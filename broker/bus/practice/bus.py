@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from copy import deepcopy
+from datetime import UTC
+from email.utils import format_datetime
 from hashlib import sha256
 
 from starlette.applications import Starlette
@@ -119,7 +121,10 @@ class PracticeBus:
         self.log.add(Recorded(request.method, path + query, status, body or b"", caller, came, reason or shown))
         if due.kind == "timeout-after-commit":
             await wait(request, due.seconds)
-        return response or await hang_up(request)
+        if response is None:
+            return await hang_up(request)
+        response.headers["Date"] = format_datetime(came.astimezone(UTC), usegmt=True)
+        return response
 
     def _answer(self, request: Request, path: str, body: bytes | None, caller: str) -> tuple[int, Resource, str]:
         """Carry out a call and return (status, resource, why it was refused)."""

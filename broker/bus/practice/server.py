@@ -64,6 +64,7 @@ class PracticeServer:
             lifespan="off",
             log_config=None,
             access_log=False,
+            date_header=False,  # the bus has a clock of its own
             timeout_graceful_shutdown=3,
         )
         server = self._server = uvicorn.Server(config)

@@ -41,6 +41,11 @@ class Retry:
     uncertain: bool = True
     evidence: str = ""
 
+    @property
+    def asks_to_wait(self) -> bool:
+        """Return True if the bus asks all of this clinic to wait."""
+        return self.after is not None or self.reason == TOO_MANY
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
@@ -62,6 +67,7 @@ class Paused:
 
 Answer = Delivered | Retry | Rejected | Paused
 
+TOO_MANY = "HTTP 429"
 _MESSAGE_ERRORS = frozenset({400, 406, 409, 412, 413, 415, 422})
 _CERTAIN = frozenset({406, 413, 415})  # what a proxy says of a message, too: it is the same at every attempt
 _DUPLICATE = "Попытка повторного добавления Task"
@@ -173,12 +179,13 @@ def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     value = named.get("retry-after", "")
     if re.fullmatch(r"[0-9]{1,12}", value):
         return float(value)
-    until = _date(value)
+    until = http_date(value)
     # A date is by the bus's own clock (header Date) if it is given: ours may be wrong.
-    return max(0.0, (until - (_date(named.get("date", "")) or now)).total_seconds()) if until else None
+    return max(0.0, (until - (http_date(named.get("date", "")) or now)).total_seconds()) if until else None
 
 
-def _date(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
+    """Return the instant of a date as HTTP writes it; None for anything else."""
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:

@@ -24,7 +24,8 @@ import urllib3.exceptions
 from requests.utils import get_environ_proxies
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry, classify
+from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry, classify, http_date
+from broker.bus.transport.bus_clock import BusClock
 from broker.bus.transport.deadline import Adapter, Deadline, within
 from broker.bus.transport.dialect import Call
 from broker.domain.patients import names
@@ -52,7 +53,10 @@ class BusClient:
         client_certificate: Path | None = None,
         client_key: Path | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: BusClock | None = None,
     ) -> None:
+        """`clock` notes what the bus says the time is; by default, the client has one of its own."""
+        self.clock = clock or BusClock()
         self.url = url.rstrip("/")
         self._token = token
         self._timeout = timeout
@@ -130,7 +134,11 @@ class BusClient:
                 return Retry("time-out") if timed_out else answer
         if deadline.expired:  # a body without a length may have ended by the deadline
             return Retry("time-out")
-        return classify(response.status_code, response.headers, bytes(body), self._now())
+        answer = classify(response.status_code, response.headers, bytes(body), self._now())
+        # What a portal or a proxy says in the bus's place is not the bus's time.
+        if isinstance(answer, Delivered | Rejected) and (date := http_date(response.headers.get("Date", ""))):
+            self.clock.note(date)
+        return answer
 
     def _unusable_files(self) -> str:
         """Return in English why the configured files of certificates cannot be used; empty if they can.

@@ -68,6 +68,7 @@ class Dialect(ABC):
 
     name: str
     amends: bool  # True if an order on the bus can be changed
+    ids_in_search: int  # values of one parameter of a search
     media_type = "application/json"  # of resources; of others that may be answered `accept`
     accept = "application/json"
 
@@ -121,6 +122,7 @@ class _N3(Dialect):
 
     name = "n3"
     amends = False
+    ids_in_search = 500
 
     def set_status(self, task_id: str, status: str, reason: str = "") -> Call:
         return Call("POST", "/$updatestatus?_format=json", _parameters({"_id": task_id, "status": status}))
@@ -135,6 +137,7 @@ class _R4(Dialect):
 
     name = "r4"
     amends = True
+    ids_in_search = 100  # they are part of an address: many servers take 8 KB
     media_type = "application/fhir+json"  # FHIR R4 http.html, mime-type
     accept = "application/fhir+json, application/json;q=0.9"
 

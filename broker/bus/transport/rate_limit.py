@@ -68,6 +68,7 @@ class RateLimiter:
         self._lock = threading.RLock()
         self._requests: deque[float] = deque()  # of the last minute
         self._wait_until = 0.0  # the whole connection waits
+        self._held_until = 0.0  # … because the bus has asked for it: not even a message that is begun goes on
         self._failures = 0  # of the connection, consecutive
         self._epoch = 0
         self._answers = 0  # to messages, since the start
@@ -118,7 +119,20 @@ class RateLimiter:
     def waiting(self) -> bool:
         """Return True while the connection as a whole waits."""
         with self._lock:
-            return self.monotonic() < self._wait_until
+            return self.monotonic() < max(self._wait_until, self._held_until)
+
+    @property
+    def held(self) -> bool:
+        """Return True while the bus wants no request at all."""
+        with self._lock:
+            return self.monotonic() < self._held_until
+
+    def hold(self, answer: Retry) -> None:
+        """Make everybody wait at once, as the bus asks; the caller's `failed` may make the wait longer."""
+        with self._lock:
+            wait = max(MIN_WAIT, _requested_wait(answer))
+            self._held_until = max(self._held_until, self.monotonic() + wait)
+            self.wait_shown = False
 
     @property
     def poll_waiting(self) -> bool:
@@ -221,7 +235,7 @@ class RateLimiter:
     def reset(self) -> None:
         """End all waits: a person has resumed the exchange."""
         with self._lock:
-            self._wait_until, self._failures = 0.0, 0
+            self._wait_until, self._held_until, self._failures = 0.0, 0.0, 0
             self._messages.clear()
             self.reset_poll()
 

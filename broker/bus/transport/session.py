@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry
@@ -145,10 +145,13 @@ class BusSession:
         if reason := self._refusal():
             return NotSent(reason, uncertain=False)
         answer = self._client.call(call)
+        if isinstance(answer, Retry) and answer.asks_to_wait:
+            self.limiter.hold(answer)  # before the caller has noted it: others are about to call
         if isinstance(answer, Delivered | Rejected):
             self.limiter.note_contact()
+            self._compare_clocks()
         elif self._priority is SessionPriority.BACKGROUND:
-            if isinstance(answer, Retry) and answer.after is not None:  # the bus asks this clinic to wait
+            if isinstance(answer, Retry) and answer.asks_to_wait:
                 self.failed(answer)
             if self._is_late():
                 return NotSent(OUT_OF_TIME)
@@ -160,12 +163,29 @@ class BusSession:
             return self._wait_for_room()
         if self.stopping.is_set():
             return STOPPING
+        if self.limiter.held:
+            return WAITING
         left = getattr(self._admitted, "left", 0)
         if left:
             self._admitted.left = left - 1
         else:
             self.limiter.note_request()
         return ""
+
+    def now(self) -> datetime:
+        """Return the time by the bus's clock; by ours while the bus has not answered."""
+        return self._client.clock.now() or self._store.clock()
+
+    def _compare_clocks(self) -> None:
+        clock = self._client.clock
+        ahead = clock.ahead_of(self._store.clock())
+        if not clock.has_changed(differs=bool(ahead)):
+            return
+        if ahead:
+            log.error("the clock of this server differs from the bus's by %s: set it", abs(ahead))
+        else:
+            log.info("the clock of this server agrees with the bus's again")
+        self._store.submit(lambda tx: tx.notify())  # screens show it
 
     def _wait_for_room(self) -> str:
         if self._question_requests is not None:

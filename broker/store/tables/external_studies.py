@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 
 from broker.domain.studies import prior_studies
 from broker.domain.studies.reports import ExternalStudy
@@ -162,19 +163,31 @@ def note_failure(tx: Tx, patient_id: int, reason: str) -> None:
     )
 
 
-def referred(reader: Reader, since: datetime) -> list[tuple[int, str, datetime]]:
-    """Return (order id, id of its Task, when it was delivered) of orders whose results another clinic may report.
+class ReferredOrder(NamedTuple):
+    """An order whose result another clinic may report."""
 
-    Those that were referred to another clinic, and those completed after `since`: their reports may be amended.
+    order_id: int
+    task: str  # id on the bus
+    delivered_at: datetime  # UTC
+
+
+def referred(reader: Reader, ended_since: datetime, referred_since: datetime) -> list[ReferredOrder]:
+    """Return the orders whose results other clinics may report, oldest first.
+
+    Those that were referred to another clinic since an instant, and those that ended since another one: their reports
+    may be amended.
     """
     rows = reader.rows(
         "SELECT o.id, r.value AS task, (SELECT max(delivered_at) FROM outbox WHERE order_id = o.id AND kind = 'order')"
-        " AS taken_at FROM orders o JOIN bus_reference r ON r.order_id = o.id AND r.name = 'task'"
-        " WHERE o.owner <> '' AND (o.state = 'referred' OR (o.state <> 'scheduled' AND o.state_since >= ?))"
-        " ORDER BY o.id",
-        [since.isoformat()],
+        " AS delivered_at FROM orders o JOIN bus_reference r ON r.order_id = o.id AND r.name = 'task'"
+        " WHERE o.owner <> '' AND CASE o.state WHEN 'referred' THEN o.state_since >= ?1 WHEN 'scheduled' THEN 0"
+        " ELSE o.state_since >= ?2 END ORDER BY o.id",
+        [referred_since.isoformat(), ended_since.isoformat()],
     )
-    return [(row["id"], row["task"], instant(row["taken_at"]) or since) for row in rows]
+    return [
+        ReferredOrder(row["id"], row["task"], instant(row["delivered_at"]) or min(ended_since, referred_since))
+        for row in rows
+    ]
 
 
 def order_of_task(reader: Reader, task: str) -> int | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from broker.bus.fhir import Resource
 from broker.bus.inbound import history, search
 from broker.bus.inbound.history import NO_NUMBER, History
 from broker.bus.practice import PRACTICE_TOKEN, PracticeServer
@@ -269,3 +270,23 @@ def test_stopping_ends_the_question_and_takes_no_more(desk: Desk) -> None:
     wait_until(lambda: desk.bus.requests, "a question")
     wait_for_result(desk.history.stop, "the end of the question")
     assert not desk.history.request(desk.patient.stored_id)
+
+
+def original_of(desk: Desk) -> Resource:
+    """Return the Task of an order of the third clinic, whose patient is ours."""
+    return bundles.part(desk.bus.transaction(bundles.order()), "Task")
+
+
+def test_images_are_not_read_where_the_report_is_there(desk: Desk) -> None:
+    original = original_of(desk)
+    for status in ("partial", "final"):
+        tells(desk.bus, of=original, status=status, uid="1.2.643.5", patient=strangers.person())
+    reads = len(desk.calls())
+    assert [study.status for study in desk.ask().studies] == ["final"]
+    reports = [call for call in desk.calls()[reads:] if call.startswith(("/Observation", "/ImagingStudy"))]
+    assert len(reports) == len(set(reports)) == 3  # the conclusion, the dose and the images of one
+
+
+def test_images_whose_report_is_not_there_are_shown(desk: Desk) -> None:
+    tells(desk.bus, of=original_of(desk), status="partial", patient=strangers.person())
+    assert [study.status for study in desk.ask().studies] == ["partial"]

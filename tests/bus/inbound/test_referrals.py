@@ -27,6 +27,7 @@ from broker.bus.practice import (
     PracticeServer,
 )
 from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry
+from broker.bus.transport.bus_clock import BusClock
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, n3, r4
 from broker.bus.transport.rate_limit import RateLimiter
@@ -69,6 +70,7 @@ class Canned:
         self.resources = graph() if resources is None else resources
         self.answers: dict[str, list[Answer]] = {}
         self.calls: list[Call] = []
+        self.clock = BusClock()
         self.entries: Callable[[list[Any]], list[Any]] = lambda found: found
 
     def call(self, call: Call) -> Answer:
@@ -196,6 +198,20 @@ def test_a_referral_of_another_clinic_waits_with_all_its_content(scene: Scene, p
     with scene.store.read() as reader:
         kept = json.loads(inbox.item_json(reader, item.id))
     assert {entry["resource"]["resourceType"] for entry in kept["entry"]} >= {"Task", "ServiceRequest", "Patient"}
+
+
+@pytest.mark.parametrize("days", [400, -400, 3650])
+def test_a_fresh_program_whose_clock_is_wrong_by_years_finds_what_the_bus_has(
+    scene: Scene, practice: PracticeServer, days: int
+) -> None:
+    place(practice)
+    right = scene.store.clock()
+    scene.store.clock = lambda: right + timedelta(days=days)
+    for _ in range(2):
+        scene.poll.run()
+    assert len(scene.waiting()) == 1
+    [cursor] = scene.rows("SELECT value FROM bus_cursor WHERE name = 'referrals'")
+    assert cursor["value"][:10] == right.date().isoformat()  # of the bus: the next look asks for what is new
 
 
 def test_a_second_look_brings_nothing_and_asks_little(scene: Scene, practice: PracticeServer) -> None:

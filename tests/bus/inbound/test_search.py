@@ -13,6 +13,7 @@ from broker.bus.inbound import search
 from broker.bus.inbound.resolver import BusUnavailable, Unusable
 from broker.bus.inbound.search import BusSearch
 from broker.bus.transport.answers import Answer, Delivered, Rejected, Retry
+from broker.bus.transport.bus_clock import BusClock
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, Dialect, n3, r4
 from broker.bus.transport.rate_limit import RateLimiter
@@ -30,6 +31,7 @@ class Bus:
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
         self.calls: list[Call] = []
+        self.clock = BusClock()
 
     def call(self, call: Call) -> Answer:
         self.calls.append(call)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from datetime import timedelta
 from typing import cast
 
 import pytest
 
-from broker.bus.transport.answers import Answer, Delivered, Paused, Retry
+from broker.bus.transport.answers import TOO_MANY, Answer, Delivered, Paused, Retry
+from broker.bus.transport.bus_clock import BusClock
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call
 from broker.bus.transport.rate_limit import FIRST_WAIT, PAUSE, RateLimiter
@@ -30,6 +33,7 @@ class Bus:
     def __init__(self) -> None:
         self.answer: Answer = Delivered()
         self.calls = 0
+        self.clock = BusClock(lambda: 0.0)
 
     def call(self, call: Call) -> Answer:
         self.calls += 1
@@ -140,3 +144,57 @@ def test_the_channel_is_written_when_it_changes_and_once_in_a_run(sessions: Sess
     sessions.delivery.succeeded(message=1)
     sessions.delivery.succeeded(message=2)
     assert len(reported) == 2
+
+
+@pytest.mark.parametrize(
+    "answer", [Retry(TOO_MANY, uncertain=False), Retry(TOO_MANY, 30.0, False), Retry("HTTP 503", 30.0)]
+)
+@pytest.mark.parametrize("first", SessionPriority)
+def test_after_the_bus_asks_to_wait_no_caller_calls_not_even_for_what_is_begun(
+    sessions: Sessions, first: SessionPriority, answer: Retry
+) -> None:
+    by_priority = dict(zip(SessionPriority, (sessions.delivery, sessions.polling, sessions.background), strict=True))
+    for session in (sessions.delivery, sessions.polling):
+        assert not session.admit(3)  # they are about to call
+    sessions.bus.answer = answer
+    by_priority[first].request(CALL)  # and has not noted what became of it
+    assert sessions.bus.calls == 1
+    sessions.bus.answer = Delivered()
+    for session in by_priority.values():
+        assert isinstance(session.request(CALL), NotSent)
+    assert sessions.bus.calls == 1
+    sessions.seconds.now += (answer.after or 0) + FIRST_WAIT
+    assert isinstance(sessions.polling.request(CALL), Delivered)
+
+
+def test_a_bus_that_is_busy_by_itself_holds_nobody_who_has_begun(sessions: Sessions) -> None:
+    assert not sessions.delivery.admit(3)
+    sessions.bus.answer = BROKEN
+    sessions.delivery.request(CALL)
+    sessions.bus.answer = Delivered()
+    assert isinstance(sessions.delivery.request(CALL), Delivered)
+
+
+@pytest.mark.parametrize("days", [400, -400, 3650])
+def test_a_clock_that_is_wrong_by_years_is_said_once_and_the_bus_is_believed(
+    sessions: Sessions, caplog: pytest.LogCaptureFixture, days: int
+) -> None:
+    caplog.set_level(logging.INFO)
+    own = sessions.store.clock()
+    sessions.bus.clock.note(own + timedelta(days=days))
+    for _ in range(3):
+        sessions.delivery.request(CALL)
+    assert sessions.polling.now() == own + timedelta(days=days)
+    [said] = [record.getMessage() for record in caplog.records if "clock" in record.getMessage()]
+    assert str(abs(days)) in said
+    sessions.bus.clock.note(own + timedelta(minutes=2))
+    sessions.delivery.request(CALL)
+    assert "agrees with the bus's again" in caplog.text
+
+
+def test_a_clock_that_is_a_few_minutes_off_is_not_worth_a_word(
+    sessions: Sessions, caplog: pytest.LogCaptureFixture
+) -> None:
+    sessions.bus.clock.note(sessions.store.clock() + timedelta(minutes=9))
+    sessions.delivery.request(CALL)
+    assert "clock" not in caplog.text

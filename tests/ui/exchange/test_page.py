@@ -106,6 +106,22 @@ def test_reasons_are_put_into_words(reason: str, stated: str) -> None:
     assert bus_words.bus_reason(reason) == stated
 
 
+@pytest.mark.parametrize(
+    ("ahead", "words"),
+    [
+        (timedelta(days=400), "Часы этого сервера отстают от часов шины на 400 дней."),
+        (timedelta(hours=-3), "Часы этого сервера спешат против часов шины на 3 ч."),
+    ],
+)
+async def test_a_clock_that_differs_from_the_bus_is_said(connected: Services, ahead: timedelta, words: str) -> None:
+    async with person(replace(connected, bus_ahead=lambda: ahead)) as user:
+        await user.open("/exchange")
+        await user.should_see(words)
+    async with person(connected) as user:
+        await user.open("/exchange")
+        await user.should_not_see("Часы этого сервера")
+
+
 async def test_what_was_refused_is_sent_again_by_a_person(scene: Scene, connected: Services) -> None:
     order = scene.register("10:00")
     scene.refuse(order, "Полис <b>7800</b> не найден")

@@ -157,8 +157,11 @@ def _statement(
     )
     yield from _section(
         "7.2 Answers",
-        "ISO_IR 192 (UTF-8), ISO_IR 144, or Latin letters without a character set, as is set for the device; by default"
-        " in what its query names. Characters that the set lacks are replaced by similar ones.",
+        "ISO_IR 192 (UTF-8), ISO_IR 144, 100, 101, 109, 126, 148, ISO 2022 IR 144, 100, 101, 109, 126, 148 (with"
+        " ISO 2022 IR 6 as second value, and no escape sequences), or Latin letters without a character set, as is"
+        " set for the device; by default in what its query names, if that has Cyrillic letters. Characters that"
+        " the set lacks are replaced by similar ones, Cyrillic letters by their transliteration where the set has"
+        " none.",
     )
     yield from _section(
         "8 Security",

@@ -23,7 +23,13 @@ from broker.store.tables import audit, devices
 # PS3.5 6.2, AE: no backslash, no control characters, not only blanks; here ASCII only.
 _AE_TITLE = re.compile(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?")
 _MODALITY = re.compile(r"[A-Z]{2,4}")
-CHARSETS = ("auto", "ISO_IR 192", "ISO_IR 144", "latin")
+USUAL_CHARSETS = ("auto", "ISO_IR 192", "ISO_IR 144", "latin")
+# Those without Cyrillic letters get names in Latin ones; those of ISO 2022 are declared with code extensions.
+RARE_CHARSETS = (
+    *("ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 126", "ISO_IR 148", "ISO 2022 IR 144"),
+    *("ISO 2022 IR 100", "ISO 2022 IR 101", "ISO 2022 IR 109", "ISO 2022 IR 126", "ISO 2022 IR 148"),
+)
+CHARSETS = (*USUAL_CHARSETS, *RARE_CHARSETS)
 # Character sets for 8-bit characters in a message without Specific Character Set; devices send the last one too, which
 # is not a DICOM character set.
 FALLBACKS = ("ISO_IR 144", "ISO_IR 192", "windows-1251")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from ui.widgets.theme import text
 
 NUMBERS = tuple(devices.RANGES)
 USUAL = Device("", "", "")
+OTHER = "other"  # one of the rare character sets
 
 
 class DeviceForm:
@@ -36,8 +37,14 @@ class DeviceForm:
                 self._fields = self._draw_usual()
                 self._charset = RadioRow(
                     "Кодировка имён пациентов",
-                    {code: words.CHARSETS.get(code, code) for code in devices.CHARSETS},
+                    {code: words.CHARSETS.get(code, code) for code in devices.USUAL_CHARSETS} | {OTHER: "Другая"},
                     "Автоматически: какую просит аппарат. Если имена на нём нечитаемы, выберите другую.",
+                    lambda code: self._rare_charset.show(code == OTHER),
+                )
+                self._rare_charset = RadioRow(
+                    "Другая кодировка",
+                    {code: words.CHARSETS.get(code, code) for code in devices.RARE_CHARSETS},
+                    "Латиница: русские имена пишем латинскими буквами, остальное – как есть в этой кодировке.",
                 )
                 with ui.element("details").classes("field more-settings") as self._more:
                     text("summary", "Ещё настройки")
@@ -108,7 +115,9 @@ class DeviceForm:
             field.show_error("")
         title = self._fields["ae_title"].control
         title.props(add="readonly") if device else title.props(remove="readonly")
-        self._charset.choose(given.charset)
+        is_rare = given.charset in devices.RARE_CHARSETS
+        self._charset.choose(OTHER if is_rare else given.charset)
+        self._rare_charset.choose(given.charset if is_rare else devices.RARE_CHARSETS[0])
         self._fallback.choose(given.fallback_charset)
         self._own_only.value, self._strict.value = given.own_only, given.strict_mpps
         self._own_study_uids.value, self._for_others.value = given.own_study_uids, given.for_others
@@ -134,7 +143,7 @@ class DeviceForm:
             modality=typed["modality"].upper(),
             room=typed["room"],
             address=typed["address"],
-            charset=self._charset.chosen,
+            charset=self._rare_charset.chosen if self._charset.chosen == OTHER else self._charset.chosen,
             fallback_charset=self._fallback.chosen,
             own_only=bool(self._own_only.value),
             strict_mpps=bool(self._strict.value),
@@ -168,15 +177,21 @@ def _numbers(typed: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
 class RadioRow:
     """A labelled row of choices of which one is chosen."""
 
-    def __init__(self, label: str, choices: Mapping[str, str], hint: str = "") -> None:
-        self.chosen = next(iter(choices))
-        with ui.element("div").classes("field"):
+    def __init__(
+        self, label: str, choices: Mapping[str, str], hint: str = "", on_choose: Callable[[str], None] | None = None
+    ) -> None:
+        self.chosen, self._on_choose = next(iter(choices)), on_choose
+        with ui.element("div").classes("field") as self._row:
             with ui.element("div").classes("cap"):
                 text("span", label)
             with ui.element("div").classes("filters").props(f'role=radiogroup aria-label="{label}"'):
                 self._made = {code: self._make(code, word) for code, word in choices.items()}
             if hint:
                 text("p", hint, "note")
+
+    def show(self, wanted: bool) -> None:
+        """Show the row, or hide it."""
+        self._row.set_visibility(wanted)
 
     def _make(self, code: str, word: str) -> ui.element:
         with ui.element("button").props("type=button role=radio") as choice:
@@ -186,6 +201,8 @@ class RadioRow:
     def choose(self, code: str) -> None:
         """Choose one of them."""
         self.chosen = code
+        if self._on_choose is not None:
+            self._on_choose(code)
         for each, choice in self._made.items():
             pressed = "true" if each == code else "false"
             choice.props(f"aria-checked={pressed} aria-pressed={pressed}")

@@ -23,11 +23,26 @@ DEFAULT = ""  # the default repertoire: ASCII
 PYTHON_CODECS = {
     UTF_8: "utf-8",
     CYRILLIC: "iso8859_5",
+    "ISO_IR 100": "latin_1",
+    "ISO_IR 101": "iso8859_2",
+    "ISO_IR 109": "iso8859_3",
+    "ISO_IR 126": "iso8859_7",
+    "ISO_IR 148": "iso8859_9",
+    # With code extensions (PS3.3 C.12.1.1.2): see `declared`.
+    "ISO 2022 IR 144": "iso8859_5",
+    "ISO 2022 IR 100": "latin_1",
+    "ISO 2022 IR 101": "iso8859_2",
+    "ISO 2022 IR 109": "iso8859_3",
+    "ISO 2022 IR 126": "iso8859_7",
+    "ISO 2022 IR 148": "iso8859_9",
     "GB18030": "gb18030",
     "GBK": "gbk",
     LATIN: "ascii",
     DEFAULT: "ascii",
 }
+# What a query's own term decides, where the device has no setting: those that have Cyrillic letters.
+_ANSWERED_AS_ASKED = {UTF_8, CYRILLIC, "GB18030", "GBK"}
+_WITH_CYRILLIC = {"utf-8", "iso8859_5", "gb18030", "gbk"}
 # PS3.3 C.12.1.1.2: the terms that may be read, and Python's names for them.
 _READABLE = {
     **{term: codec for term, codec in pydicom_charset.python_encoding.items() if "IR 6" not in term},
@@ -50,6 +65,7 @@ _INVENTED = {
 _SPELT = re.compile(r"ISO(2022)?IR(\d{1,3})")
 _NEAREST = names.RUSSIAN_LETTERS | transliteration.MARKS | {ord("₽"): "руб."}
 _ESCAPED = re.compile(rb"[^\x1b]+|\x1b[^\x1b]*")
+_CYRILLIC_WORDS = re.compile(r"[\u0400-\u052f][\u0300-\u036f\u0400-\u052f]*")
 _DELIMITERS = re.compile(rb"[\\^=\t\n\f\r]")  # PS3.5 6.1.2.5.3: they switch back to the first character set
 
 
@@ -131,9 +147,18 @@ def for_answer(policy: str, asked: str) -> str:
         return policy
     for term in map(intended, asked.split("\\")):
         term = CYRILLIC if term == "ISO 2022 IR 144" else term
-        if term and term in PYTHON_CODECS:
+        if term in _ANSWERED_AS_ASKED:
             return term
     return UTF_8
+
+
+def declared(term: str) -> str | list[str]:
+    """Return the Specific Character Set that declares an answer's character set.
+
+    One of ISO 2022 stands first, so that no text needs the escape sequences that a name may not have (PS3.5 6.2.1), and
+    not alone, which some readers do not take.
+    """
+    return [term, "ISO 2022 IR 6"] if term.startswith("ISO 2022") else term
 
 
 def fit(text: str, charset: str) -> str:
@@ -144,7 +169,8 @@ def fit(text: str, charset: str) -> str:
 def fitted(text: str, charset: str) -> tuple[str, int]:
     """Return a text with only characters of a character set, and the number of replaced characters.
 
-    Under LATIN the transliteration is intended and not counted, only characters without one.
+    Under LATIN, and others without Cyrillic letters, their transliteration is intended and not counted, only characters
+    without one.
     """
     codec = PYTHON_CODECS[charset]
     text = unicodedata.normalize("NFC", text)
@@ -157,6 +183,8 @@ def fitted(text: str, charset: str) -> tuple[str, int]:
         text.encode(codec)
         return text, 0
     except UnicodeEncodeError:
+        if codec not in _WITH_CYRILLIC:
+            text = _CYRILLIC_WORDS.sub(lambda found: transliteration.latin(found[0]), text)
         parts = [_fit_character(char, codec) for char in text]
         return "".join(parts), sum(part != char for part, char in zip(parts, text, strict=True))
 

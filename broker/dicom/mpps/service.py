@@ -148,7 +148,7 @@ def retrieve(
     missing = [tag for tag in asked if tag != _CHARSET and tag.element != 0 and not _put(ds, tag, known)]
     term = charset.for_answer(device.charset, "")
     if not _fit(ds, term):
-        ds.SpecificCharacterSet = term
+        ds.SpecificCharacterSet = charset.declared(term)
     log.info("N-GET of %s for %s: %d attributes, %d not known", caller.ae_title, uid, len(ds), len(missing))
     if not whole and _SERIES in asked:
         return status(Status.ATTRIBUTES_NOT_SUPPORTED, f"more than {MOST_IMAGES_GIVEN} images are not listed"), ds

@@ -51,7 +51,7 @@ def identifier(
         ds.add(DataElement(SEQUENCE, "SQ", [step]))
     # PS3.4 C.4.1.1.3.2: present whenever an answer holds characters beyond the default repertoire.
     if not all(text.isascii() for text in _texts(ds)):
-        ds.SpecificCharacterSet = style.charset
+        ds.SpecificCharacterSet = charset.declared(style.charset)
     return ds
 
 

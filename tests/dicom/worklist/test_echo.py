@@ -17,6 +17,7 @@ from broker.dicom.worklist.response import Alterations, Style, fit_name
 from broker.domain import validation
 from broker.domain.patients import identity, incomplete, names
 from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.workflow.devices import RARE_CHARSETS
 from tests.support.clock import TODAY
 
 CASES = int(os.environ.get("ECHO", "200"))  # 10000 by hand
@@ -59,7 +60,9 @@ unnamed = st.one_of(
 CARDS = ["000001", "К-17", "Ж/5", "Щ17", "A-1", "ХМ-2026/000123"]
 cards = st.sampled_from(CARDS)
 styles = st.builds(
-    Style, st.sampled_from([charset.UTF_8, charset.CYRILLIC, charset.LATIN, "GB18030"]), st.integers(16, 64)
+    Style,
+    st.sampled_from([charset.UTF_8, charset.CYRILLIC, charset.LATIN, "GB18030", *RARE_CHARSETS]),
+    st.integers(16, 64),
 )
 
 
@@ -92,7 +95,7 @@ def test_an_echo_of_somebody_who_is_not_fully_known_contradicts_nothing(
 # Every way in which a device may be given a name: its character set, and how many characters it takes.
 EVERY_STYLE = [
     Style(letters, longest)
-    for letters in (charset.UTF_8, charset.CYRILLIC, charset.LATIN, "GB18030")
+    for letters in (charset.UTF_8, charset.CYRILLIC, charset.LATIN, "GB18030", "ISO_IR 100", "ISO_IR 101", "ISO_IR 126")
     for longest in (16, 64)
 ]
 _SIGNS = ("-", "–", "\u2011", "'", "’", "ʼ", " ")

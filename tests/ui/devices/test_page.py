@@ -172,6 +172,27 @@ async def test_rare_settings_are_changed_and_numbers_checked(scene: Scene, admin
     assert changed.for_others
 
 
+async def test_a_rare_character_set_is_chosen_among_the_others(scene: Scene, admin: User) -> None:
+    await admin.open("/devices")
+    press(admin, "Изменить")  # the first by name: the mammograph
+    await admin.should_not_see("Другая кодировка")
+    press(admin, "Другая")
+    press(admin, "Латиница с западными буквами (ISO 2022 IR 100)")
+    press(admin, "Сохранить")
+    await admin.should_see("Имена: латиница с западными буквами (ISO 2022 IR 100)")
+    changed = known(scene, "MAMMO_9")
+    assert changed
+    assert changed.charset == "ISO 2022 IR 100"
+    await admin.open("/devices")
+    press(admin, "Изменить")
+    press(admin, "UTF-8 (ISO_IR 192)")
+    press(admin, "Сохранить")
+    await admin.should_see("Имена: UTF-8 (ISO_IR 192)")
+    changed = known(scene, "MAMMO_9")
+    assert changed
+    assert changed.charset == "ISO_IR 192"
+
+
 async def test_a_rejected_device_is_shown_with_the_reason(scene: Scene, user: User) -> None:
 
     def hear(tx: Tx) -> None:

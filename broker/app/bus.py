@@ -84,8 +84,8 @@ class RegionalBus:
         return [
             Job("deliver", self.delivery.deliver, every=DELIVER_EVERY),
             Job("probe", self.delivery.probe, every=PROBE_EVERY),
-            Job("poll referrals", self.referrals.run, every=every),
-            Job("poll results", self.results.run, every=every),
+            Job("poll referrals", self.referrals.run, every=every, spread=True),
+            Job("poll results", self.results.run, every=every, spread=True),
             Job("directories", self.read_directories, every=DIRECTORIES_EVERY),
             Job("forget", self.forget, every=FORGET_EVERY),
         ]

@@ -6,10 +6,11 @@ A job never runs twice at once; one that was missed runs once, however long the 
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import time, tzinfo
+from datetime import time, timedelta, tzinfo
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
@@ -18,6 +19,8 @@ from apscheduler.triggers.interval import IntervalTrigger
 from broker.app.clock import ClockWatch
 
 log = logging.getLogger(__name__)
+
+_VARIES = 0.1  # part of an interval by which it is longer at the most
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Job:
     run: Callable[[], object]
     every: float = 0.0  # seconds
     daily_at: time | None = None
+    spread: bool = False  # begins at any moment of its interval, which varies: a region's servers must not ask in step
 
 
 class Schedule:
@@ -43,7 +47,7 @@ class Schedule:
             timezone=zone, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         )
         for job in jobs:
-            self._scheduler.add_job(job.run, _trigger(job, zone), id=job.name, name=job.name)
+            self._scheduler.add_job(job.run, trigger(job, zone), id=job.name, name=job.name)
         self._clock = clock
         self._stopping = threading.Event()
         self._watch = threading.Thread(target=self._watch_clock, name="clock-watch", daemon=True)
@@ -74,14 +78,21 @@ class Schedule:
             seen = times_set
 
 
-def _trigger(job: Job, zone: tzinfo) -> CronTrigger | IntervalTrigger:
+def trigger(job: Job, zone: tzinfo) -> CronTrigger | IntervalTrigger:
+    """Return when a job is run, from now on."""
     if job.daily_at:
         return CronTrigger(hour=job.daily_at.hour, minute=job.daily_at.minute, timezone=zone)
-    return IntervalTrigger(seconds=job.every, timezone=zone)
+    planned = IntervalTrigger(seconds=job.every, timezone=zone, jitter=job.every * _VARIES if job.spread else None)
+    if not job.spread:
+        return planned
+    begin = planned.start_date - timedelta(seconds=job.every * random.random())
+    return IntervalTrigger(seconds=job.every, timezone=zone, jitter=planned.jitter, start_date=begin)
 
 
 def _restarted(trigger: CronTrigger | IntervalTrigger) -> CronTrigger | IntervalTrigger:
     """Return an interval that begins now; a daily time stays as it is."""
     if isinstance(trigger, IntervalTrigger):
-        return IntervalTrigger(seconds=trigger.interval.total_seconds(), timezone=trigger.timezone)
+        return IntervalTrigger(
+            seconds=trigger.interval.total_seconds(), timezone=trigger.timezone, jitter=trigger.jitter
+        )
     return trigger

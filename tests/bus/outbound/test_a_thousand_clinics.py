@@ -1,7 +1,7 @@
-"""A thousand clinics come back to one bus after a regional outage: their waits keep its load flat.
+"""A thousand clinics come back to one bus after a regional outage, or start together: its load stays flat.
 
-Simulated in virtual time: every clinic has the program's limiter, the program's poll, and a queue that grew while the
-bus was away. The bus is the practice bus, called without HTTP.
+Simulated in virtual time: every clinic has the program's limiter, the program's searches and times of polling, and a
+queue that grew while the bus was away. The bus is the practice bus, called without HTTP.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from uuid import UUID
 
 import pytest
 
+from broker.app import scheduler
 from broker.app.bus import DELIVER_EVERY
 from broker.bus.outbound.orders import order_bundle
 from broker.bus.practice import PracticeBus
@@ -140,3 +141,116 @@ def test_the_longer_the_bus_is_away_the_less_it_is_asked() -> None:
     last_hour = sum(away[-60:])
     assert last_hour <= 20 * 4  # a clinic asks about twice an hour
     assert region.taken == 20 * 12
+
+
+POLL_EVERY = 60.0  # seconds, the default of bus.fetch_every
+REFERRED = 600  # referrals of each clinic that wait for a result: two lists of ids in a poll
+QUESTIONS_AN_HOUR = 20  # about patients who are being registered
+WORKED = 1200  # seconds
+TASK = "00000000-0000-4000-8000-{:012d}"
+
+
+@dataclass(order=True)
+class Asking:
+    """Something that a clinic asks the bus at a time."""
+
+    at: float
+    clinic: int = field(compare=False)
+    what: str = field(compare=False)  # referrals, results or patient
+
+
+class AskingClinic:
+    """One clinic that looks for news and asks about its patients: the searches that the program makes."""
+
+    def __init__(self, number: int, region: Region) -> None:
+        self.guid = str(UUID(int=number + 1))
+        self._region = region
+        self._limiter = RateLimiter(RATE, lambda: region.now)
+        self._seen: set[str] = set()
+        self.found = 0
+        self.refused = 0
+        listed = [f"Task/{TASK.format(number * REFERRED + each)}" for each in range(REFERRED)]
+        us, since = f"Organization/{self.guid}", {"_lastUpdated": "ge2026-11-24T06:00:00Z"}
+        self._searches: dict[str, list[tuple[str, dict[str, str]]]] = {
+            "referrals": [
+                ("Task", {"intent": "original-order", "owner": us} | since),
+                ("Task", {"intent": "original-order", "requester": us} | since),
+            ],
+            "results": [
+                ("Task", {"intent": "reflex-order", "requester": us} | since),
+                ("Task", {"intent": "reflex-order", "based-on": ",".join(listed[-500:])} | since),
+                ("Task", {"intent": "reflex-order", "based-on": ",".join(listed[:-500])} | since),
+            ],
+            "patient": [
+                ("Patient", {"identifier": "11223344595"}),
+                ("DiagnosticReport", {"subject": "Patient/1"}),
+                *([("ImagingStudy", {"subject": "Patient/1"})] * 3),  # as many as what a report refers to
+            ],
+        }
+
+    def ask(self, what: str) -> None:
+        """Make the searches, as far as the minute has room for them."""
+        for kind, parameters in self._searches[what]:
+            if not self._limiter.take():
+                self.refused += 1
+                return
+            self._region.asked[int(self._region.now)] += 1
+            given = [{"name": name, "valueString": value} for name, value in parameters.items()]
+            sent = {"resourceType": "Parameters", "parameter": given}
+            answer = self._region.bus._service.search(kind, sent, self.guid)
+            new = {entry["resource"]["id"] for entry in answer.get("entry", ())} - self._seen
+            self._seen |= new
+            self.found += len(new) if kind == "Task" and "owner" in parameters else 0
+
+
+def working_time(clinics: int, *, spread: bool) -> tuple[Region, list[AskingClinic]]:
+    """Let clinics start in the same second, and work for a while; their requests are counted by second."""
+    guids = [str(UUID(int=number + 1)) for number in range(clinics)]
+    region = Region(practice_bus(organisations=guids, lenient=True), 0.0)
+    people = [AskingClinic(each, region) for each in range(clinics)]
+    chance = random.Random(1)
+    due = []
+    for number in range(clinics):
+        for what in ("referrals", "results"):
+            due.append(Asking(chance.random() * POLL_EVERY if spread else POLL_EVERY, number, what))
+        due += [Asking(chance.random() * WORKED, number, "patient") for _ in range(QUESTIONS_AN_HOUR * WORKED // 3600)]
+    orders = sorted(
+        (chance.random() * (WORKED - 180), number) for number in range(clinics)
+    )  # one to the neighbour each
+    heapq.heapify(due)
+    while due[0].at < WORKED:
+        each = heapq.heappop(due)
+        region.now = each.at
+        while orders and orders[0][0] <= region.now:
+            _, number = orders.pop(0)
+            region.bus.transaction(n3(order_to_neighbour(number, guids)))
+        people[each.clinic].ask(each.what)
+        if each.what != "patient":
+            later = POLL_EVERY * (1 + chance.random() * scheduler._VARIES if spread else 1)
+            heapq.heappush(due, Asking(each.at + later, each.clinic, each.what))
+    return region, people
+
+
+def order_to_neighbour(number: int, guids: list[str]) -> dict[str, object]:
+    clinic = SimulatedClinic(number, Region(practice_bus(), 0.0), lambda: 0.5, 0)
+    order = replace(clinic._order(1), owner=guids[(number + 1) % len(guids)])
+    return order_bundle(order, clinic._profile)
+
+
+@pytest.mark.slow
+def test_a_thousand_clinics_that_start_together_poll_and_ask_at_a_flat_rate() -> None:
+    region, people = working_time(CLINICS, spread=True)
+    assert [each.found for each in people] == [1] * CLINICS  # what the neighbour ordered was found by everybody
+    assert not any(each.refused for each in people)  # the rate of a clinic has room for all of it
+    by_ten = [sum(region.asked[second] for second in range(at, at + 10)) for at in range(120, WORKED, 10)]
+    mean = sum(by_ten) / len(by_ten)
+    print(f"requests a second: mean {mean / 10:.0f}, most in ten seconds {max(by_ten) / 10:.0f}")
+    assert max(by_ten) < 1.3 * mean
+    assert min(by_ten) > 0.7 * mean
+    assert mean / 10 < CLINICS * (5 / POLL_EVERY + QUESTIONS_AN_HOUR * 5 / 3600)
+
+
+@pytest.mark.slow
+def test_without_that_they_would_come_in_one_second_of_every_minute() -> None:
+    region, _ = working_time(20, spread=False)
+    assert region.asked[120] >= 20 * 5

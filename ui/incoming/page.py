@@ -174,7 +174,7 @@ class IncomingPage:
         if each.problem:
             text("p", each.problem, "problem small")
         for who, address in each.bearers:
-            with text("p", bus.known_by_number(who), "advice small"):
+            with text("p", bus.known_by_number(who), "bearer small"):
                 if self._amends:
                     ui.link("Исправить карту", address)
         if each.state is IncomingState.WAITING:

@@ -307,7 +307,7 @@ class OrderPage:
         with theme.section(patient_cards.WHOSE_ORDER):
             text("p", patient_cards.WHOSE_WAITS, "attention-reason")
             if self._may(Permission.MERGE):
-                with ui.element("div").classes("row-line"):
+                with ui.element("div").classes("row-line of-two"):
                     for card in found.cards:
                         id, number = card.stored_id, card.patient_id
                         theme.button(

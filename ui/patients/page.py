@@ -194,11 +194,14 @@ class PatientPage:
                 text("p", f"{cards} в {words.moment(former.at, zone, today)}. {card_words.moved(former)}")
                 self._draw_split(former)
 
-        for each in self._found.undecided:
-            with ui.element("p").classes("banner").props("role=status"):
+        for two in dict.fromkeys(each.cards for each in self._found.undecided):
+            orders = [each.order for each in self._found.undecided if each.cards == two]
+            with ui.element("div").classes("banner").props("role=status"):
                 ui.icon("error").props("aria-hidden=true")
-                text("span", f"{card_words.WHOSE_ORDER} {card_words.of_two(*each.cards)}: ")
-                ui.link(each.order.accession_number, f"/order/{each.order.accession_number}")
+                with text("p", f"{card_words.WHOSE_ORDER} {card_words.of_two(*two)}: "):
+                    for order in orders:
+                        number = order.accession_number
+                        ui.link(number, f"/order/{number}").classes("nowrap").style("margin-right: 8px")
 
     def _is_new(self, former: FormerCard) -> bool:
         return former.at.astimezone(self._services.clinic.zone).date() == self._services.today()

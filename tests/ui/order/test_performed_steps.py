@@ -166,3 +166,18 @@ async def test_a_radiologist_closes_and_unlinks_nothing(scene: Scene, services: 
         await user.open("/order/K2611-0001")
         await user.should_see("Печать")
         assert not {"Выполнено", "Это чужие снимки"} & set(buttons(user))
+
+
+async def test_a_step_that_another_device_has_ended_waits_for_a_look(scene: Scene, user: User) -> None:
+    order = scene.register("09:00", station_ae_titles=("FLG_12",))
+    scene.begin(order, "1.9.2", ae_title="FLG_12", station_ae_title="FLG_12")
+    scene.finish("1.9.2")  # the X-ray
+    await user.open("/board")
+    await user.should_see("Закончил другой аппарат")
+    await user.should_see("исследование начал аппарат «Флюорограф», а о конце сообщил другой")
+    await user.open(f"/order/{order.accession_number}")
+    await user.should_see("О конце сообщил не тот аппарат, который начал")
+    press(user, "Да, это оно")
+    await user.should_not_see("О конце сообщил не тот аппарат")
+    await user.open("/board")
+    await user.should_not_see("Закончил другой аппарат")

@@ -44,8 +44,13 @@ def member(node: Any, name: str) -> Any:
 
 
 def items(node: Any, name: str, most: int | None = 100) -> list[Any]:
-    """Return the first `most` items of an array member, all if None; empty if it is not an array."""
+    """Return the first `most` items of an array member, all if None; empty if it is not an array.
+
+    An object where an array is due, as live clients write it (Task.basedOn), is its only item.
+    """
     listed = member(node, name)
+    if isinstance(listed, dict) and listed:
+        return [listed]
     return listed[:most] if isinstance(listed, list) else []
 
 

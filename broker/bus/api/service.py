@@ -26,6 +26,7 @@ from broker.bus.fhir_server.records import (
 from broker.bus.fhir_server.references import plain
 from broker.bus.fhir_server.requests import (
     SearchQuery,
+    deviations,
     duplicate_task,
     entries,
     last_updated,
@@ -107,7 +108,10 @@ class FhirApiService:
             raise OperationRefused(422, *issues)
         task = next(resource for resource in resources if resource["resourceType"] == "Task")
         self._refuse_others(task, caller)
-        return transaction_response(self._store.write(lambda tx: self._ordered(tx, sent, caller)))
+        stored = self._store.write(lambda tx: self._ordered(tx, sent, caller))
+        if found := deviations(bundle):
+            log.info("client %s: taken although it deviates from the profile: %s", caller.name, "; ".join(found))
+        return transaction_response(stored)
 
     def create(self, resource_type: str, resource: object, caller: ApiCaller) -> Resource:
         """Store a person, or return the same one; raise OperationRefused."""

@@ -15,8 +15,10 @@ SNILS = N3 + "6.223"
 POLICY = N3 + "6.228"
 PATIENT_SYSTEMS = (OWN_ID, SNILS, POLICY, *(N3 + "6." + n for n in ("227", "226", "240", "14", "3")))
 DICOM_UID = "urn:dicom:uid"
-_PDF_AND_CDA = ("application/pdf", "application/xml")
-_SIGNATURES = ("application/x-pkcs7-practitioner", "application/x-pkcs7-organization")
+PDF_AND_CDA = ("application/pdf", "application/xml")
+_SIGNATURES = tuple(
+    f"application/x-pkcs7-{of}{form}" for form in ("", "-xml") for of in ("practitioner", "organization")
+)
 
 
 class Requirement(NamedTuple):
@@ -124,7 +126,7 @@ FIELDS: dict[str, tuple[Requirement, ...]] = {
         Requirement("performer[]", "ref", ("Practitioner", "PractitionerRole", "Organization")),
         Requirement("result[]", "ref", ("Observation",), optional=True),
         Requirement("imagingStudy[]", "ref", ("ImagingStudy",), optional=True),
-        Requirement("presentedForm[].contentType", "code", (*_PDF_AND_CDA, *_SIGNATURES), optional=True),
+        Requirement("presentedForm[].contentType", "code", (*PDF_AND_CDA, *_SIGNATURES), optional=True),
         Requirement("presentedForm[].url", optional=True),
     ),
     "ImagingStudy": (
@@ -134,7 +136,7 @@ FIELDS: dict[str, tuple[Requirement, ...]] = {
         Requirement("endpoint[]", "ref", ("Endpoint",), optional=True),
     ),
     "Endpoint": (Requirement("address"),),
-    "Binary": (Requirement("contentType", "code", (*_PDF_AND_CDA, *_SIGNATURES)), Requirement("data")),
+    "Binary": (Requirement("contentType", "code", (*PDF_AND_CDA, *_SIGNATURES)), Requirement("data")),
     "Device": (
         Requirement("identifier[].system"),
         Requirement("identifier[].value"),

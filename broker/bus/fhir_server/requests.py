@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from broker.bus.fhir_server.deviations import entry_deviations, read_as_meant
 from broker.bus.fhir_server.fields import BUNDLE_TYPES
 from broker.bus.fhir_server.references import lift_contained, plain
 from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource, children
@@ -158,7 +159,7 @@ def entries(bundle: object) -> dict[str, Resource]:
     issues = []
     for i, entry in enumerate(listed):
         problem = _entry_problem(entry, entries)
-        resource, inside = ({}, {}) if problem else lift_contained(plain(entry["resource"]))
+        resource, inside = ({}, {}) if problem else lift_contained(plain(read_as_meant(entry["resource"])[0]))
         kinds = {each["resourceType"] for each in inside.values()} - BUNDLE_TYPES
         problem = problem or (f"contained: ресурс {', '.join(sorted(kinds))} не принимается" if kinds else "")
         if problem:
@@ -169,6 +170,16 @@ def entries(bundle: object) -> dict[str, Resource]:
     if issues:
         raise OperationRefused(422, *issues)
     return entries | contained  # after the entries, which the answer has in the order in which they came
+
+
+def deviations(bundle: object) -> list[str]:
+    """Return in Russian how a transaction deviates from the profile where it is understood nevertheless."""
+    listed = bundle.get("entry") if isinstance(bundle, dict) else None
+    found: list[str] = []
+    for entry in listed if isinstance(listed, list) else []:
+        if isinstance(entry, dict) and isinstance(entry.get("resource"), dict):
+            found += [*entry_deviations(entry), *read_as_meant(entry["resource"])[1]]
+    return list(dict.fromkeys(found))
 
 
 def refuse_foreign_sender(task: Resource, caller: str) -> None:
@@ -264,7 +275,7 @@ def _entry_problem(entry: Any, before: dict[str, Resource]) -> str:
     if full_url in before:
         return "fullUrl повторяется"
     request = entry.get("request", {"method": "POST", "url": kind})
-    if not isinstance(request, dict) or (request.get("method"), request.get("url")) != ("POST", kind):
+    if not isinstance(request, dict) or (request.get("method"), request.get("url", kind)) != ("POST", kind):
         return f"request: ожидается POST {kind}"
     return ""
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
-from broker.bus.fhir_server.fields import DICOM_UID, FIELDS, N3, OWN_ID, POLICY, SNILS, Requirement
+from broker.bus.fhir_server.fields import DICOM_UID, FIELDS, N3, OWN_ID, PDF_AND_CDA, POLICY, SNILS, Requirement
 
 Resource = dict[str, Any]
 Find = Callable[[str], Resource | None]  # reference as written -> resource in the bundle or stored
@@ -120,9 +120,7 @@ def _result_issues(task: Resource, report: Resource, find: Find) -> Iterator[Iss
     if report["status"] not in phases[task["status"]]:
         text = f"DiagnosticReport.status: {report['status']} не соответствует Task.status {task['status']}"
         yield Issue("invariant", text, "DiagnosticReport.status")
-    if task["status"] == "in-progress" and not report.get("imagingStudy"):
-        yield Issue("required", "DiagnosticReport.imagingStudy: не заполнено", "DiagnosticReport.imagingStudy")
-    if task["status"] == "completed" and not report.get("result"):
+    if task["status"] == "completed" and not report.get("result") and not _has_document(report):
         yield Issue("required", "DiagnosticReport.result: не заполнено", "DiagnosticReport.result")
     originals = [find(item["reference"]) or {} for item in task.get("basedOn", [])]
     if any(original.get("intent") != "original-order" for original in originals):
@@ -135,6 +133,11 @@ def _result_issues(task: Resource, report: Resource, find: Find) -> Iterator[Iss
         study = find(item["reference"]) or {}
         if not any(_is_accession_number(identifier) for identifier in study.get("identifier", [])):
             yield Issue("required", "ImagingStudy.identifier: нет номера ACSN", "ImagingStudy.identifier")
+
+
+def _has_document(report: Resource) -> bool:
+    """Return True if a report has a document: what no Observation says may stand there."""
+    return any(_text(form, "contentType") in PDF_AND_CDA for form in children(report.get("presentedForm")))
 
 
 def snils_valid(value: str) -> bool:
@@ -363,16 +366,17 @@ def _study_number_problems(study: Resource) -> Iterator[tuple[str, str]]:
 
 
 def _report_part(observation: Resource) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with an Observation of a report, by its code: 1 to 3 are texts, 5 is the effective dose."""
+    """Yield what is wrong with an Observation of a report, by its code: 1 to 3 are texts, 5 is the effective dose.
+
+    N3.119 has further codes, which some regions want.
+    """
     codings = children(_member(observation.get("code"), "coding"))
     codes = [_text(coding, "code") for coding in codings if _text(coding, "system") == N3 + "119"]
-    if any(code not in ("1", "2", "3", "5") for code in codes):
-        yield ".code", "в справочнике N3.119 ожидается 1, 2, 3 или 5"
-    elif "5" in codes:
+    if "5" in codes:
         quantity = observation.get("valueQuantity")
         if "valueQuantity" not in observation or not {_text(quantity, "code"), _text(quantity, "unit")} & _MSV:
             yield ".valueQuantity", "эффективная доза: ожидается значение в мЗв (mSv)"
-    elif codes and "valueString" not in observation:
+    elif {"1", "2", "3"} & set(codes) and "valueString" not in observation:
         yield ".valueString", "не заполнено обязательное поле"
 
 

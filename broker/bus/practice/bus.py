@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from broker.bus.fhir_server.requests import check_media_type, strict_json
+from broker.bus.fhir_server.requests import check_media_type, deviations, strict_json
 from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource
 from broker.bus.practice.connection import BASE_PATH, hang_up, stopping, wait
 from broker.bus.practice.faults import NO_FAULT, Fault, Faults, answer_instead, fault, spoil
@@ -127,10 +127,12 @@ class PracticeBus:
         return response
 
     def _answer(self, request: Request, path: str, body: bytes | None, caller: str) -> tuple[int, Resource, str]:
-        """Carry out a call and return (status, resource, why it was refused)."""
+        """Carry out a call; return status, resource, and why it was refused or how it deviates from the profile."""
         try:
             _check_frame(request, body, caller)
-            return *self._dispatch(request.method, path, body or b"", caller), ""
+            status, answer = self._dispatch(request.method, path, body or b"", caller)
+            found = deviations(strict_json(body or b"")) if request.method == "POST" and path == "/" else []
+            return status, answer, f"принято с отступлениями: {'; '.join(found)}" if found else ""
         except OperationRefused as refused:
             return refused.status, refused.outcome(), "; ".join(issue.diagnostics for issue in refused.issues)
         except OSError as error:  # the journal could not be written

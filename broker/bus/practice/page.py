@@ -211,7 +211,7 @@ def _log(rows: str, empty: str) -> str:
     """Write a table around rows that are HTML already."""
     if not rows:
         return f'<p class="muted">{empty}</p>'
-    head = "".join(f"<th>{column}</th>" for column in ("Время", "Кто", "Запрос", "Ответ", "Причина", "Тело"))
+    head = "".join(f"<th>{column}</th>" for column in ("Время", "Кто", "Запрос", "Ответ", "Пояснение", "Тело"))
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 

@@ -15,7 +15,8 @@ MAX_SECONDS = 3600  # counted
 class Recorded(NamedTuple):
     """One request: path below the base with its query as sent, status answered (0: none), the body's bytes.
 
-    `organisation` is the GUID of who called, empty if unknown; `at` is UTC; `reason` is why it was refused.
+    `organisation` is the GUID of who called, empty if unknown; `at` is UTC; `reason` is why it was refused, or
+    how it deviates from the profile although it was accepted.
     """
 
     method: str

@@ -15,9 +15,11 @@ from broker.bus.fhir_server import requests
 from broker.bus.fhir_server.requests import answer_type
 from broker.bus.fhir_server.rules import OperationRefused
 from broker.bus.practice import PRACTICE_ORGANISATION_2
+from broker.domain.orders import Priority
 from broker.domain.patients.people import PersonName
 from tests.bus.api.clinic import ApiClinic
 from tests.bus.bundles import SNILS, Resource, call, of, order, organisation, post, reference
+from tests.bus.live_clients import CLIENTS
 
 INPUTS = Path(__file__).parent.parent / "inputs"
 FHIR_JSON = "application/fhir+json"
@@ -200,6 +202,15 @@ def test_the_side_in_words_is_kept(clinic: ApiClinic) -> None:
     assert post(clinic.server, whole).status_code == 200
     [waiting] = clinic.waiting()
     assert (waiting.laterality, waiting.body_site) == ("R", "правая кисть")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_an_order_of_a_live_client_waits_like_any_other(clinic: ApiClinic, client: str) -> None:
+    answer = post(clinic.server, CLIENTS[client](order()))
+    assert answer.status_code == 200, answer.text
+    [waiting] = clinic.waiting()
+    assert (waiting.problems, waiting.priority) == ({}, Priority.ROUTINE)
+    assert waiting.referrer == PersonName("Петров", "Пётр")
 
 
 # ---- what must not be performed ----

@@ -18,9 +18,9 @@ from broker.bus.inbound.results import ResultPoll, ResultPollSummary
 from broker.bus.outbound.delivery import Delivery
 from broker.bus.practice import PRACTICE_TOKEN, PracticeServer
 from broker.bus.transport import session
-from broker.bus.transport.answers import Rejected
+from broker.bus.transport.answers import Answer, Delivered, Rejected
 from broker.bus.transport.client import BusClient
-from broker.bus.transport.dialect import Dialect, n3
+from broker.bus.transport.dialect import Call, Dialect, n3
 from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, SessionPriority
 from broker.domain.errors import Invalid, Stale
@@ -35,6 +35,7 @@ from broker.store.tables import external_studies, incoming, orders, outbox
 from broker.workflow import external_results, incoming_referrals, patient_correction, referrals
 from tests.bus import strangers
 from tests.bus.bundles import SNILS
+from tests.bus.live_clients import CLIENTS, entries, with_lists_as_objects
 from tests.bus.samples import PROFILE
 from tests.bus.strangers import STRANGER, tells
 from tests.support import factory
@@ -380,6 +381,34 @@ def test_a_patient_is_known_by_an_id_that_is_one_in_the_world_whatever_host_prec
 def test_a_patient_of_another_host_with_a_number_of_that_host_is_not_ours(clinic: Clinic) -> None:
     say_about(clinic, clinic.refer(), {"reference": "https://elsewhere.example/fhir/Patient/17"})
     assert clinic.poll() == ResultPollSummary(needs_attention=1)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_result_of_a_live_client_is_taken_as_the_bus_has_it(
+    clinic: Clinic, client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = clinic.refer()
+    sent = CLIENTS[client](strangers.result(of=clinic.task(order)))
+    for role in entries(sent, "PractitionerRole"):
+        role["organization"] = {"reference": f"Organization/{STRANGER}"}
+    clinic.bus.transaction(sent)
+    real = clinic.client.call
+
+    def as_written(call: Call) -> Answer:
+        """Answer with what the client wrote: a live bus may give it back as it came."""
+        answer = real(call)
+        if isinstance(answer, Delivered) and client in ("S1", "S2"):
+            listed = [each["resource"] for each in answer.resource.get("entry", [])] or [answer.resource]
+            with_lists_as_objects({"entry": [{"resource": each} for each in listed]})
+        return answer
+
+    monkeypatch.setattr(clinic.client, "call", as_written)
+    assert clinic.poll() == COMPLETED
+    [study] = clinic.results(order)
+    assert (study.organisation, study.modality) == (STRANGER, "CT")
+    assert study.doctor == "Лучевая Вера Ильинична"
+    assert study.conclusion == ("" if client == "S2" else "Пневмония справа")
+    assert len(study.documents) == {"S1": 0, "S2": 1, "S3": 3}[client]
 
 
 def test_an_identifier_beside_our_reference_is_compared_too(clinic: Clinic) -> None:

@@ -16,6 +16,7 @@ from broker.store.queries import unreferred_studies as unreferred
 from broker.store.tables import archive, external_studies, orders, outbox
 from tests.support.clock import NOW
 
+_STATES = (OrderState.IN_PROGRESS, OrderState.COMPLETED, OrderState.SCHEDULED)
 _LONG_AGO = NOW - timedelta(days=3)
 
 
@@ -101,7 +102,8 @@ def _answers(reader: Reader, answers: Mapping[int, ArchiveStudy]) -> list[str]:
         )
         is_counted = is_counted or (holding is not None and holding.exists and bool(seen))
         is_told = (order_id, study.study_instance_uid, study.patient_name) in told or study.key in others
-        may_be = order.state in (OrderState.IN_PROGRESS, OrderState.COMPLETED, OrderState.SCHEDULED)
+        # The archive is not asked of what another clinic performs.
+        may_be = not order.owner and order.state in _STATES
         if may_be and not (is_counted or is_told):
             found.append(f"answer {study.study_instance_uid} of order {order_id}, {order.state}")
     return found

@@ -26,7 +26,7 @@ _LONGEST_READ = 200  # characters of what was typed
 # Numbers that begin as typed, in one index: up to so many are looked up as a set. Beyond it so many have them that
 # enough of those who have the words are found among the first of either.
 _MOST_NUMBERS = 30_000
-_FIRST_EACH, _MOST_FIRST = 100, 4000  # of such numbers, for each patient who is wanted
+_FIRST_EACH, _MOST_FIRST = 100, 2000  # of such numbers, for each patient who is wanted
 # A number that so few have is looked up first if the words have so many times more bearers: these are the cheaper to
 # go through, for nothing but the index is read of them.
 _RARE_EACH, _CHEAPER = 25, 20

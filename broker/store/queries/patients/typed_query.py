@@ -19,6 +19,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 _NUMBER = re.compile(r"\w*\d[\w.()+]*")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _MOST_PARTS = 5  # parts with digits that may be numbers of their own; what is typed behind them belongs to the last
+_MOST_GROUPS, _ALL_APART = 3, 4  # of more than so many parts, so many numbers at the most
 _LONGEST = 64  # characters of a number
 # A date on its way, at the end: «иванов 12», «иванов 12.03.19».
 _HALF_TYPED = re.compile(r"(?:^|(?<!\d)[\s,])\d{1,2}(?:[.,/\- ]\d{0,2}(?:[.,/\- ](?:19|20)?\d?)?)?$")
@@ -92,7 +93,10 @@ def _ways(folded: str, dates: tuple[date, ...]) -> Iterator[Reading]:
 
 
 def _groupings(parts: list[str]) -> list[list[list[str]]]:
-    """Return the ways to put neighbouring parts together, the fewest groups first."""
+    """Return the ways to put neighbouring parts together, the fewest groups first.
+
+    Many parts are the groups of few numbers: «8 913 123 45 67».
+    """
     found = []
     for cuts in product((False, True), repeat=len(parts) - 1):
         groups = [[parts[0]]]
@@ -100,7 +104,8 @@ def _groupings(parts: list[str]) -> list[list[list[str]]]:
             if is_cut:
                 groups.append([])
             groups[-1].append(part)
-        found.append(groups)
+        if len(groups) <= _MOST_GROUPS or len(parts) <= _ALL_APART:
+            found.append(groups)
     return sorted(found, key=len)
 
 

@@ -15,7 +15,7 @@ from broker.store.queries import directory_search
 from broker.store.queries.patients import patient_search
 from broker.store.schema import migrate
 from broker.store.schema.migrate import Migration, migrations
-from broker.store.tables import directories, orders, patients, performed, performed_links
+from broker.store.tables import devices, directories, orders, patients, performed, performed_links
 from tests.store.schema.snapshot import GOLDEN, VERSIONS, schema
 from tests.support.factory import KUZNETSOVA
 
@@ -62,6 +62,26 @@ def test_a_database_of_every_version_is_migrated_with_all_that_is_in_it(version:
         assert reader.rows("PRAGMA foreign_key_check") == []
     store.close()
     assert schema_of(store.path) == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_devices_go_on_as_before_the_update_and_keep_their_character_set(tmp_path: Path) -> None:
+    path = restored("0013_former_names_and_whose_results", tmp_path / "worklist.sqlite")
+    with sqlite3.connect(path) as conn:
+        conn.execute("UPDATE device SET approved = 0 WHERE ae_title = 'MAMMO_9'")
+        conn.execute("INSERT INTO device_note (ae_title, kind, text, at) VALUES ('FLG_12', 'cut', '', '2026-11-24')")
+    conn.close()
+    store = Store(path)
+    with store.read() as reader:
+        known = {title: devices.get(reader, title) for title in ("XRAY_14", "FLG_12", "MAMMO_9")}
+        assert {title: device.for_others for title, device in known.items() if device} == {
+            "XRAY_14": True,
+            "FLG_12": True,
+            "MAMMO_9": False,
+        }
+        assert known["FLG_12"] is not None
+        assert known["FLG_12"].charset == "ISO_IR 144"
+        assert list(devices.notes(reader)) == ["FLG_12"]
+    store.close()
 
 
 def test_names_that_an_earlier_version_folded_otherwise_are_found_after_the_update(store: Store) -> None:

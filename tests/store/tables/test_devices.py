@@ -34,6 +34,7 @@ EVERY_POLICY = Device(
     True,
     6,
     True,
+    True,
 )
 
 

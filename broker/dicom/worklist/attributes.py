@@ -106,7 +106,9 @@ def value_of(
     brought = imported(item, context, in_step).get(attribute.tag) if item.order.attributes else None
     if brought is None or (brought.is_empty and attribute.type == "1"):
         ours = attribute.value(item, context)
-        return ours if isinstance(ours, list | tuple) else () if ours in (None, "") else (str(ours),)
+        if isinstance(ours, str):  # nearly all of them, with every item of every answer
+            return (ours,) if ours else ()
+        return ours if isinstance(ours, list | tuple) else () if ours is None else (str(ours),)
     if brought.VR == "SQ":
         return list(brought.value or [])
     if brought.is_empty:
@@ -125,6 +127,8 @@ def _no_items(item: WorklistItem, context: AnswerContext) -> object:
 def stations_of(item: WorklistItem, context: AnswerContext) -> tuple[str, ...]:
     """Return all stations, the one that is asked for or asks first: some devices read no further."""
     titles = item.step.station_ae_titles
+    if len(titles) == 1:
+        return titles
     wanted = (*context.asked_station.split("\\"), context.calling_ae_title)
     first = [title for title in wanted if title in titles]
     return tuple(dict.fromkeys((*first, *titles))) or (context.calling_ae_title,)  # type 1: never empty

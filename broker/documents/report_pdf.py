@@ -16,7 +16,7 @@ from fpdf.enums import XPos, YPos
 from fpdf.fonts import TTFFont
 
 from broker.domain.patients import identifiers, names
-from broker.domain.studies.reports import ReportState, SignedReport
+from broker.domain.studies.reports import ReportChange, ReportState, SignedReport
 
 FONTS = Path(__file__).parent / "fonts"
 FAMILY = "DejaVu"
@@ -40,7 +40,7 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo) -> bytes:
     pdf = _ReportPdf(f"№ {order.shown_number}, {names.short(patient.name)}", report.signed_at)
     pdf.set_title(f"Протокол {order.shown_number}")
     pdf.add_page()
-    pdf.head(clinic_name, "Протокол исследования")
+    pdf.head(clinic_name, "Протокол отозван" if report.is_withdrawn else "Протокол исследования")
     born = f"{patient.birth_date:%d.%m.%Y}" if patient.birth_date else "неизвестна"
     if patient.birth_year:
         born = f"{patient.birth_year} год"
@@ -58,8 +58,11 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo) -> bytes:
             ("Направил", order.referring_doctor),
             ("Диагноз", order.diagnosis),
             ("Эффективная доза", dose(report.effective_dose)),
+            ("Версия", f"{report.version}, заменяет прежние" if report.change else ""),
         ]
     )
+    if report.change in (ReportChange.CORRECTION, ReportChange.WITHDRAWAL):
+        pdf.chapter("Почему отозван" if report.is_withdrawn else "Исправлено", report.reason)
     pdf.chapter("Описание", report.description)
     pdf.chapter("Заключение", report.conclusion, bold=True)
     pdf.chapter("Рекомендации", report.recommendations)

@@ -74,6 +74,9 @@ class AuditAction(StrEnum):
     REPORT_DRAFT = "report_draft"
     REPORT_SIGN = "report_sign"
     REPORT_UPHOLD = "report_uphold"
+    REPORT_ADD = "report_add"
+    REPORT_CORRECT = "report_correct"
+    REPORT_WITHDRAW = "report_withdraw"
 
     # ---- the exchange ----
     RESEND = "resend"

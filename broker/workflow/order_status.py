@@ -46,7 +46,7 @@ def recompute_dispute(tx: Tx, order: Order, clinic: Clinic) -> None:
     recompute_status(tx, order, clinic)
     if (
         outbox.has(tx, order.id, OutboxKind.IMAGES)
-        and reports.signed(tx, order.id)
+        and _stands(tx, order.id)
         and reports.doubt(tx, order.id) is None
         and not performed_links.conflicts(tx, order.id)
         and not archive.is_disputed(tx, order.id)
@@ -76,7 +76,8 @@ def recompute_after_removal(tx: Tx, order_id: int, clinic: Clinic) -> None:
     An order that was rescheduled or cancelled meanwhile does not change. A report that was not sent yet is withdrawn:
     it may describe the images that were unlinked. Raise NotFound.
     """
-    outbox.withdraw(tx, order_id, OutboxKind.REPORT, OutboxKind.APPENDED)
+    if _stands(tx, order_id):  # else the message says that the report is withdrawn, which stays true
+        outbox.withdraw(tx, order_id, OutboxKind.REPORT, OutboxKind.APPENDED)
     order = orders.require(tx, order_id)
     if order.state in (OrderState.SCHEDULED, OrderState.CANCELLED):
         return
@@ -89,6 +90,12 @@ def recompute_after_removal(tx: Tx, order_id: int, clinic: Clinic) -> None:
     recompute_status(tx, orders.require(tx, order_id), clinic)
     if orders.require(tx, order_id).state is not OrderState.COMPLETED:
         outbox.withdraw(tx, order_id, OutboxKind.IMAGES)
+
+
+def _stands(tx: Tx, order_id: int) -> bool:
+    """Return True if a report is signed and was not withdrawn."""
+    report = reports.signed(tx, order_id)
+    return report is not None and not report.is_withdrawn
 
 
 def reopen(tx: Tx, order_id: int, clinic: Clinic) -> None:

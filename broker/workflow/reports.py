@@ -1,6 +1,6 @@
 """Use cases of reports: a doctor writes one on a study and signs it, and it is sent to the region.
 
-A signed report is never changed.
+A signed report is never changed: what is added or corrected later, or taken back, is a new version beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from broker.domain.patients import confirmation, names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName
 from broker.domain.studies.performed import PerformedState
-from broker.domain.studies.reports import Report, ReportDoubt, ReportState, SeenImages
+from broker.domain.studies.reports import Report, ReportChange, ReportDoubt, ReportState, SeenImages
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import (
@@ -144,6 +144,102 @@ def uphold(tx: Tx, order_id: int, seen: SeenImages, actor: Actor, clinic: Clinic
     if not outbox.release(tx, order_id, OutboxKind.APPENDED) and has_more:
         _queue_added_images(tx, order, clinic)
     tx.notify()
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a doctor does to a signed report: adds `reason` to it, corrects it to `text`, or withdraws it."""
+
+    change: ReportChange
+    reason: str
+    text: ReportText | None = None  # of a correction
+
+
+def revise(
+    tx: Tx,
+    order_id: int,
+    version: int,
+    revision: Revision,
+    actor: Actor,
+    clinic: Clinic,
+    seen: SeenImages | None = None,
+) -> Report:
+    """Sign a new version of a signed report and queue it for the region; return it. Earlier versions stay readable.
+
+    `version` is the one that the doctor saw, `seen` the images, None if none were shown. A withdrawn report can be
+    corrected only. Raise WrongState if none is signed or it is withdrawn, Stale, Invalid (`reason`, `images`, the
+    report's fields), Forbidden.
+    """
+    permit(tx, actor, Permission.REPORT)
+    if actor.kind is not ActorKind.PERSON:
+        raise Forbidden(f"{actor.name} is not a person, and only people may sign")
+    order = orders.require(tx, order_id)
+    before = reports.signed(tx, order_id)
+    if before is None:
+        raise WrongState(f"no report on {order.accession_number} is signed")
+    if before.version != version:
+        raise Stale(f"the report on {order.accession_number}")
+    if before.is_withdrawn and revision.change is not ReportChange.CORRECTION:
+        raise WrongState(f"the report on {order.accession_number} is withdrawn")
+    reason = _tidy(revision.reason)
+    text = _revised(before, revision, reason)
+    found = problems(text, signing=revision.change is not ReportChange.WITHDRAWAL)
+    if not reason:
+        found["reason"] = "required"
+    elif len(reason) > LONGEST["conclusion"]:
+        found["reason"] = "too_long"
+    if revision.change is ReportChange.CORRECTION and text == ReportText.of(before):
+        found["conclusion"] = "unchanged"
+    if found:
+        raise Invalid(found)
+    if revision.change is not ReportChange.WITHDRAWAL:
+        _check_images(tx, order)
+        if seen is not None and not _are_seen(tx, order, seen):
+            raise Invalid({"images": "changed"})
+    after = replace(
+        _with_text(tx, before, text, actor),
+        version=version + 1,
+        change=revision.change,
+        reason=reason,
+        signed_at=tx.now,
+    )
+    reports.add_version(tx, after)
+    audit.write(tx, actor, _REVISED[revision.change], order_id, version=after.version)
+    _queue_version(tx, order, after, clinic)
+    tx.notify()
+    return after
+
+
+_REVISED = {
+    ReportChange.ADDITION: AuditAction.REPORT_ADD,
+    ReportChange.CORRECTION: AuditAction.REPORT_CORRECT,
+    ReportChange.WITHDRAWAL: AuditAction.REPORT_WITHDRAW,
+}
+
+
+def _revised(before: Report, revision: Revision, reason: str) -> ReportText:
+    """Return how a report reads after a revision: an addition stands below the conclusion, also of another author."""
+    text = ReportText.of(before)
+    if revision.change is ReportChange.WITHDRAWAL:
+        return ReportText()
+    if revision.change is ReportChange.CORRECTION:
+        return tidy(revision.text or text)
+    return replace(text, conclusion=f"{text.conclusion}\n\nДополнение: {reason}")
+
+
+def _queue_version(tx: Tx, order: Order, report: Report, clinic: Clinic) -> None:
+    """Queue a new version, unless a message that is still to be sent will be made of it anyway."""
+    if not (clinic.sends_to_bus and order.bus_role):
+        return
+    if not outbox.may_be_known(tx, order.id, OutboxKind.REPORT):
+        if report.is_withdrawn:
+            outbox.withdraw(tx, order.id, OutboxKind.REPORT)
+        else:
+            outbox.reinstate(tx, order.id, OutboxKind.REPORT)
+        return
+    outbox.release(tx, order.id, OutboxKind.APPENDED)
+    if not outbox.has_unsent(tx, order.id, OutboxKind.APPENDED):
+        outbox.add(tx, order.id, OutboxKind.APPENDED)
 
 
 def tidy(text: ReportText) -> ReportText:

@@ -266,6 +266,7 @@ class OrderPage:
                     text("p", words.REPORT_DOUBTS[card.report_doubt], "attention-reason")
                 zone, today = self._services.clinic.zone, self._services.today()
                 signed_report.draw(card.report, zone, today, number=order.accession_number, brief=True)
+                signed_report.draw_earlier(card.earlier_reports, zone, today)
         self._draw_archive()
         with theme.section("Исследование"):
             theme.facts(self._about(order))

@@ -309,7 +309,9 @@ class ReportForm:
         )
         sends = self._services.clinic.sends_to_bus and order.bus_role
         goes = "Протокол и его PDF уйдут на шину." if sends else "На шину ничего не уйдёт."
-        text("p", f"{goes} Подписанное изменить нельзя.", "muted small").style("margin-top: 12px")
+        text("p", f"{goes} Подписанное не меняют: исправление будет новой версией.", "muted small").style(
+            "margin-top: 12px"
+        )
 
     async def _sign(self) -> None:
         """Sign what the dialog showed, and nothing typed since."""

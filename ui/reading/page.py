@@ -23,6 +23,7 @@ from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.reading import queue_page, signed_report, study_facts
 from ui.reading.form import ReportForm
+from ui.reading.revision import RevisionPanel
 from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
@@ -92,6 +93,9 @@ class ReadingPage:
                     self._confirmed = text("p", "")
                     self._right = theme.button("Протокол верен", self._uphold, small=True)
                 self._signed = Memo(ui.element("div"))
+                self._revising = Memo(ui.element("div"))
+                self._beside = ui.element("div")
+                self._following = Memo(self._beside)
                 self._form = ReportForm(services, actor, found.study, self._reread)
         self.show(found)
 
@@ -116,7 +120,10 @@ class ReadingPage:
         self._right.set_visibility(is_right)
         self._confirmed.set_text(study_facts.confirmed(card, found.devices))
         self._confirmed.set_visibility(is_right)
-        self._signed.show((signed, found.following, today), lambda: self._draw_signed(signed, found.following))
+        self._signed.show((signed, card.earlier_reports, today), lambda: self._draw_signed(signed))
+        # What is typed into its form outlives what else changes on the page.
+        self._revising.show(signed, lambda: self._draw_revising(signed))
+        self._following.show((signed is None, found.following), lambda: self._draw_following(signed, found.following))
         self._form.show(found.study, signed is not None)
 
     async def _reread(self) -> None:
@@ -124,12 +131,30 @@ class ReadingPage:
 
     # ---- signed ----
 
-    def _draw_signed(self, report: Report | None, following: UnreportedStudy | None) -> None:
+    def _draw_signed(self, report: Report | None) -> None:
         if report is None:
             return
+        zone, today, card = self._services.clinic.zone, self._services.today(), self._found.study.card
         with theme.section("Протокол"):
-            number = self._found.study.card.order.accession_number
-            signed_report.draw(report, self._services.clinic.zone, self._services.today(), number=number)
+            signed_report.draw(report, zone, today, number=card.order.accession_number)
+            signed_report.draw_earlier(card.earlier_reports, zone, today)
+
+    def _draw_revising(self, report: Report | None) -> None:
+        if report is None or not permissions.may(self._actor, Permission.REPORT):
+            return
+        sends = bool(self._services.clinic.sends_to_bus and self._found.study.card.order.bus_role)
+        RevisionPanel(
+            self._services,
+            report,
+            lambda: self._found.study.card.images,
+            sends=sends,
+            reread=self._reread,
+            beside=self._beside,
+        )
+
+    def _draw_following(self, report: Report | None, following: UnreportedStudy | None) -> None:
+        if report is None:
+            return
         with ui.element("div").classes("actions"):
             if following:
                 order = following.order

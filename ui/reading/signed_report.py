@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, tzinfo
 
 from fastapi import FastAPI, Request
@@ -10,7 +11,7 @@ from nicegui import ui
 
 from broker.documents import report_pdf
 from broker.domain.patients import names
-from broker.domain.studies.reports import Report, ReportState
+from broker.domain.studies.reports import Report, ReportChange, ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import order_card
@@ -47,11 +48,16 @@ def draw(report: Report, zone: tzinfo, today: date, *, number: str, brief: bool 
         at = words.moment(report.saved_at, zone, today) if report.saved_at else ""
         text("p", f"Черновик: {names.short(report.author_name)}, {at}", "muted")
         return
+    if report.is_withdrawn:
+        text("p", f"Протокол отозван: {report.reason}", "attention-reason")
+    elif report.change is ReportChange.CORRECTION:
+        text("p", f"Исправлено: {report.reason}", "attention-reason")
     if report.description and not brief:
         text("h3", "Описание", "muted small")
         text("p", report.description, "written")
-    text("h3", "Заключение", "muted small")
-    text("p", report.conclusion, "written concluded")
+    if report.conclusion:
+        text("h3", "Заключение", "muted small")
+        text("p", report.conclusion, "written concluded")
     if report.description and brief:
         with ui.element("details"):
             text("summary", "Описание")
@@ -64,10 +70,24 @@ def draw(report: Report, zone: tzinfo, today: date, *, number: str, brief: bool 
     at = words.moment(report.signed_at, zone, today) if report.signed_at else ""
     who = ", ".join(part for part in (str(report.author_name), report.author_position) if part)
     with ui.element("div").classes("row-line signed"):
-        theme.state_chip("reported", "Подписано")
+        if report.is_withdrawn:
+            theme.state_chip("attention", "Отозвано")
+        else:
+            theme.state_chip("reported", f"Подписано, версия {report.version}" if report.change else "Подписано")
         text("span", f"{at}, {who}", "muted small")
         ui.element("div").classes("spring")
         link(number)
+
+
+def draw_earlier(earlier: Sequence[Report], zone: tzinfo, today: date) -> None:
+    """Draw the versions that a newer one has replaced, folded, the newest first."""
+    for report in earlier:
+        at = words.moment(report.signed_at, zone, today) if report.signed_at else ""
+        with ui.element("details"):
+            text("summary", f"Версия {report.version}: {at}, {names.short(report.author_name)}")
+            for part in (report.description, report.conclusion, report.recommendations):
+                if part:
+                    text("p", part, "written small muted")
 
 
 def link(number: str) -> None:

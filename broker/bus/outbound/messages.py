@@ -259,9 +259,12 @@ def render(
                 pdf = make_pdf(signed)
                 content = (order, signed.report, message.performed, known, profile, pdf, made_at)
                 if kind is OutboxKind.APPENDED:
-                    bundle = appended_bundle(*content, version=message.version, archived=archived)
+                    version, replaces = message.version, dialect.amends
+                    bundle = appended_bundle(*content, version=version, archived=archived, replaces=replaces)
                     return dialect.transaction(bundle)
-                bundle = report_bundle(*content, archived=archived, sent=message.sent, has_images=has_images)
+                bundle = report_bundle(
+                    *content, archived=archived, sent=message.sent, has_images=has_images, replaces=dialect.amends
+                )
                 return dialect.transaction(bundle)
             case OutboxKind.DECLINE:
                 raise AssertionError("an order is not declined")  # the database has it of referrals only
@@ -288,7 +291,8 @@ def _reason_not_to_send(message: OrderMessage, dialect: Dialect) -> Rejected | U
         return Rejected("; ".join(INCOMPLETE[each] for each in lacks))
     if not known.task and not (kind is OutboxKind.ORDER or (kind in RESULTS and order.bus_role is BusRole.WALK_IN)):
         return Rejected("the bus has given no id to this order")
-    if kind in RESULTS and message.in_region and message.contradicted:
+    is_withdrawal = message.report is not None and message.report.report.is_withdrawn
+    if kind in RESULTS and message.in_region and message.contradicted and not is_withdrawal:
         if lacks := missing(order.patient):  # whose they are has to be found out first
             return Rejected("; ".join(INCOMPLETE[each] for each in lacks))
         born = message.in_region.birth_date

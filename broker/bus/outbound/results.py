@@ -30,7 +30,7 @@ from broker.domain.messages import BusReferences, OutboxKind
 from broker.domain.orders import BusRole, Order
 from broker.domain.patients.identifiers import valid_uid
 from broker.domain.studies.performed import PerformedStep
-from broker.domain.studies.reports import Report
+from broker.domain.studies.reports import Report, ReportChange
 
 PDF = "application/pdf"
 REPORT_CATEGORIES = {
@@ -79,8 +79,11 @@ def report_bundle(
     archived: Mapping[str, int] = NOTHING_KNOWN,
     sent: Mapping[str, int] = NOTHING_KNOWN,
     has_images: bool = True,
+    replaces: bool = False,
 ) -> Resource:
     """Return the transaction of a signed report: its texts, its dose and the document.
+
+    `replaces`: the bus knows corrections, so that a corrected or withdrawn report is called so.
 
     Studies that `references.extra` has under "study/<Study Instance UID>" exist on the bus and are only referenced,
     unless the archive holds another number of images (`archived`) than they were `sent` with, both by that UID.
@@ -89,7 +92,8 @@ def report_bundle(
     kind = OutboxKind.REPORT
     result = _Result(order, performed, references, profile, made_at, kind, archived=archived, has_images=has_images)
     result.sent = sent
-    return result.bundle(_report_members(result, report, profile, pdf, made_at), "completed")
+    status = _STATUSES[replaces].get(report.change, "final")
+    return result.bundle(_report_members(result, report, profile, pdf, made_at) | {"status": status}, "completed")
 
 
 def appended_bundle(
@@ -103,15 +107,30 @@ def appended_bundle(
     *,
     version: int,
     archived: Mapping[str, int],
+    replaces: bool = False,
 ) -> Resource:
-    """Return the transaction of a signed report that is sent again because images were added: version 2 and more.
+    """Return the transaction of a signed report that is sent again: version 2 and more.
 
-    The same report with the studies as they are now, under a new Task; a bus that takes corrections replaces report and
-    studies. `archived` is the number of images that the archive holds, by Study Instance UID.
+    Because images were added, or because it was added to, corrected or withdrawn: under a new Task, with the studies as
+    they are now. A bus that takes corrections (`replaces`) replaces report and studies. `archived` is the number of
+    images that the archive holds, by Study Instance UID.
     """
     kind = OutboxKind.APPENDED
     result = _Result(order, performed, references, profile, made_at, kind, version, archived=archived)
-    return result.bundle(_report_members(result, report, profile, pdf, made_at) | {"status": "appended"}, "completed")
+    status = _STATUSES[replaces].get(report.change, "appended")
+    return result.bundle(_report_members(result, report, profile, pdf, made_at) | {"status": status}, "completed")
+
+
+# DiagnosticReport.status of a new version, by whether the bus takes corrections. Readers behind the others know `final`
+# and `appended` only: there the text says what has become of the report.
+_STATUSES: Mapping[bool, Mapping[ReportChange | None, str]] = {
+    False: dict.fromkeys(ReportChange, "appended"),
+    True: {
+        ReportChange.ADDITION: "appended",
+        ReportChange.CORRECTION: "corrected",
+        ReportChange.WITHDRAWAL: "entered-in-error",
+    },
+}
 
 
 def _report_members(result: _Result, report: Report, profile: Profile, pdf: bytes, made_at: datetime) -> Resource:
@@ -122,7 +141,6 @@ def _report_members(result: _Result, report: Report, profile: Profile, pdf: byte
     # Who reads the report takes the doctor, and through the role the clinic, from its performer.
     author = {"performer": [interpreter], "resultsInterpreter": [interpreter]} if interpreter else {}
     return author | {
-        "status": "final",
         "issued": issued,
         "result": result.observations(report, issued, interpreter or organisation(profile)),
         "presentedForm": [result.document(pdf)] if pdf else [],
@@ -205,7 +223,7 @@ class _Result:
         """Add an Observation for each part of a report, of which a portal takes the date of the study."""
         texts = (
             ("protocol", ReportPart.DESCRIPTION, report.description),
-            ("conclusion", ReportPart.CONCLUSION, report.conclusion),
+            ("conclusion", ReportPart.CONCLUSION, _conclusion(report)),
             ("recommendations", ReportPart.RECOMMENDATIONS, report.recommendations),
         )
         values: list[tuple[str, str, Resource]] = [
@@ -337,6 +355,14 @@ def sent_images(body: str) -> dict[str, int]:
         for number in each.get("identifier", [])
         if number.get("system") == "urn:dicom:uid"
     }
+
+
+def _conclusion(report: Report) -> str:
+    """Return the conclusion as readers are to see it, who may know no other status than a final one."""
+    if report.is_withdrawn:
+        return f"Протокол отозван: {report.reason}"
+    is_corrected = report.change is ReportChange.CORRECTION
+    return f"Исправлено: {report.reason}\n\n{report.conclusion}" if is_corrected else report.conclusion
 
 
 def _study_uid(step: PerformedStep, order: Order) -> str:

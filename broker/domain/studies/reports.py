@@ -24,9 +24,20 @@ class ReportDoubt(StrEnum):
     IMAGES_ADDED = "images_added"
 
 
+class ReportChange(StrEnum):
+    """What a new version of a signed report is."""
+
+    ADDITION = "addition"  # дополнение
+    CORRECTION = "correction"  # исправление
+    WITHDRAWAL = "withdrawal"  # отзыв: it says nothing any more
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A doctor's report on a study: протокол. `reading` is its number among several doctors' reports on one study."""
+    """A doctor's report on a study: протокол. `reading` is its number among several doctors' reports on one study.
+
+    A signed report is never changed: what a doctor adds or corrects later is a new version of it.
+    """
 
     order_id: int
     description: str = ""  # описание
@@ -42,7 +53,15 @@ class Report:
     saved_at: datetime | None = None  # UTC
     signed_at: datetime | None = None  # UTC
     revision: int = 0  # 0: was never saved
+    version: int = 1
+    change: ReportChange | None = None  # None: the first version
+    reason: str = ""  # what was added or corrected, or why it was withdrawn
     id: int | None = None
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Return True if a doctor has taken a signed report back."""
+        return self.change is ReportChange.WITHDRAWAL
 
     @property
     def stored_id(self) -> int:

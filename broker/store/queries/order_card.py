@@ -56,7 +56,8 @@ class Card:
     images: SeenImages
     events: tuple[OrderEvent, ...]  # newest first
     conflicts: dict[str, str] = field(default_factory=dict)  # SOP Instance UID -> fields that contradict the patient
-    report: Report | None = None  # draft or signed
+    report: Report | None = None  # a draft, or the newest signed version
+    earlier_reports: tuple[Report, ...] = ()  # signed versions that it has replaced, the newest first
     uncorrected: bool = False  # the clinic that performs it does not know what was corrected
     answers_former_data: bool = False  # that clinic's result was made by the former data, and no person has read it
     report_doubt: ReportDoubt | None = None  # its images have changed since it was signed
@@ -103,6 +104,7 @@ def card(reader: Reader, accession_number: str, images_due: datetime | None = No
         events=tuple(_timeline(reader, order.id)),
         conflicts=performed_links.conflicts(reader, order.id),
         report=reports.of_order(reader, order.id),
+        earlier_reports=tuple(reports.versions(reader, order.id)[1:]),
         uncorrected=order.state is OrderState.REFERRED and outbox.is_uncorrected(reader, order.id),
         answers_former_data=incoming.answers_former_data(reader, order.id),
         report_doubt=reports.doubt(reader, order.id),

@@ -148,6 +148,7 @@ def content_stamp(reader: Reader, seq: int) -> tuple[object, ...] | None:
         "  JOIN scheduled_step c ON c.id = l.scheduled_step_id WHERE c.order_id = o.id)) AS performed,"
         " (SELECT json_group_array(t.id || ' ' || t.state || ' ' || t.revision) FROM report t"
         "  WHERE t.order_id = o.id) AS reports,"
+        " (SELECT max(v.version) FROM report_version v WHERE v.order_id = o.id) AS report_version,"
         " (SELECT json_array(r.bus_id, r.family, r.given, r.middle, r.birth_date, r.sex, r.snils, r.policy)"
         "  FROM region_patient r WHERE r.order_id = o.id) AS in_region,"
         " (SELECT i.changed_at FROM incoming_referral i WHERE i.order_id = o.id) AS sent_here,"
@@ -217,6 +218,17 @@ def is_open(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
     return bool(
         reader.value(
             "SELECT 1 FROM outbox WHERE order_id = ? AND kind = ? AND state IN ('pending', 'needs_attention')",
+            [order_id, kind],
+        )
+    )
+
+
+def has_unsent(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
+    """Return True if an order has a message of this kind that is open and that the bus cannot have yet."""
+    return bool(
+        reader.value(
+            "SELECT 1 FROM outbox WHERE order_id = ? AND kind = ? AND state IN ('pending', 'needs_attention')"
+            " AND uncertain = 0",
             [order_id, kind],
         )
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date, datetime
 
 from broker.domain.audit import AuditAction
 from broker.domain.orders import Order
 from broker.domain.patients.people import PersonName
-from broker.domain.studies.reports import Report, ReportDoubt, ReportState, SeenImages, SignedReport
+from broker.domain.studies.reports import Report, ReportChange, ReportDoubt, ReportState, SeenImages, SignedReport
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 from broker.store.tables import archive, audit
@@ -21,17 +22,61 @@ def get(reader: Reader, id: int) -> Report | None:
 
 
 def of_order(reader: Reader, order_id: int) -> Report | None:
-    """Return the first reading's report on an order, draft or signed, or None."""
+    """Return the first reading's report on an order, a draft or its newest signed version, or None."""
     row = reader.one("SELECT * FROM report WHERE order_id = ? ORDER BY reading LIMIT 1", [order_id])
-    return from_row(row) if row else None
+    return _newest(reader, from_row(row)) if row else None
 
 
 def signed(reader: Reader, order_id: int) -> Report | None:
-    """Return the signed report on an order, or None: a draft does not count."""
+    """Return the newest version of the signed report on an order, or None: a draft does not count."""
     row = reader.one(
         "SELECT * FROM report WHERE order_id = ? AND state = 'signed' ORDER BY reading LIMIT 1", [order_id]
     )
-    return from_row(row) if row else None
+    return _newest(reader, from_row(row)) if row else None
+
+
+def versions(reader: Reader, order_id: int) -> list[Report]:
+    """Return all versions of the signed report on an order, the newest first."""
+    row = reader.one(
+        "SELECT * FROM report WHERE order_id = ? AND state = 'signed' ORDER BY reading LIMIT 1", [order_id]
+    )
+    if row is None:
+        return []
+    first = from_row(row)
+    found = reader.rows("SELECT * FROM report_version WHERE order_id = ? ORDER BY version DESC", [order_id])
+    return [*(_version(first, each) for each in found), first]
+
+
+def add_version(tx: Tx, report: Report) -> None:
+    """Insert a new version of a signed report; while it is withdrawn, its order waits for a report again."""
+    values = {name: getattr(report, name) for name in (*_TEXTS, "order_id", "version", "change", "reason")}
+    rows.insert(
+        tx,
+        "report_version",
+        values
+        | {
+            "author_family": report.author_name.family,
+            "author_given": report.author_name.given,
+            "author_middle": report.author_name.middle,
+            "signed_at": tx.now.isoformat(),
+        },
+    )
+    tx.run("UPDATE orders SET reported = ? WHERE id = ?", [int(not report.is_withdrawn), report.order_id])
+
+
+def _newest(reader: Reader, first: Report) -> Report:
+    row = reader.one("SELECT * FROM report_version WHERE order_id = ? ORDER BY version DESC LIMIT 1", [first.order_id])
+    return _version(first, row) if row else first
+
+
+def _version(first: Report, row: Row) -> Report:
+    return replace(
+        first,
+        **{name: row[name] for name in (*_TEXTS, "version", "reason")},
+        change=ReportChange(row["change"]),
+        author_name=PersonName(row["author_family"], row["author_given"], row["author_middle"]),
+        signed_at=rows.instant(row["signed_at"]),
+    )
 
 
 def signed_report(reader: Reader, order: Order) -> SignedReport | None:
@@ -40,7 +85,13 @@ def signed_report(reader: Reader, order: Order) -> SignedReport | None:
     return SignedReport(order, report, *_images_made(reader, order.id)) if report else None
 
 
-_SEEN = (AuditAction.REPORT_SIGN, AuditAction.REPORT_UPHOLD)  # a doctor has looked at the images
+# A doctor has looked at the images.
+_SEEN = (
+    AuditAction.REPORT_SIGN,
+    AuditAction.REPORT_UPHOLD,
+    AuditAction.REPORT_ADD,
+    AuditAction.REPORT_CORRECT,
+)
 _REMOVED = (AuditAction.UNLINK, AuditAction.WRONG_ENTRY, AuditAction.IMAGES_REMOVED)
 _ADDED = (
     AuditAction.FINISH,
@@ -53,7 +104,8 @@ _ADDED = (
 
 def doubt(reader: Reader, order_id: int) -> ReportDoubt | None:
     """Return what became of an order's images after its report was signed, if no doctor has looked since; else None."""
-    if signed(reader, order_id) is None:
+    report = signed(reader, order_id)
+    if report is None or report.is_withdrawn:
         return None
     if audit.newest(reader, order_id, (*_SEEN, *_REMOVED)) in _REMOVED:
         return ReportDoubt.IMAGES_REMOVED
@@ -146,10 +198,7 @@ def _images_made(reader: Reader, order_id: int) -> tuple[date | None, str]:
 
 
 # Columns whose values are those of the field of the same name.
-_PLAIN = (
-    "order_id",
-    "reading",
-    "state",
+_TEXTS = (
     "description",
     "conclusion",
     "recommendations",
@@ -158,6 +207,7 @@ _PLAIN = (
     "author_snils",
     "author_position",
 )
+_PLAIN = ("order_id", "reading", "state", *_TEXTS)
 
 
 def from_row(row: Row) -> Report:

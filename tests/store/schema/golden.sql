@@ -136,6 +136,12 @@ END;
 CREATE TRIGGER report_signed_is_final BEFORE UPDATE ON report WHEN old.state = 'signed'
 BEGIN SELECT RAISE(ABORT, 'a signed report is final'); END;
 
+CREATE TRIGGER report_version_is_final BEFORE UPDATE ON report_version
+BEGIN SELECT RAISE(ABORT, 'a signed report is final'); END;
+
+CREATE TRIGGER report_version_stays BEFORE DELETE ON report_version
+BEGIN SELECT RAISE(ABORT, 'a signed report is final'); END;
+
 CREATE TRIGGER scheduled_step_delete_old AFTER DELETE ON scheduled_step
 BEGIN INSERT INTO worklist_change (order_id) VALUES (old.order_id); END;
 
@@ -728,6 +734,26 @@ CREATE TABLE report (
     signed_at TEXT,
     revision INTEGER NOT NULL DEFAULT 1,
     UNIQUE (order_id, reading)
+) STRICT;
+
+CREATE TABLE report_version (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id INTEGER NOT NULL REFERENCES orders (id),
+    version INTEGER NOT NULL CHECK (version > 1),
+    change TEXT NOT NULL CHECK (change IN ('addition', 'correction', 'withdrawal')),
+    reason TEXT NOT NULL CHECK (reason <> ''),  -- what was added, what was corrected, why it was withdrawn
+    description TEXT NOT NULL,  -- the texts as they read since
+    conclusion TEXT NOT NULL,
+    recommendations TEXT NOT NULL,
+    effective_dose REAL CHECK (effective_dose >= 0),  -- mSv
+    author TEXT NOT NULL,  -- login
+    author_family TEXT NOT NULL,
+    author_given TEXT NOT NULL,
+    author_middle TEXT NOT NULL,
+    author_snils TEXT NOT NULL,
+    author_position TEXT NOT NULL,
+    signed_at TEXT NOT NULL,
+    UNIQUE (order_id, version)
 ) STRICT;
 
 CREATE TABLE scheduled_step (

@@ -369,7 +369,7 @@ async def test_images_that_come_while_the_dialog_is_open_are_not_signed_unseen(s
     scene.store.write(reports.save_report, order.id, 0, TEXT, DOCTOR)
     await doctor.open(f"/reading/{order.accession_number}")
     signing(doctor, 0)
-    await doctor.should_see("Подписанное изменить нельзя.")  # the dialog is filled
+    await doctor.should_see("Подписанное не меняют: исправление будет новой версией.")  # the dialog is filled
     scene.begin(order, "1.2.2")
     scene.finish("1.2.2", images=3)
     signing(doctor, -1)

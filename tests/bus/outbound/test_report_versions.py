@@ -1,0 +1,87 @@
+"""A report that is added to, corrected or withdrawn reaches the region under its own number, and is read as that."""
+
+from __future__ import annotations
+
+import pytest
+
+from broker.bus.outbound.results import appended_bundle
+from broker.domain.actors import Actor, ActorKind, Role
+from broker.domain.orders import Order
+from broker.domain.studies.reports import ReportChange
+from broker.workflow import reports
+from broker.workflow.reports import ReportText, Revision
+from tests.bus.clinic import Clinic, numbers
+from tests.bus.outbound.test_live_readers import Bus, information_system
+from tests.bus.outbound.test_results import MADE_AT, PDF, REFERENCES
+from tests.bus.samples import PROFILE, completed, of, order, report
+from tests.support.factory import CLINIC
+
+DOCTOR = Actor(ActorKind.PERSON, "lvova", "Львова Анна Сергеевна", frozenset({Role.RADIOLOGIST}))
+TEXT = ReportText("Кость целая.", "Без патологии.")
+REVISIONS = (
+    Revision(ReportChange.ADDITION, "Контроль через год."),
+    Revision(ReportChange.CORRECTION, "не та сторона", ReportText("Слева кость целая.", "Слева без патологии.")),
+    Revision(ReportChange.WITHDRAWAL, "снимки другого пациента"),
+)
+
+
+@pytest.fixture
+def reported(clinic: Clinic) -> Order:
+    """A study whose report the region has."""
+    made = clinic.register()
+    clinic.deliver()
+    clinic.perform(made)
+    clinic.deliver()
+    clinic.store.write(reports.sign, made.id, 0, TEXT, DOCTOR, CLINIC)
+    clinic.deliver()
+    return made
+
+
+def test_every_version_is_a_message_of_its_own_and_the_newest_is_read(clinic: Clinic, reported: Order) -> None:
+    bus, task = Bus(clinic.server.url), clinic.references(reported).task
+    assert information_system(bus, task)["texts"] == {"protocol": "Кость целая.", "conclusion": "Без патологии."}
+    read = []
+    for version, revision in enumerate(REVISIONS, 1):
+        clinic.store.write(reports.revise, reported.id, version, revision, DOCTOR, CLINIC)
+        assert clinic.deliver().delivered == 1
+        read.append(information_system(bus, task)["texts"])
+    assert read == [
+        {"protocol": "Кость целая.", "conclusion": "Без патологии.\n\nДополнение: Контроль через год."},
+        {"protocol": "Слева кость целая.", "conclusion": "Исправлено: не та сторона\n\nСлева без патологии."},
+        {"conclusion": "Протокол отозван: снимки другого пациента"},
+    ]
+    own = numbers([each for each in clinic.bus.tasks() if each["intent"] == "reflex-order"])
+    number = reported.accession_number
+    assert own == [f"{number}/in-progress", f"{number}/completed", *(f"{number}/completed/{n}" for n in (2, 3, 4))]
+
+
+def test_a_version_whose_answer_was_lost_is_not_sent_twice(clinic: Clinic, reported: Order) -> None:
+    clinic.store.write(reports.revise, reported.id, 1, REVISIONS[0], DOCTOR, CLINIC)
+    clinic.deliver_and_lose_the_answer()
+    clinic.deliver_later()
+    own = numbers([each for each in clinic.bus.tasks() if each["intent"] == "reflex-order"])
+    assert own.count(f"{reported.accession_number}/completed/2") == 1
+    assert set(clinic.states(reported)) == {"delivered"}
+
+
+@pytest.mark.parametrize(
+    ("change", "replaces", "status"),
+    [
+        (None, False, "appended"),
+        (None, True, "appended"),
+        (ReportChange.ADDITION, False, "appended"),
+        (ReportChange.ADDITION, True, "appended"),
+        (ReportChange.CORRECTION, False, "appended"),
+        (ReportChange.CORRECTION, True, "corrected"),
+        (ReportChange.WITHDRAWAL, False, "appended"),
+        (ReportChange.WITHDRAWAL, True, "entered-in-error"),
+    ],
+)
+def test_a_bus_that_knows_corrections_is_sent_what_has_become_of_the_report(
+    change: ReportChange | None, replaces: bool, status: str
+) -> None:
+    signed = report(change=change, version=2, reason="причина")
+    bundle = appended_bundle(
+        order(), signed, [completed()], REFERENCES, PROFILE, PDF, MADE_AT, version=2, archived={}, replaces=replaces
+    )
+    assert of(bundle, "DiagnosticReport")[0]["status"] == status

@@ -426,7 +426,7 @@ class PatientPage:
             text("td", names.cut(row.conclusion, LONGEST))
             text("td", row.dose, "r c-rare" if row.dose[:1].isdigit() else "r c-rare muted")
             sign = theme.state_chip_html(row.state, row.word) if row.state else tag("span", "muted small", "прислали")
-            theme.html_element("td", sign, "c-rare")
+            theme.html_element("td", sign, "" if row.word else "c-rare")
 
     def _open(self, study: ExternalStudy) -> None:
         """Fill the dialog, which the browser has just opened, with a report of another clinic."""

@@ -23,9 +23,9 @@ from broker.bus.fhir_server.records import (
     identity_keys,
     resolve_references,
 )
-from broker.bus.fhir_server.references import plain
 from broker.bus.fhir_server.requests import (
     SearchQuery,
+    created,
     deviations,
     duplicate_task,
     entries,
@@ -117,15 +117,15 @@ class FhirApiService:
         """Store a person, or return the same one; raise OperationRefused."""
         if resource_type not in CREATABLE:
             raise OperationRefused(404, Issue("not-supported", f"Создание {resource_type} не поддерживается"))
-        if not isinstance(resource, dict) or resource.get("resourceType") != resource_type:
-            raise OperationRefused(400, Issue("structure", f"Ожидается ресурс {resource_type}"))
-        resource = plain(resource)
+        whole, contained = created(resource_type, resource)
+        issues: list[Issue] = []
         with self._store.read() as reader:
-            find = _finder(reader, caller)
-            issues = check(resource, find, self._today(), lenient=True, unknown_people=True)
+            find = _finder(reader, caller, contained)
+            for each in (whole, *contained.values()):
+                issues += check(each, find, self._today(), lenient=True, unknown_people=True)
         if issues:
             raise OperationRefused(422, *issues)
-        return self._store.write(lambda tx: _keep(tx, {"": resource}, caller.name))[0]
+        return self._store.write(lambda tx: _keep(tx, {"": whole, **contained}, caller.name))[0]
 
     def update_status(self, parameters: object, caller: ApiCaller) -> Resource:
         """Cancel an order and return its Task; a second call changes nothing. Raise OperationRefused if it has started.

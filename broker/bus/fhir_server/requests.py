@@ -160,8 +160,7 @@ def entries(bundle: object) -> dict[str, Resource]:
     for i, entry in enumerate(listed):
         problem = _entry_problem(entry, entries)
         resource, inside = ({}, {}) if problem else lift_contained(plain(read_as_meant(entry["resource"])[0]))
-        kinds = {each["resourceType"] for each in inside.values()} - BUNDLE_TYPES
-        problem = problem or (f"contained: ресурс {', '.join(sorted(kinds))} не принимается" if kinds else "")
+        problem = problem or _not_taken(inside)
         if problem:
             issues.append(Issue("structure", f"Bundle.entry[{i}]: {problem}", f"Bundle.entry[{i}]"))
         else:
@@ -170,6 +169,16 @@ def entries(bundle: object) -> dict[str, Resource]:
     if issues:
         raise OperationRefused(422, *issues)
     return entries | contained  # after the entries, which the answer has in the order in which they came
+
+
+def created(resource_type: str, resource: object) -> tuple[Resource, dict[str, Resource]]:
+    """Return a resource that is to be created, and what it contains by fullUrl; raise OperationRefused."""
+    if not isinstance(resource, dict) or resource.get("resourceType") != resource_type:
+        raise OperationRefused(400, Issue("structure", f"Ожидается ресурс {resource_type}"))
+    whole, contained = lift_contained(plain(resource))
+    if refused := _not_taken(contained):
+        raise OperationRefused(422, Issue("structure", f"{resource_type}.{refused}", f"{resource_type}.contained"))
+    return whole, contained
 
 
 def deviations(bundle: object) -> list[str]:
@@ -278,6 +287,12 @@ def _entry_problem(entry: Any, before: dict[str, Resource]) -> str:
     if not isinstance(request, dict) or (request.get("method"), request.get("url", kind)) != ("POST", kind):
         return f"request: ожидается POST {kind}"
     return ""
+
+
+def _not_taken(contained: dict[str, Resource]) -> str:
+    """Return in Russian which contained resources are of no type that is taken; empty if all are."""
+    kinds = {each["resourceType"] for each in contained.values()} - BUNDLE_TYPES
+    return f"contained: ресурс {', '.join(sorted(kinds))} не принимается" if kinds else ""
 
 
 def _parameters(parameters: object, value_names: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import threading
 from datetime import date
 
-from broker.bus.fhir_server.references import plain
 from broker.bus.fhir_server.requests import (
+    created,
     duplicate_task,
     entries,
     full_url,
@@ -67,14 +67,18 @@ class PracticeService:
         """Store one resource, or find the same person or device; raise OperationRefused."""
         if resource_type not in CREATABLE:
             raise OperationRefused(404, Issue("not-supported", f"Создание {resource_type} не поддерживается"))
-        if not isinstance(resource, dict) or resource.get("resourceType") != resource_type:
-            raise OperationRefused(400, Issue("structure", f"Ожидается ресурс {resource_type}"))
-        resource = plain(resource)
+        whole, contained = created(resource_type, resource)
+
+        def find(reference: str) -> Resource | None:
+            return contained.get(reference) or self._find(reference)
+
         with self._lock:
-            issues = check(resource, self._find, self._today(), lenient=self._lenient)
+            issues: list[Issue] = []
+            for each in (whole, *contained.values()):
+                issues += check(each, find, self._today(), lenient=self._lenient)
             if issues:
                 raise OperationRefused(422, *issues)
-            return self._records.write("create", {"": resource})[0]
+            return self._records.write("create", {"": whole, **contained})[0]
 
     def read(self, resource_type: str, resource_id: str, caller: str = "") -> Resource:
         """Read one resource; raise OperationRefused(404), also for Tasks of other organisations."""

@@ -204,6 +204,17 @@ def test_the_side_in_words_is_kept(clinic: ApiClinic) -> None:
     assert (waiting.laterality, waiting.body_site) == ("R", "правая кисть")
 
 
+def test_a_role_that_is_created_alone_may_contain_its_doctor(clinic: ApiClinic) -> None:
+    whole = order()
+    role = contained(whole, "PractitionerRole", "Practitioner")["resource"]
+    answer = call(clinic.server, "POST", "/PractitionerRole", role)
+    assert answer.status_code == 201, answer.text
+    [kind, id] = answer.json()["practitioner"]["reference"].split("/")
+    assert call(clinic.server, "GET", f"/{kind}/{id}").json()["name"][0]["family"] == "Петров"
+    role["contained"][0]["resourceType"] = "Organization"
+    assert call(clinic.server, "POST", "/PractitionerRole", role).status_code == 422
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_an_order_of_a_live_client_waits_like_any_other(clinic: ApiClinic, client: str) -> None:
     answer = post(clinic.server, CLIENTS[client](order()))

@@ -53,9 +53,11 @@ def test_only_one_digit_repeated_is_a_placeholder(number: str) -> None:
     assert ids.is_placeholder(number) == alike
 
 
-@pytest.mark.parametrize(
-    "dash", ["-", "\u2010", "\u2011", "\u2012", "–", "—", "\u2015", "−", "\u00ad", "\u200b", "\u00a0"]
-)
+_DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2043\u207b\u2500\u301c\ufe63\uff0d"
+_BLANKS = "\u00ad\u200b\u200e\u2060\ufeff\u00a0\u2007\u202f\u3000"
+
+
+@pytest.mark.parametrize("dash", [*_DASHES, *_BLANKS])
 def test_a_number_is_read_with_whatever_dashes_a_document_has(dash: str) -> None:
     assert ids.digits(f"112{dash}233{dash}445 95") == "11223344595"
 

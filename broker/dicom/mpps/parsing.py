@@ -71,7 +71,7 @@ def step(attributes: Attributes, uid: str, ae_title: str, doses: Mapping[str, tu
         patient_birth_date=text(attributes, "PatientBirthDate"),
         patient_sex=text(attributes, "PatientSex"),
         operator=_operator(attributes) or "",
-        references=tuple(_reference(item) for item in _items(attributes, "ScheduledStepAttributesSequence")),
+        references=_references(attributes),
         images=_images(series) or 0,
         series=series or (),
         doses=tuple(dose for each in doses.values() for dose in each),
@@ -131,6 +131,21 @@ def _dose(attributes: Attributes, keyword: str, unit: str, position: int, unread
         unreadable.append(keyword)
         return []
     return [Dose(keyword, number, unit, position)]
+
+
+def _references(attributes: Attributes) -> tuple[StepReference, ...]:
+    """Return what the scheduled steps are named by; where no item says anything, by the numbers outside of it.
+
+    Devices that know no scheduled item, or leave it empty, write the numbers beside the patient's data.
+    """
+    found = tuple(_reference(item) for item in _items(attributes, "ScheduledStepAttributesSequence"))
+    if any(each != _NOTHING_NAMED for each in found):
+        return found
+    outside = _reference(attributes)
+    return found if outside == _NOTHING_NAMED else (outside,)
+
+
+_NOTHING_NAMED = StepReference()
 
 
 def _reference(item: Attributes) -> StepReference:

@@ -104,6 +104,30 @@ def test_a_step_without_a_study_uid_is_linked_by_another_number(store: Store, or
     assert now(store, order).state is OrderState.IN_PROGRESS
 
 
+# 13. So is one that has no scheduled item, or an empty one, and writes its numbers beside the patient's data.
+@pytest.mark.parametrize("items", [None, [], [scheduled("")]])
+@pytest.mark.parametrize(
+    "keyword", ["StudyInstanceUID", "AccessionNumber", "RequestedProcedureID", "ScheduledProcedureStepID"]
+)
+def test_a_step_without_a_scheduled_item_is_linked_by_its_own_numbers(
+    store: Store, order: Order, keyword: str, items: list[Dataset] | None
+) -> None:
+    number = {
+        "StudyInstanceUID": order.study_instance_uid,
+        "AccessionNumber": order.accession_number,
+        "RequestedProcedureID": order.requested_procedure_id,
+        "ScheduledProcedureStepID": order.steps[0].sps_id,
+    }[keyword]
+    reported = creation(ScheduledStepAttributesSequence=items, **{keyword: number})
+    assert create(store, reported).Status == Status.SUCCESS
+    assert now(store, order).state is OrderState.IN_PROGRESS
+
+
+def test_numbers_beside_a_scheduled_item_that_names_a_study_do_not_count(store: Store, order: Order) -> None:
+    assert create(store, creation("1.9.9", AccessionNumber=order.accession_number)).Status == Status.SUCCESS
+    assert now(store, order).state is OrderState.SCHEDULED  # it has said which study it is
+
+
 # 14. No performed step ever comes from a device: another way to close, and the device's page says so.
 def test_an_order_of_a_silent_device_is_closed_by_a_person_and_the_device_noted(store: Store, order: Order) -> None:
     store.write(lambda tx: devices.keep_sample(tx, "XRAY_14", "worklist", {}))

@@ -75,14 +75,28 @@ def search(reader: Reader, typed: str, limit: int = 8) -> FoundPatients:
 
 
 def numbered_orders(reader: Reader, typed: str) -> list[int]:
-    """Return the orders whose accession number, or the region's, was typed, with whatever dashes and blanks."""
+    """Return the orders whose accession number, or the region's, was typed, with whatever dashes and blanks.
+
+    Orders of one Imaging Service Request share the number of the first of them.
+    """
     number = identifiers.digits(names.fold(typed)).upper()
-    return [
-        row["id"]
+    bearers = [
+        row
         for spelling in number_lookup.spellings(number)
         for column in (number_lookup.ACCESSION, number_lookup.BUS_ACCESSION)
-        for row in reader.rows(f"SELECT o.id FROM orders o WHERE {column.key.format(t='o')} = ?", [spelling])
+        for row in reader.rows(
+            f"SELECT o.id, o.accession_number FROM orders o WHERE {column.key.format(t='o')} = ?", [spelling]
+        )
     ]
+    sharing = [
+        row["id"]
+        for each in bearers
+        for row in reader.rows(
+            "SELECT id FROM orders WHERE request_number = ? AND request_number <> '' ORDER BY id",
+            [each["accession_number"]],
+        )
+    ]
+    return list(dict.fromkeys((*(each["id"] for each in bearers), *sharing)))
 
 
 def selections(reader: Reader, typed: str, wanted: int) -> Iterator[Selection]:

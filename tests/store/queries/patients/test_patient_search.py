@@ -210,6 +210,17 @@ def test_studies_of_everybody_who_matches_are_found_and_it_is_said_when_there_ar
     assert (len(some.visits), some.more) == (50, True)
 
 
+@pytest.mark.parametrize("typed", ["K2611-0001", "k2611 0001", "л26110001"])
+def test_all_orders_that_share_a_number_are_found_by_it_however_it_is_typed(store: Store, typed: str) -> None:
+    sharing = replace(CLINIC, shares_accession_numbers=True)
+    first = store.write(referrals.register, factory.draft(), REGISTRAR, sharing)
+    other = store.write(referrals.register_another, first.id, factory.draft(), REGISTRAR, sharing)
+    with store.read() as reader:
+        found_studies = schedule.studies(reader, typed, TODAY)
+    assert {visit.order.id for visit in found_studies.visits} == {first.id, other.id}
+    assert found_studies.numbered
+
+
 def add_order(store: Store, patient: Patient, days: int) -> None:
     draft = factory.draft(patient=patient, start=factory.soon(days=days))
     store.write(referrals.register, draft, REGISTRAR, CLINIC)

@@ -29,7 +29,7 @@ from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries import archive_evidence, archive_gaps, unreferred_studies
 from broker.store.queries.patients import patient_index
-from broker.store.tables import archive, archive_unreferred, audit, orders, performed, performed_links
+from broker.store.tables import archive, archive_unreferred, audit, orders, performed, performed_links, reports
 from broker.workflow import order_status
 
 _NOTED_EVERY = timedelta(minutes=1)  # how often it is written down that nothing has come yet
@@ -286,9 +286,21 @@ def _count(tx: Tx, order: Order, comparison: Comparison, actor: Actor) -> bool:
     archive.set_holding(tx, order.id, uid, comparison.images)
     if comparison.images:
         performed.set_archived_images(tx, order.id, comparison.images)
-        if before and before.images and before.images < comparison.images:
-            audit.write(tx, actor, AuditAction.IMAGES_ADDED, order.id, before=before.images, images=comparison.images)
+        known = before.images if before and before.images else _reported(tx, order)
+        if known and known < comparison.images:
+            audit.write(tx, actor, AuditAction.IMAGES_ADDED, order.id, before=known, images=comparison.images)
     return True
+
+
+def _reported(tx: Tx, order: Order) -> int:
+    """Return how many images a signed report is about as far as devices say, where the archive had not counted by then.
+
+    0 if there is no report: then the first count adds nothing.
+    """
+    if not reports.signed(tx, order.id):
+        return 0
+    done = performed.completed_of_order(tx, order.id)
+    return sum(step.images for step in done if step.source is StepSource.MODALITY)
 
 
 def _link(tx: Tx, order: Order, step: PerformedStep, actor: Actor) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from broker.bus.outbound.delivery import DeliverySummary
 from broker.bus.outbound.results import appended_bundle
 from broker.bus.transport.dialect import n3, r4
@@ -185,3 +187,16 @@ def test_images_that_the_archive_has_settled_at_go_with_its_count(clinic: Clinic
     hold(clinic, order, 5)
     clinic.deliver()
     assert [each["numberOfInstances"] for each in clinic.bus.resources("ImagingStudy")] == [5]
+
+
+@pytest.mark.parametrize(("held_images", "kinds"), [(2, []), (1, []), (3, [("appended", "needs_attention")])])
+def test_more_images_than_the_modality_has_reported_that_come_after_the_report_are_for_the_doctor_to_look_at(
+    clinic: Clinic, held_images: int, kinds: list[tuple[str, str]]
+) -> None:
+    order = reported(clinic)  # about two
+    hold(clinic, order, held_images)
+    assert queue(clinic) == kinds
+    if kinds:
+        uphold(clinic, order)
+        assert clinic.deliver() == DeliverySummary(delivered=1)
+        assert [each["numberOfInstances"] for each in clinic.bus.resources("ImagingStudy")] == [held_images]

@@ -28,7 +28,7 @@ from ui.archive.unreferred import LikelyStudy, UnreferredSection
 from ui.layout.frame import frame
 from ui.live import attempt, check_viewer, current_actor, follow, latest, read_as_viewer
 from ui.services import Services
-from ui.text import archive, words
+from ui.text import archive, links, words
 from ui.widgets import theme
 from ui.widgets.keyed_list import KeyedList, redraw_row
 from ui.widgets.memo import Memo
@@ -199,7 +199,7 @@ class ArchivePage:
             with ui.element("div").classes("versus-head"):
                 text("b", archive.TITLES[discrepancy.kind])
                 text("span", archive.meaning(discrepancy.kind, order.accession_number), "muted")
-                ui.link("Открыть карточку", f"/order/{order.accession_number}")
+                ui.link("Открыть карточку", links.card(order.accession_number))
             table.draw(rows)
             if self._links:
                 with ui.element("div").classes("acts"):
@@ -233,7 +233,7 @@ class ArchivePage:
             at = words.moment(each.since, services.clinic.zone, services.today())
             text("p", archive.missing(at), "muted small")
         with ui.element("div").classes("acts"):
-            ui.link("Открыть карточку", f"/order/{order.accession_number}").classes("btn btn-small")
+            ui.link("Открыть карточку", links.card(order.accession_number)).classes("btn btn-small")
             if self._links:
                 theme.button(archive.NO_IMAGES, lambda: self._waive(order), small=True)
 
@@ -245,7 +245,7 @@ class ArchivePage:
             text("b", f"{names.short(order.patient.name)}, {order.accession_number}")
             text("p", archive.difference(each.counted), "muted small")
         with ui.element("div").classes("acts"):
-            ui.link("Открыть карточку", f"/order/{order.accession_number}").classes("btn btn-small")
+            ui.link("Открыть карточку", links.card(order.accession_number)).classes("btn btn-small")
             if self._links:
                 theme.button(f"Так и нужно: {each.counted.archived}", lambda: self._accept_count(each), small=True)
 

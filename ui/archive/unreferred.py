@@ -20,7 +20,7 @@ from ui.archive import table
 from ui.archive.comparison import ComparedRow, compared_rows
 from ui.live import attempt, current_actor, latest_only, read_as_viewer
 from ui.services import Services
-from ui.text import archive, words
+from ui.text import archive, links, words
 from ui.widgets import theme
 from ui.widgets.form_field import labelled_field
 from ui.widgets.keyed_list import KeyedList, redraw_row
@@ -102,7 +102,7 @@ class UnreferredSection:
             with ui.element("div").classes("versus-head"):
                 text("b", archive.likely(each))
                 text("span", f"{archive.described(each.unreferred.study)}. {archive.offered(each)}", "muted")
-                ui.link("Открыть карточку", f"/order/{order.accession_number}")
+                ui.link("Открыть карточку", links.card(order.accession_number))
             table.draw(likely.compared.rows)
             with ui.element("div").classes("acts"):
                 word = f"Это снимки: {names.short(order.patient.name)}"

@@ -21,7 +21,7 @@ from broker.store.queries.undecided import OrderOfTwo
 from broker.store.queries.unreferred_studies import OfferedStudy
 from broker.workflow.incoming_referrals import CHANGED_LATE
 from ui.board.layout import BoardDay
-from ui.text import archive, bus, patient_cards, refused, words
+from ui.text import archive, bus, links, patient_cards, refused, words
 
 MAX_NAME = 64  # characters of a name as a device sent it
 
@@ -72,7 +72,7 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
                 title=bus.held_title(message.row),
                 why=f"{', '.join(filter(None, (number, message.patient)))}: {bus.bus_reason(message.row.reason)}",
                 act="Исправить" if amendable else "Открыть",
-                path=f"/desk?order={number}" if amendable else f"/order/{number}" if number else page,
+                path=links.amendment(number) if amendable else links.card(number) if number else page,
             )
         )
     for visit in day.visits:
@@ -87,7 +87,7 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
                     title="Прервано на аппарате",
                     why=f"{what}: «{reason}»." if reason else f"{what}: причину аппарат не назвал.",
                     act="Записать снова" if amend else "Открыть",
-                    path=f"/desk?order={order.accession_number}" if amend else f"/order/{order.accession_number}",
+                    path=links.amendment(order.accession_number) if amend else links.card(order.accession_number),
                 )
             )
     return found
@@ -119,7 +119,7 @@ def _incomplete(message: OutboundLine, amend: bool) -> AttentionItem:
         title=bus.INCOMPLETE,
         why=f"{message.patient}, {number}: {bus.bus_reason(message.row.reason)}.",
         act="Дополнить" if amend else "Открыть",
-        path=patient_cards.correction_address(message.patient_id) if amend else f"/order/{number}",
+        path=patient_cards.correction_address(message.patient_id) if amend else links.card(number),
     )
 
 
@@ -155,7 +155,7 @@ def _answered_late(each: inbox.LateChange, amend: bool) -> AttentionItem:
         why=f"{each.patient}, {each.accession_number} отменено{instead}. Прочитайте результат и решите с той клиникой,"
         " нужно ли ещё исследование.",
         act="Открыть",
-        path=f"/order/{each.accession_number}",
+        path=links.card(each.accession_number),
         late=each if amend else None,
     )
 
@@ -167,7 +167,7 @@ def _answered_by_former_data(each: inbox.LateChange, amend: bool) -> AttentionIt
         why=f"{each.patient}, {each.accession_number} исправлено у нас, другая клиника об этом не знала. Сверьте"
         " результат: тот ли пациент, то ли исследование, та ли сторона.",
         act="Открыть",
-        path=f"/order/{each.accession_number}",
+        path=links.card(each.accession_number),
         late=each if amend else None,
     )
 
@@ -212,7 +212,7 @@ def _late(each: inbox.LateChange, amend: bool) -> AttentionItem:
         title=_LATE[each.state is OrderState.CANCELLED, cancelled],
         why=f"{each.patient}, {each.accession_number}: {how}. {todo}",
         act="Открыть",
-        path=f"/order/{each.accession_number}",
+        path=links.card(each.accession_number),
         late=each if amend else None,
     )
 
@@ -227,7 +227,7 @@ def _doubtful(each: DoubtfulStep) -> AttentionItem:
             why=f"{names.short(each.order.patient.name)}, {number}: исследование начал аппарат «{each.device_name}»,"
             " а о конце сообщил другой. Пока не проверите, шине о снимках не сообщим.",
             act="Проверить",
-            path=f"/order/{number}",
+            path=links.card(number),
         )
     if words.NUMBERS_OF_ORDERS & set(each.fields):
         return AttentionItem(
@@ -237,7 +237,7 @@ def _doubtful(each: DoubtfulStep) -> AttentionItem:
             f" ({names.short(each.order.patient.name)}), и другое: {words.contradictions(each.fields)}."
             " Пока не проверите, шине о снимках не сообщим.",
             act="Проверить",
-            path=f"/order/{number}",
+            path=links.card(number),
         )
     return AttentionItem(
         key=("doubtful", each.step.sop_instance_uid, each.order.id),
@@ -246,7 +246,7 @@ def _doubtful(each: DoubtfulStep) -> AttentionItem:
         f" {names.short(each.order.patient.name)} (не сходится {words.contradictions(each.fields)})."
         " Пока не проверите, шине о снимках не сообщим.",
         act="Проверить",
-        path=f"/order/{number}",
+        path=links.card(number),
     )
 
 
@@ -257,7 +257,7 @@ def _undecided(each: OrderOfTwo) -> AttentionItem:
         title=patient_cards.WHOSE_ORDER,
         why=f"{number}: {patient_cards.of_two(*each.cards)}. Карты разъединили, а чьё оно, не знали.",
         act="Решить",
-        path=f"/order/{number}",
+        path=links.card(number),
     )
 
 
@@ -268,7 +268,7 @@ def _uncorrected(each: UncorrectedReferral) -> AttentionItem:
         why=f"{names.short(each.patient)}, {each.accession_number}: исправлено у нас, а там прежние данные:"
         " эта шина исправлений не принимает. Откройте и направьте заново.",
         act="Открыть",
-        path=f"/order/{each.accession_number}",
+        path=links.card(each.accession_number),
     )
 
 
@@ -279,7 +279,7 @@ def _archived(each: DoubtfulStudy) -> AttentionItem:
         title=f"{archive.IN_ARCHIVE}: {archive.lowered(archive.TITLES[kind])}",
         why=f"{names.short(order.patient.name)}: {archive.lowered(archive.meaning(kind, order.accession_number))}",
         act="Сравнить",
-        path=f"/archive?order={order.accession_number}",
+        path=links.comparison(order.accession_number),
     )
 
 
@@ -301,7 +301,7 @@ def _missing(each: MissingImages, on: date, zone: tzinfo) -> AttentionItem:
         title=archive.MISSING,
         why=f"{names.short(each.order.patient.name)}, {number}: {what}",
         act="Открыть",
-        path=f"/order/{number}",
+        path=links.card(number),
     )
 
 

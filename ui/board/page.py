@@ -24,7 +24,7 @@ from ui.board.link_dialog import LinkDialog
 from ui.layout.frame import frame
 from ui.live import attempt, check_viewer, current_actor, follow, latest_only
 from ui.services import Services
-from ui.text import words
+from ui.text import links, words
 from ui.widgets import html, theme
 from ui.widgets.html import tag
 from ui.widgets.keyed_list import KeyedList, Redraw, html_row
@@ -200,7 +200,7 @@ class BoardPage:
 
 def _make_visit(line: VisitRow) -> tuple[ui.element, Redraw]:
     row = theme.html_element("a", Markup(), "nicegui-link visit")
-    row.props.update(href=f"/order/{line.number}", target="_self")
+    row.props.update(href=links.card(line.number), target="_self")
 
     def redraw(line: VisitRow) -> None:
         row.classes(replace=f"nicegui-link visit {_STANDING.get(line.state, '')}")

@@ -12,7 +12,7 @@ from broker.domain.patients.incomplete import missing
 from ui.desk.modes import FormMode, IncomingMode
 from ui.desk.referral.field_values import ReferralOptions
 from ui.services import Services
-from ui.text import words
+from ui.text import links, words
 from ui.widgets import theme
 from ui.widgets.theme import text
 
@@ -108,9 +108,9 @@ class ActionBar:
                 if order.bus_role is BusRole.PLACER and missing(order.patient):
                     text("div", "На шину уйдёт, когда дополните карту пациента", "muted small cut")
         ui.element("div").classes("spring")
-        theme.button("Открыть", lambda: ui.navigate.to(f"/order/{number}"))
+        theme.button("Открыть", lambda: ui.navigate.to(links.card(number)))
         label = theme.button("Печать этикетки", kind="primary", icon="print", key="Ctrl+Enter")
-        label.props(f"href=/label/{number} target=_blank")
+        label.props(f'href="{links.label(number)}" target=_blank')
 
     def _where(self, order: Order) -> str:
         step = order.steps[0]

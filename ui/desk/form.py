@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from urllib.parse import quote
 
 from nicegui import ui
 
@@ -452,7 +453,7 @@ class DeskForm:
             return
         order = done.value
         if self.mode.after_saving:
-            ui.navigate.to(self.mode.after_saving.format(order.accession_number))
+            ui.navigate.to(self.mode.after_saving.format(quote(order.accession_number, safe="")))
             self.bar.saved = order
             return
         if self.services.request_history and order.patient.id != self.requested:

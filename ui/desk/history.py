@@ -24,7 +24,7 @@ from broker.store.queries.patients import patient_history
 from broker.store.queries.patients.patient_history import ExternalHistory
 from broker.store.queries.schedule import Visit
 from ui.services import Services
-from ui.text import words
+from ui.text import links, words
 from ui.widgets import theme
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
@@ -185,7 +185,7 @@ class HistorySection:
         what = f"{line.on:%d.%m.%Y}  {line.what}" if line.on else f"Дата неизвестна  {line.what}"
         with ui.element("li"):
             if line.number:
-                with ui.link("", f"/order/{line.number}").classes("quiet"):
+                with ui.link("", links.card(line.number)).classes("quiet"):
                     text("span", what)
             else:
                 opener = ui.element("button").classes("quiet").props("type=button data-opens=past")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from datetime import datetime
-from urllib.parse import quote
 
 from broker.domain import lifecycle
 from broker.domain.actors import Actor
@@ -29,7 +28,7 @@ from broker.workflow import incoming_referrals, referrals, unreferred_studies
 from ui.desk.referral.field_values import ReferralOptions, ReferralRules
 from ui.desk.referral.form import ReferralForm
 from ui.services import Services
-from ui.text import bus, errors, words
+from ui.text import bus, errors, links, words
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class AmendMode(FormMode):
 
     @property
     def back(self) -> tuple[str, str]:
-        return "Не менять", f"/order/{self.card.order.accession_number}"
+        return "Не менять", links.card(self.card.order.accession_number)
 
     def fill(self, form: ReferralForm) -> None:
         form.fill_order(self.card.order, self.owner_name)
@@ -159,7 +158,7 @@ class AnotherMode(FormMode):
 
     @property
     def back(self) -> tuple[str, str]:
-        return "К исследованию", f"/order/{quote(self.order.accession_number, safe='')}"
+        return "К исследованию", links.card(self.order.accession_number)
 
     def fill(self, form: ReferralForm) -> None:
         form.fill_another(self.order)
@@ -413,7 +412,7 @@ def _amend(reader: Reader, number: str) -> FormMode | NoForm:
     state, owner = card.order.state, card.order.owner
     if not lifecycle.allowed(state, lifecycle.Event.AMEND):
         what = f"Направление {number} изменить уже нельзя."
-        return NoForm(what, errors.not_amendable(state), "", "Открыть карточку", f"/order/{number}")
+        return NoForm(what, errors.not_amendable(state), "", "Открыть карточку", links.card(number))
     return AmendMode(card, (directory_search.organisation_name(reader, owner) or owner) if owner else "")
 
 
@@ -450,7 +449,7 @@ def _walk_in(reader: Reader, services: Services, sop_instance_uid: str) -> FormM
         return NoForm("Такого исследования нет.", "Проверьте адрес.", "", "К доске", "/board")
     if study.accession_number:
         how = f"Их направление: {study.accession_number}."
-        return NoForm("Эти снимки уже привязаны.", how, "", "Открыть", f"/order/{study.accession_number}")
+        return NoForm("Эти снимки уже привязаны.", how, "", "Открыть", links.card(study.accession_number))
     return WalkInMode(study, study.step.start or services.now())
 
 

@@ -9,7 +9,7 @@ from nicegui import ui
 from broker.domain.patients import names
 from broker.domain.studies.prior_studies import PriorStudy
 from ui.desk.history import place
-from ui.text import words
+from ui.text import links, words
 from ui.widgets import theme
 from ui.widgets.theme import text
 
@@ -51,7 +51,7 @@ class RepeatWarning:
             opener = theme.button("Открыть прежнее", lambda: self._open_external(first.reference), small=True)
             opener.props("data-opens=past")
         else:
-            with ui.link("", f"/order/{first.accession_number}", new_tab=True).classes("btn btn-small"):
+            with ui.link("", links.card(first.accession_number), new_tab=True).classes("btn btn-small"):
                 text("span", "Открыть прежнее")
 
     def needs_confirmation(self) -> bool:

@@ -13,7 +13,7 @@ from broker.store.queries.schedule import Visit
 from ui.desk.history import HistorySection
 from ui.desk.slots import DeviceDay
 from ui.services import Services
-from ui.text import words
+from ui.text import links, words
 from ui.widgets import theme
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
@@ -83,7 +83,7 @@ class Sidebar:
 
     def _draw_visit(self, at: str, who: str, state: str, number: str) -> None:
         text("time", at, "muted")
-        with ui.link("", f"/order/{number}").classes("quiet cut"):
+        with ui.link("", links.card(number)).classes("quiet cut"):
             text("span", who)
         theme.state_chip(state)
 
@@ -135,7 +135,7 @@ class RecentReferrals:
         with ui.element("ol"):
             for number, when, who, what, chip in rows:
                 with ui.element("li"):
-                    with ui.link("", f"/order/{number}").classes("mono"):
+                    with ui.link("", links.card(number)).classes("mono"):
                         text("span", number)
                     text("time", when, "muted rest nowrap")
                     text("span", who, "cut")
@@ -144,7 +144,7 @@ class RecentReferrals:
                         theme.state_chip(chip)
                     else:
                         label = theme.button("Этикетка", small=True)
-                        label.props(f'href=/label/{number} target=_blank aria-label="Этикетка {number}"')
+                        label.props(f'href="{links.label(number)}" target=_blank aria-label="Этикетка {number}"')
 
 
 def _when(visit: Visit, today: date) -> str:

@@ -26,7 +26,7 @@ from ui.exchange import ledger
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.services import Services
-from ui.text import bus, words
+from ui.text import bus, links, words
 from ui.text import patient_cards as card_words
 from ui.text.referral_fields import LABELS, listed
 from ui.widgets import theme
@@ -171,7 +171,7 @@ class MessagePage:
             text("h1", found.title)
             ui.element("div").classes("spring")
             if found.number:
-                ui.link(f"Исследование {found.number}", f"/order/{found.number}").classes("btn")
+                ui.link(f"Исследование {found.number}", links.card(found.number)).classes("btn")
             if found.resend and self._resends:
                 theme.button(
                     "Отправить снова" if not found.item_id else "Попробовать ещё раз", self._again, icon="sync"

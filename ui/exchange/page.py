@@ -21,7 +21,7 @@ from ui.exchange import ledger
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest
 from ui.services import Services
-from ui.text import bus, patient_cards, words
+from ui.text import bus, links, patient_cards, words
 from ui.widgets import theme
 from ui.widgets.keyed_list import KeyedList, redraw_row
 from ui.widgets.memo import Memo
@@ -237,7 +237,7 @@ class ExchangePage:
 
     def _draw_attention(self, needs_attention: AttentionRow) -> None:
         if needs_attention.number:
-            ui.link(needs_attention.number, f"/order/{needs_attention.number}").classes("mono")
+            ui.link(needs_attention.number, links.card(needs_attention.number)).classes("mono")
         else:
             text("span", "без номера" if needs_attention.seq else "получено", "muted")
         with ui.element("div"):
@@ -245,7 +245,7 @@ class ExchangePage:
             text("p", needs_attention.why, "muted why")
         with ui.element("div").classes("acts"):
             if needs_attention.amendable:
-                ui.link("Исправить", f"/desk?order={needs_attention.number}").classes("btn btn-small")
+                ui.link("Исправить", links.amendment(needs_attention.number)).classes("btn btn-small")
             if needs_attention.card:
                 ui.link("Дополнить карту", needs_attention.card).classes("btn btn-small")
             ui.link("Посмотреть", needs_attention.path).classes("btn btn-small")

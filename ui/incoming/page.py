@@ -26,7 +26,7 @@ from ui.desk.modes import clinic_name
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.services import Services
-from ui.text import bus, patient_cards, referral_fields, words
+from ui.text import bus, links, patient_cards, referral_fields, words
 from ui.widgets import theme
 from ui.widgets.keyed_list import KeyedList, redraw_row
 from ui.widgets.theme import text
@@ -127,8 +127,8 @@ class IncomingPage:
                 text("div", str(order.patient.name), "cut")
                 day = words.day(order.steps[0].start.date(), self._services.today())
                 text("div", f"Записано: {day} в {order.steps[0].start:%H:%M}", "muted small")
-            ui.link("Открыть", f"/order/{order.accession_number}").classes("btn btn-small")
-            ui.link("Этикетка", f"/label/{order.accession_number}", new_tab=True).classes("btn btn-small")
+            ui.link("Открыть", links.card(order.accession_number)).classes("btn btn-small")
+            ui.link("Этикетка", links.label(order.accession_number), new_tab=True).classes("btn btn-small")
 
     def read(self, reader: Reader) -> IncomingPageData:
         """Return what waits and what could not be read."""

@@ -14,6 +14,7 @@ from broker.security.permissions import Permission
 from broker.workflow import outbox, referrals, step_links
 from ui.live import attempt, current_actor
 from ui.services import Services
+from ui.text import links
 from ui.widgets import theme
 from ui.widgets.form_field import labelled_field
 from ui.widgets.theme import text
@@ -74,7 +75,7 @@ class OrderDialogs:
         if await attempt(
             lambda: placed.append(services.store.write(referrals.reissue, order.id, seen, actor, services.clinic))
         ):
-            ui.navigate.to(f"/order/{placed[0].accession_number}")
+            ui.navigate.to(links.card(placed[0].accession_number))
 
     def _ask_sending(self) -> None:
         order = self._order()

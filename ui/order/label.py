@@ -31,7 +31,7 @@ body { min-width: 0; background: #fff; color: #000; font-family: var(--font); }
 def build(app: FastAPI, services: Services) -> None:
     """Add the route /label/{accession_number}."""
 
-    @app.get("/label/{accession_number}", include_in_schema=False)
+    @app.get("/label/{accession_number:path}", include_in_schema=False)
     def label(request: Request, accession_number: str) -> HTMLResponse:
         if not permissions.may(request.state.actor, Permission.VIEW):
             return plain_page.notice("Нет прав", errors.ERRORS["forbidden"], 403)
@@ -46,12 +46,14 @@ def build(app: FastAPI, services: Services) -> None:
 
 def draw(order: Order) -> str:
     """Return a label as HTML: patient, study, accession number as bars and as text."""
-    start = order.steps[0].start
+    start, number = order.steps[0].start, order.shown_number
+    # Code 128 has no Cyrillic: such a number is read by people only.
+    drawn = bars(number) if number.isascii() and number.isprintable() else ""
     return (
         f'<main class="label"><b>{escape(str(order.patient.name))}</b>'
         f"<p>{words.born(order.patient.born)}, запись {start:%d.%m.%Y %H:%M}</p>"
         f"<p>{escape(words.procedure(order))}</p>"
-        f'{bars(order.shown_number)}<p class="code">{escape(order.shown_number)}</p></main>'
+        f'{drawn}<p class="code">{escape(number)}</p></main>'
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import quote
 
 from nicegui import ui
 
@@ -33,7 +32,7 @@ from ui.order.dialogs import OrderDialogs
 from ui.order.why import WhyDialog
 from ui.reading import signed_report
 from ui.services import Services
-from ui.text import archive, bus, patient_cards, visit_states, words
+from ui.text import archive, bus, links, patient_cards, visit_states, words
 from ui.text.referral_fields import CHOICES, SEXES
 from ui.widgets import theme
 from ui.widgets.keyed_list import KeyedList, Redraw
@@ -53,7 +52,7 @@ COPY = """() => {
 def build(services: Services) -> None:
     """Add the route /order/{accession_number}."""
 
-    @ui.page("/order/{accession_number}", title="Исследование")
+    @ui.page("/order/{accession_number:path}", title="Исследование")
     async def order(accession_number: str) -> None:
         actor = current_actor(services)
         with frame(services, actor, "/studies"):
@@ -160,7 +159,7 @@ class OrderPage:
     def _draw_actions(self) -> None:
         card, number = self._found.card, self._found.card.order.accession_number
         if self._may(Permission.AMEND) and allowed(card.order.state, Event.AMEND):
-            ui.link("Изменить", f"/desk?order={number}").classes("btn")
+            ui.link("Изменить", links.amendment(number)).classes("btn")
         incomplete = bus.is_incomplete(card.attention_reason)
         held = bus.waits_on_card(card.attention_reason)  # a decision ends it: a doctor's, the patient's
         if incomplete and self._may(Permission.AMEND):
@@ -171,16 +170,16 @@ class OrderPage:
             theme.button("Отправить снова", self._resend, icon="sync")
         if self._may(Permission.REPORT) and card.performed:
             signed = card.report and card.report.state is ReportState.SIGNED
-            ui.link("Протокол" if signed else "Описать", f"/reading/{number}").classes("btn")
+            ui.link("Протокол" if signed else "Описать", links.reading(number)).classes("btn")
         if card.order.state is OrderState.SCHEDULED:
             why = theme.button("Почему не на аппарате?", lambda: self._why.ask(self._found.card.order))
             why.props("data-opens=why")
-        with ui.link("", f"/label/{number}", new_tab=True).classes("btn"):
+        with ui.link("", links.label(number), new_tab=True).classes("btn"):
             ui.icon("print")
             text("span", "Печать")
         shares = self._services.clinic.shares_accession_numbers and referrals.may_share_number(card.order)
         if shares and self._may(Permission.REGISTER):
-            ui.link("Ещё исследование", f"/desk?another={quote(number, safe='')}").classes("btn")
+            ui.link("Ещё исследование", links.another(number)).classes("btn")
         if self._may(Permission.CLOSE) and allowed(card.order.state, Event.CLOSE):
             theme.button("Выполнено", self._dialogs.note_revision).props("data-opens=close")
         if card.uncorrected and self._may(Permission.CANCEL) and self._may(Permission.REGISTER):
@@ -273,7 +272,7 @@ class OrderPage:
             if card.request:
                 text("div", "Под тем же номером", "muted small")
             for other in card.request:
-                ui.link(words.procedure(other), f"/order/{quote(other.accession_number, safe='')}").classes("small")
+                ui.link(words.procedure(other), links.card(other.accession_number)).classes("small")
         with theme.section("Пациент"):
             theme.facts(_patient(order.patient))
             ui.link("Карта пациента", patient_cards.address(order.patient.patient_id)).classes("small")
@@ -320,7 +319,7 @@ class OrderPage:
         for each in card.discrepancies:
             with theme.section(f"{archive.IN_ARCHIVE}: {archive.lowered(archive.TITLES[each.kind])}"):
                 text("p", archive.meaning(each.kind, number), "attention-reason")
-                ui.link("Сравнить", f"/archive?order={number}").classes("btn btn-small")
+                ui.link("Сравнить", links.comparison(number)).classes("btn btn-small")
         if card.images_missing:
             at = words.moment(card.since, self._services.clinic.zone, self._services.today())
             with theme.section(archive.MISSING):

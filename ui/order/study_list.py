@@ -21,7 +21,7 @@ from broker.store.queries.schedule import FoundStudies, Visit
 from ui.layout.frame import frame, search_box
 from ui.live import current_actor, follow, latest, read_as_viewer
 from ui.services import Services
-from ui.text import visit_states, words
+from ui.text import links, visit_states, words
 from ui.widgets import theme
 from ui.widgets.theme import text
 
@@ -43,7 +43,7 @@ def build(services: Services) -> None:
             found = await read_as_viewer(services, lambda reader: schedule.studies(reader, typed, services.today(), 2))
             numbers = {visit.order.accession_number for visit in found.visits}
             if found.numbered and len(numbers) == 1:
-                return RedirectResponse(f"/order/{numbers.pop()}", 303)
+                return RedirectResponse(links.card(numbers.pop()), 303)
         with frame(services, actor, "/studies"), ui.element("div").classes("page"):
             page = StudyListPage(services, typed, permissions.may(actor, Permission.REGISTER))
             refresh = latest(services, page.read, page.show)
@@ -164,11 +164,12 @@ def _make_table() -> ui.table:
     # A real link, so that a middle click opens a tab; a click on the row works too.
     table.add_slot(
         "body-cell-patient",
-        '<q-td :props="props"><div class="whole"><a class="cut" :href="`/order/${props.row.number}`" @click.stop>'
+        '<q-td :props="props"><div class="whole"><a class="cut" @click.stop'
+        ' :href="`/order/${encodeURIComponent(props.row.number)}`">'
         '{{ props.value }},</a> <span class="muted nowrap">{{ props.row.born }}</span></div></q-td>',
     )
     table.add_slot("body-cell-state", theme.STATE_CELL)
-    table.on("row-click", lambda event: ui.navigate.to(f"/order/{event.args[1]['number']}"))
+    table.on("row-click", lambda event: ui.navigate.to(links.card(event.args[1]["number"])))
     return table
 
 

@@ -32,7 +32,7 @@ from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.patients.study_rows import StudyRow, rows
 from ui.services import Services
-from ui.text import errors, words
+from ui.text import errors, links, words
 from ui.text import patient_cards as card_words
 from ui.text.referral_fields import LABELS
 from ui.widgets import html, theme
@@ -201,7 +201,7 @@ class PatientPage:
                 with text("p", f"{card_words.WHOSE_ORDER} {card_words.of_two(*two)}: "):
                     for order in orders:
                         number = order.accession_number
-                        ui.link(number, f"/order/{number}").classes("nowrap").style("margin-right: 8px")
+                        ui.link(number, links.card(number)).classes("nowrap").style("margin-right: 8px")
 
     def _is_new(self, former: FormerCard) -> bool:
         return former.at.astimezone(self._services.clinic.zone).date() == self._services.today()
@@ -417,7 +417,7 @@ class PatientPage:
             text("td", row.when, "nowrap")
             with ui.element("td"):
                 if row.study is None:
-                    ui.link(row.what, f"/order/{row.number}")
+                    ui.link(row.what, links.card(row.number))
                 else:
                     opener = ui.element("button").classes("quick as-link").props("type=button data-opens=past")
                     with opener.on("click", lambda study=row.study: self._open(study)):
@@ -470,7 +470,7 @@ class PatientPage:
             for visit in reversed(waiting):
                 with ui.element("li"):
                     text("time", _when(visit, today), "nowrap")
-                    ui.link(words.procedure(visit.order), f"/order/{visit.order.accession_number}")
+                    ui.link(words.procedure(visit.order), links.card(visit.order.accession_number))
                     theme.state_chip(words.visit_state(visit))
         for sentence in self._repeats(today):
             text("p", sentence, "small muted")

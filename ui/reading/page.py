@@ -25,7 +25,7 @@ from ui.reading import queue_page, signed_report, study_facts
 from ui.reading.form import ReportForm
 from ui.reading.revision import RevisionPanel
 from ui.services import Services
-from ui.text import words
+from ui.text import links, words
 from ui.widgets import theme
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
@@ -34,7 +34,7 @@ from ui.widgets.theme import text
 def build(services: Services) -> None:
     """Add the route /reading/{accession_number}; `?only=` is the modality of the list it was opened from."""
 
-    @ui.page("/reading/{accession_number}", title="Описание")
+    @ui.page("/reading/{accession_number:path}", title="Описание")
     async def study(accession_number: str, only: str = "") -> None:
         actor = current_actor(services)
         with frame(services, actor, "/reading"):
@@ -83,7 +83,7 @@ class ReadingPage:
         with ui.element("div").classes("page-head card-head"):
             self._title = Memo(ui.element("h1"))
             ui.element("div").classes("spring")
-            with ui.link("", f"/order/{found.study.card.order.accession_number}").classes("btn"):
+            with ui.link("", links.card(found.study.card.order.accession_number)).classes("btn"):
                 text("span", "Карточка")
         with ui.element("div").classes("card reading"):
             self._known = Memo(ui.element("div"))
@@ -159,7 +159,7 @@ class ReadingPage:
             if following:
                 order = following.order
                 word = f"Следующее: {names.short(order.patient.name)}, {words.short_procedure(order)}"
-                with ui.link("", queue_page.address(order.accession_number, self._only)) as link:
+                with ui.link("", links.reading(order.accession_number, self._only)) as link:
                     link.classes("btn btn-primary").props("data-primary")
                     text("span", word, "cut")
                     text("kbd", "Ctrl+Enter", "key")

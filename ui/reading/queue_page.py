@@ -18,7 +18,7 @@ from broker.store.queries.reading_list import ReadingQueue, UnreportedStudy
 from ui.layout.frame import frame
 from ui.live import current_actor, follow, latest
 from ui.services import Services
-from ui.text import words
+from ui.text import links, words
 from ui.widgets import html, theme
 from ui.widgets.html import tag
 from ui.widgets.keyed_list import KeyedList, Redraw, html_row
@@ -66,7 +66,7 @@ def queue_rows(found: ReadingQueue, now: datetime, today: date, modality: str) -
         (
             each.order.id,
             ReadingRow(
-                href=address(each.order.accession_number, modality),
+                href=links.reading(each.order.accession_number, modality),
                 waits=words.duration(now - each.since),
                 urgent=each.order.priority is Priority.URGENT,
                 who=str(each.order.patient.name),
@@ -80,11 +80,6 @@ def queue_rows(found: ReadingQueue, now: datetime, today: date, modality: str) -
         )
         for place, each in enumerate(found.waiting)
     ]
-
-
-def address(accession_number: str, modality: str) -> str:
-    """Return the address of a study's reading page, which keeps the list's filter."""
-    return f"/reading/{accession_number}" + (f"?{urlencode({'only': modality})}" if modality else "")
 
 
 def list_address(modality: str, *, older: bool = False) -> str:

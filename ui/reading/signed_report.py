@@ -17,7 +17,7 @@ from broker.security.permissions import Permission
 from broker.store.queries import order_card
 from ui.layout import plain_page
 from ui.services import Services
-from ui.text import errors, words
+from ui.text import errors, links, words
 from ui.widgets import theme
 from ui.widgets.theme import text
 
@@ -25,7 +25,7 @@ from ui.widgets.theme import text
 def build(app: FastAPI, services: Services) -> None:
     """Add the route /report/{accession_number}.pdf."""
 
-    @app.get("/report/{accession_number}.pdf", include_in_schema=False)
+    @app.get("/report/{accession_number:path}.pdf", include_in_schema=False)
     def printed(request: Request, accession_number: str) -> Response:
         if not permissions.may(request.state.actor, Permission.VIEW):
             return plain_page.notice("Нет прав", errors.ERRORS["forbidden"], 403)
@@ -92,6 +92,6 @@ def draw_earlier(earlier: Sequence[Report], zone: tzinfo, today: date) -> None:
 
 def link(number: str) -> None:
     """Draw the link to the printed report."""
-    with ui.link("", f"/report/{number}.pdf", new_tab=True).classes("btn btn-small"):
+    with ui.link("", links.report(number), new_tab=True).classes("btn btn-small"):
         ui.icon("print")
         text("span", "Печать / PDF")

@@ -18,7 +18,7 @@ from broker.store.queries.order_card import Card
 from broker.store.queries.reading_list import StudyToRead
 from broker.store.queries.schedule import Visit
 from ui.reading import dose
-from ui.text import archive, words
+from ui.text import archive, links, words
 from ui.text.referral_fields import SEXES
 from ui.widgets import theme
 from ui.widgets.theme import text
@@ -102,7 +102,7 @@ def _draw_step(study: StudyToRead, step: PerformedStep, device_places: Mapping[s
             f"На аппарате названо: «{reported}». Пока не подтвердят, чьи снимки, подписать нельзя. ",
             "attention-reason",
         ):
-            ui.link("Решить в карточке", f"/order/{study.card.order.accession_number}")
+            ui.link("Решить в карточке", links.card(study.card.order.accession_number))
     series = study.series.get(step.stored_id, [])
     if series:
         with ui.element("details"):
@@ -121,7 +121,7 @@ def _series(each: PerformedSeries) -> str:
 def _draw_earlier(visit: Visit, report: Report | None, today: date) -> None:
     order = visit.order
     with ui.element("div").classes("row-line"):
-        with ui.link("", f"/order/{order.accession_number}").classes("quiet"):
+        with ui.link("", links.card(order.accession_number)).classes("quiet"):
             text("span", f"{words.day(visit.start.date(), today)}, {words.procedure(order)}")
         if report is None:
             theme.state_chip(words.visit_state(visit))

@@ -1,0 +1,40 @@
+"""Addresses of the pages of one study; its number may have whatever an import accepts: `/`, blanks, Cyrillic."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlencode
+
+
+def card(number: str) -> str:
+    """Return the address of a study's card, by its accession number."""
+    return f"/order/{quote(number, safe='')}"
+
+
+def label(number: str) -> str:
+    """Return the address of a study's label."""
+    return f"/label/{quote(number, safe='')}"
+
+
+def report(number: str) -> str:
+    """Return the address of a signed report as PDF."""
+    return f"/report/{quote(number, safe='')}.pdf"
+
+
+def reading(number: str, only: str = "") -> str:
+    """Return the address of the page that describes a study; `only` is the modality of the list that it goes on in."""
+    return f"/reading/{quote(number, safe='')}" + (f"?{urlencode({'only': only})}" if only else "")
+
+
+def amendment(number: str) -> str:
+    """Return the address of the form that changes a referral."""
+    return f"/desk?{urlencode({'order': number})}"
+
+
+def another(number: str) -> str:
+    """Return the address of the form that registers one more study under the same number."""
+    return f"/desk?{urlencode({'another': number})}"
+
+
+def comparison(number: str) -> str:
+    """Return the address of the comparison of a study with what the archive holds."""
+    return f"/archive?{urlencode({'order': number})}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from broker.bus.practice import PracticeServer
 
 _ABOUT = """\
-Two clinics may use it, each with a token of its own. Its page shows what each of them sent, what was refused and why,
+Three clinics may use it, each with a token of its own. Its page shows what each of them sent, what was refused and why,
 every request, and has a form that asks for the next fault.
 
 Faults before the request is carried out: 503, 408, 429, 401, html (a portal's page), redirect[=URL], drop (hung up).
@@ -38,7 +38,13 @@ def register(commands: Commands) -> None:
         "--token-2", metavar="TOKEN", help="the token of the second clinic (default: its practice token)"
     )
     command.add_argument(
-        "--lenient", action="store_true", help="accept local codes and empty fields of the dictionaries"
+        "--token-3", metavar="TOKEN", help="the token of the third clinic (default: its practice token)"
+    )
+    command.add_argument(
+        "--like",
+        choices=("strict", "lenient"),
+        default="strict",
+        help="the region that it is like; a lenient one accepts local codes and empty fields of the dictionaries",
     )
     command.add_argument("--data", type=Path, metavar="DIR", help="keep what it receives here (default: in memory)")
     command.add_argument(
@@ -72,7 +78,8 @@ def _serve(args: argparse.Namespace) -> int:
             token_2=args.token_2 or practice.PRACTICE_TOKEN_2,
             directory=args.data,
             statuses=["cancelled", *args.status],
-            lenient=args.lenient,
+            token_3=args.token_3 or practice.PRACTICE_TOKEN_3,
+            lenient=args.like == "lenient",
             latency=args.latency,
             fault_rate=args.fault_rate,
             clock=clock.utc_now,
@@ -95,6 +102,7 @@ def _welcome(args: argparse.Namespace, server: PracticeServer) -> None:
     for number, organisation, given, known in (
         (1, practice.PRACTICE_ORGANISATION, args.token, practice.PRACTICE_TOKEN),
         (2, practice.PRACTICE_ORGANISATION_2, args.token_2, practice.PRACTICE_TOKEN_2),
+        (3, practice.PRACTICE_ORGANISATION_3, args.token_3, practice.PRACTICE_TOKEN_3),
     ):
         print(f"Clinic {number}: organisation {organisation}, token {'as given' if given else known}")
     sys.stdout.flush()

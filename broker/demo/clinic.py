@@ -82,6 +82,7 @@ CLINICS = DirectorySource("organisations", "1.2.643.2.69.1.1.1.64", "demo", "dem
 CLINIC_NAMES = (
     Entry(practice.PRACTICE_ORGANISATION, "Клиника на Заречной"),
     Entry(practice.PRACTICE_ORGANISATION_2, "Больница № 2"),
+    Entry(practice.PRACTICE_ORGANISATION_3, "Диагностический центр"),
 )
 
 

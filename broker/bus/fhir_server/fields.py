@@ -101,7 +101,9 @@ FIELDS: dict[str, tuple[Requirement, ...]] = {
         Requirement("encounter", "ref", ("Encounter",)),
         Requirement("requester", "ref", ("PractitionerRole",), lenient="system"),
         Requirement("performer[]", "ref", ("Device",), optional=True),
-        Requirement("supportingInfo[]", "ref", ("Condition", "Observation"), optional=True),
+        Requirement(
+            "supportingInfo[]", "ref", ("Condition", "Observation", "ImagingStudy", "DiagnosticReport"), optional=True
+        ),
         Requirement("bodySite[]", "concept", (NSI + "1477", N3 + "58"), lenient="absent"),
     ),
     "Task/original-order": (

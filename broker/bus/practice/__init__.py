@@ -14,8 +14,10 @@ from broker.bus.practice.server import PracticeServer, serve
 from broker.bus.practice.settings import (
     PRACTICE_ORGANISATION,
     PRACTICE_ORGANISATION_2,
+    PRACTICE_ORGANISATION_3,
     PRACTICE_TOKEN,
     PRACTICE_TOKEN_2,
+    PRACTICE_TOKEN_3,
     PracticeSettings,
 )
 
@@ -24,8 +26,10 @@ __all__ = [
     "FAULTS",
     "PRACTICE_ORGANISATION",
     "PRACTICE_ORGANISATION_2",
+    "PRACTICE_ORGANISATION_3",
     "PRACTICE_TOKEN",
     "PRACTICE_TOKEN_2",
+    "PRACTICE_TOKEN_3",
     "PracticeBus",
     "PracticeServer",
     "PracticeSettings",

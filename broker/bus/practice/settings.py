@@ -10,8 +10,10 @@ from pathlib import Path
 
 PRACTICE_TOKEN = "6f1c2f0e-5a3b-4c7d-9e21-0b8d4a7f3c55"
 PRACTICE_TOKEN_2 = "d27a94b1-83c6-4f5e-a0b9-6e3f1c8d7720"
+PRACTICE_TOKEN_3 = "0f5b7d3c-26a8-4e91-b7d4-93c1e5a80f64"
 PRACTICE_ORGANISATION = "3b9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61"
 PRACTICE_ORGANISATION_2 = "c84e7f12-0d39-4b6e-9c7a-5f6e7d8c9b02"
+PRACTICE_ORGANISATION_3 = "9a60f3d8-51c7-4e2b-8f1d-7b0c2a9e6d13"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +21,9 @@ class PracticeSettings:
     """The settings of one practice bus. Raise ValueError if they are invalid."""
 
     token: str = PRACTICE_TOKEN  # of the first organisation …
-    token_2: str = PRACTICE_TOKEN_2  # … and of the second
-    organisations: Sequence[str] = (PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2)  # GUIDs
+    token_2: str = PRACTICE_TOKEN_2  # … of the second …
+    token_3: str = PRACTICE_TOKEN_3  # … and of the third
+    organisations: Sequence[str] = (PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, PRACTICE_ORGANISATION_3)  # GUIDs
     clinics: Mapping[str, str] = field(default_factory=dict)  # further ones: token -> GUID
     directory: Path | None = None  # of its journal; None: in memory only
     accession_format: str = "ODII{:010d}"  # gets the number of the order
@@ -52,4 +55,5 @@ class PracticeSettings:
 
     @property
     def _named(self) -> list[tuple[str, str]]:
-        return [*zip((self.token, self.token_2), self.organisations, strict=False), *self.clinics.items()]
+        tokens = self.token, self.token_2, self.token_3
+        return [*zip(tokens, self.organisations, strict=False), *self.clinics.items()]

@@ -141,7 +141,7 @@ class DicomConfig(Section):
     send_timeout: Seconds = 30.0
     answer_timeout: Seconds = 60.0
     max_pdu: Annotated[WholeNumber, Field(ge=4096, le=1 << 20)] = 65536
-    max_message: Annotated[WholeNumber, Field(ge=1 << 16, le=1 << 28)] = 1 << 24
+    max_message: Annotated[WholeNumber, Field(ge=1 << 16, le=1 << 28)] = 12 << 20
     tls_port: ListenPort = 2762
     tls_certificate: OptionalFile = None
     tls_key: Annotated[OptionalFile, AfterValidator(both_or_none("dicom.tls_certificate"))] = Field(

@@ -19,8 +19,8 @@ class Limits:
     """The limits of one port; seconds are counted by the monotonic clock, from a fixed beginning."""
 
     max_pdu: int = 65536  # bytes that a peer is asked to keep a PDU within
-    max_message: int = 16 << 20  # bytes of one message, the headers of its fragments included
-    most_collected: int = 64 << 20  # bytes of unfinished messages, all associations together
+    max_message: int = 12 << 20  # bytes of one message, the headers of its fragments included
+    most_collected: int = 48 << 20  # bytes of unfinished messages, all associations together
     association: float = 15.0  # from the connection to the whole A-ASSOCIATE-RQ (with TLS: its handshake, too)
     message: float = 30.0  # from the first byte of a message, or of a PDU, to its last
     idle: float = 60.0  # between messages

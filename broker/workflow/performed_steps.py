@@ -267,10 +267,11 @@ def _link_references(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list
     links: list[tuple[int, int, list[str]]] = []  # order, scheduled step, what contradicts
     for reference in step.references:
         found, conflicts = orders.find_steps(tx, reference, shared_uid=uids[reference.study_instance_uid] > 1)
-        for order_id, step_id in found:
+        for order_id in dict.fromkeys(order_id for order_id, _ in found):
             if order_id not in affected:
                 affected[order_id] = orders.require(tx, order_id), []
-            links.append((order_id, step_id, conflicts))
+            named = [step_id for each, step_id in found if each == order_id]
+            links += [(order_id, step_id, conflicts) for step_id in _of_device(affected[order_id][0], named, step)]
     bearer = cards.find_by(tx, "patient_id", step.patient_id) if step.patient_id else None
     of_several = len({order.patient.id for order, _ in affected.values()}) > 1
     for order_id, step_id, conflicts in links:
@@ -292,6 +293,19 @@ def _link_references(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list
         if not is_theirs:
             conflicts.append("patient_id")
     return list(affected.values())
+
+
+def _of_device(order: Order, named: list[int], step: PerformedStep) -> list[int]:
+    """Return the scheduled steps (ids) of an order that a device means: of several, those that are planned on it.
+
+    All of them if none is: the device took over what was planned on another one.
+    """
+    here = [
+        each.id
+        for each in order.steps
+        if each.id in named and {step.ae_title, step.station_ae_title} & set(each.station_ae_titles)
+    ]
+    return here if len(named) > 1 and here else named
 
 
 def _note_conflict(tx: Tx, order: Order, step: PerformedStep, conflicts: Iterable[str], actor: Actor) -> None:

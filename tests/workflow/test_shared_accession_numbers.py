@@ -154,6 +154,18 @@ def test_an_order_ends_with_the_last_of_its_steps(store: Store) -> None:
     assert order_of(store, intake.SyncResult(SyncOutcome.ADDED, order.id, "")).state is OrderState.COMPLETED
 
 
+def test_a_device_that_names_the_study_only_performs_what_is_planned_on_it(store: Store) -> None:
+    order = taken(store, replace(HAND, station_ae_titles=("XRAY_14",)), LATER)[1]
+    perform(store, "1.8", StepReference("1.2.3.1"))
+    assert states(store, order) == [StepState.COMPLETED, StepState.SCHEDULED]
+
+
+def test_a_device_on_which_nothing_is_planned_performs_all_that_it_names(store: Store) -> None:
+    order = taken(store, HAND, LATER)[1]
+    perform(store, "1.8", StepReference("1.2.3.1"))
+    assert states(store, order) == [StepState.COMPLETED, StepState.COMPLETED]
+
+
 def test_the_file_of_a_step_moves_and_takes_back_its_step_only(store: Store) -> None:
     order = taken(store, HAND, LATER)[1]
     moved = replace(LATER, start=LATER.start + timedelta(minutes=30))

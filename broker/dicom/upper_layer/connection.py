@@ -75,8 +75,7 @@ class Connection(asyncio.Protocol):
         """End: PS3.8 Evt17."""
         if self._state is not _STA1:
             self._event(AssociationEvent.CLOSED)
-        self._rest.clear()
-        self._hold(0)
+        self._drop_unfinished()
         self._deadlines.cancel()
         self._responder.clear()
         self._host.forget(self)
@@ -276,10 +275,14 @@ class Connection(asyncio.Protocol):
         self._transport.write(writer.abort(source, reason))
         self._close_within(AFTER_ABORT)
 
-    def _close_within(self, seconds: float) -> None:
+    def _drop_unfinished(self) -> None:
+        """Let go of unfinished messages now: the collector looks seldom, and the connection is part of a circle."""
         self._rest.clear()
         self._assembler = MessageAssembler(0)
         self._hold(0)
+
+    def _close_within(self, seconds: float) -> None:
+        self._drop_unfinished()
         self._deadlines.close_within(seconds)
         self._responder.close()
 

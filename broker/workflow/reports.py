@@ -141,8 +141,11 @@ def uphold(tx: Tx, order_id: int, seen: SeenImages, actor: Actor, clinic: Clinic
     studies = ", ".join(uid for uid, _, _ in seen.steps)
     audit.write(tx, actor, AuditAction.REPORT_UPHOLD, order_id, sop_instance_uids=studies, images=seen.count)
     _queue_report(tx, order, clinic)
-    if not outbox.release(tx, order_id, OutboxKind.APPENDED) and has_more:
-        _queue_added_images(tx, order, clinic)
+    if not outbox.release(tx, order_id, OutboxKind.APPENDED):
+        if has_more:
+            _queue_added_images(tx, order, clinic)
+        elif _is_revised(tx, order_id):  # the message of the new version may have been withdrawn with the images
+            outbox.reinstate(tx, order_id, OutboxKind.APPENDED)
     tx.notify()
 
 
@@ -215,6 +218,11 @@ _REVISED = {
     ReportChange.CORRECTION: AuditAction.REPORT_CORRECT,
     ReportChange.WITHDRAWAL: AuditAction.REPORT_WITHDRAW,
 }
+
+
+def _is_revised(tx: Tx, order_id: int) -> bool:
+    report = reports.signed(tx, order_id)
+    return report is not None and report.change is not None
 
 
 def _revised(before: Report, revision: Revision, reason: str) -> ReportText:

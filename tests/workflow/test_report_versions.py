@@ -16,9 +16,10 @@ from broker.domain.studies.performed import PerformedChange, PerformedState, Ste
 from broker.domain.studies.reports import Report, ReportChange
 from broker.store.database import Store, Tx
 from broker.store.queries import reading_list
-from broker.store.tables import outbox
+from broker.store.queries.patients import patient_history
+from broker.store.tables import orders, outbox
 from broker.store.tables import reports as stored
-from broker.workflow import performed_steps, referrals, reports
+from broker.workflow import performed_steps, referrals, reports, step_links
 from broker.workflow.reports import ReportText, Revision
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR, XRAY
@@ -37,13 +38,24 @@ WITHDRAWAL = Revision(ReportChange.WITHDRAWAL, "снимки другого па
 def order(store: Store) -> Order:
     """A study that was made, and reported."""
     made = store.write(referrals.register, factory.draft(), REGISTRAR, SENDING)
-    step = factory.performed("1.9", StepReference(made.study_instance_uid))
-    store.write(performed_steps.start, step, factory.message("begins"), XRAY, SENDING)
-    done = PerformedChange(PerformedState.COMPLETED, images=2)
-    request = performed_steps.ChangeRequest("1.9", done, factory.message("ends"))
-    store.write(performed_steps.change, request, XRAY, SENDING)
+    perform(store, made, "1.9")
     store.write(reports.sign, made.id, 0, TEXT, DOCTOR, SENDING)
     return made
+
+
+def perform(store: Store, order: Order, uid: str) -> None:
+    step = factory.performed(uid, StepReference(order.study_instance_uid))
+    store.write(performed_steps.start, step, factory.message(f"{uid} begins"), XRAY, SENDING)
+    done = PerformedChange(PerformedState.COMPLETED, images=2)
+    request = performed_steps.ChangeRequest(uid, done, factory.message(f"{uid} ends"))
+    store.write(performed_steps.change, request, XRAY, SENDING)
+
+
+def uphold(store: Store, order: Order) -> None:
+    """Let a doctor look at the images as they are, and confirm the report."""
+    with store.read() as reader:
+        seen = stored.images(reader, orders.require(reader, order.id))
+    store.write(reports.uphold, order.id, seen, DOCTOR, SENDING)
 
 
 def revise(store: Store, order: Order, revision: Revision, version: int = 1, actor: Actor = DOCTOR) -> Report:
@@ -177,3 +189,34 @@ def test_a_message_that_may_have_arrived_is_followed_by_another(store: Store, or
     store.write(lambda tx: outbox.mark_uncertain(tx, seq))
     revise(store, order, CORRECTION, 2)
     assert [kind for kind, _ in queued(store, order)] == [OutboxKind.REPORT, OutboxKind.APPENDED, OutboxKind.APPENDED]
+
+
+def test_a_correction_that_waited_while_images_were_taken_away_goes_out_once_a_doctor_has_looked(
+    store: Store, order: Order
+) -> None:
+    perform(store, order, "1.10")
+    uphold(store, order)
+    deliver(store, order)
+    deliver(store, order)
+    revise(store, order, CORRECTION)
+    assert queued(store, order)[-1] == ("appended", "pending")
+    store.write(step_links.unlink, "1.10", order.id, REGISTRAR, SENDING)
+    assert queued(store, order)[-1] == ("appended", "dropped")
+    uphold(store, order)
+    assert queued(store, order)[-1] == ("appended", "pending")
+
+
+def test_a_patients_history_has_the_dose_of_the_newest_version(store: Store, order: Order) -> None:
+    def history() -> tuple[str, float | None]:
+        with store.read() as reader:
+            [study] = patient_history.own(reader, order.patient.stored_id)
+        return study.conclusion, study.effective_dose
+
+    assert history() == ("Без патологии.", None)
+    for version, dose in ((1, 5.0), (2, 0.05), (3, None)):
+        text = ReportText("", f"Доза {dose}", effective_dose=dose)
+        revise(store, order, Revision(ReportChange.CORRECTION, "доза", text), version)
+        assert history() == (f"Доза {dose}", dose)
+    revise(store, order, Revision(ReportChange.CORRECTION, "доза", ReportText("", "Норма", effective_dose=1.0)), 4)
+    revise(store, order, WITHDRAWAL, 5)
+    assert history() == ("", None)

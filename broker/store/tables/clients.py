@@ -146,7 +146,15 @@ def cards_of_number(reader: Reader, client: str, patient: str) -> list[int]:
 
 # Decisions of people about a study's images or its report.
 _DECISIONS = "', '".join(
-    (AuditAction.REPORT_SIGN, AuditAction.REPORT_UPHOLD, AuditAction.UNLINK, AuditAction.WRONG_ENTRY)
+    (
+        AuditAction.REPORT_SIGN,
+        AuditAction.REPORT_UPHOLD,
+        AuditAction.REPORT_ADD,
+        AuditAction.REPORT_CORRECT,
+        AuditAction.REPORT_WITHDRAW,
+        AuditAction.UNLINK,
+        AuditAction.WRONG_ENTRY,
+    )
 )
 _AUDITED = " FROM audit a WHERE a.order_id = o.id AND a.action"
 _LINKED = (

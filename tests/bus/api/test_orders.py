@@ -18,11 +18,12 @@ from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, 
 from broker.domain.incoming import IncomingState
 from broker.domain.orders import BusRole, OrderState
 from broker.domain.patients import names
+from broker.domain.studies.reports import ReportChange
 from broker.store.database import Store, StoreError
 from broker.store.queries import access, inbox
 from broker.store.tables import clients, incoming, orders
-from broker.workflow import incoming_referrals, step_links
-from tests.bus.api.clinic import NAME, ApiClinic
+from broker.workflow import incoming_referrals, reports, step_links
+from tests.bus.api.clinic import DOCTOR, NAME, ApiClinic
 from tests.bus.bundles import (
     Resource,
     accepted,
@@ -377,6 +378,21 @@ def test_a_report_on_images_that_were_taken_away_is_no_answer_until_a_doctor_has
     assert [task["status"] for task in answers(clinic, answered)] == ["in-progress", "completed"]
     clinic.store.write(step_links.unlink, "1.2.3.5", made.id, SYSTEM, CLINIC)
     assert [task["status"] for task in answers(clinic, answered)] == ["in-progress"]
+
+
+@pytest.mark.parametrize("change", list(ReportChange))
+def test_a_report_that_a_doctor_revises_after_images_were_taken_away_is_an_answer_again(
+    clinic: ApiClinic, change: ReportChange
+) -> None:
+    answered = accepted(clinic.server, order())
+    made = clinic.accept()
+    clinic.perform(made)
+    clinic.perform(made, "1.2.3.5")
+    clinic.sign(made)
+    clinic.store.write(step_links.unlink, "1.2.3.5", made.id, SYSTEM, CLINIC)
+    revision = reports.Revision(change, "одна проекция", reports.ReportText(conclusion="Норма"))
+    clinic.store.write(reports.revise, made.id, 1, revision, DOCTOR, CLINIC)
+    assert [task["status"] for task in answers(clinic, answered)] == ["in-progress", "completed"]
 
 
 # ---- who may ask ----

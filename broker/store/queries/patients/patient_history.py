@@ -43,10 +43,7 @@ def own(reader: Reader, patient_id: int) -> list[OwnStudy]:
         "  JOIN scheduled_step s ON s.id = l.scheduled_step_id"
         "  WHERE s.order_id = o.id AND p.state <> 'DISCONTINUED' AND p.start <> ''),"
         " (SELECT min(start) FROM scheduled_step WHERE order_id = o.id)) AS started,"
-        " coalesce((SELECT conclusion FROM report_version WHERE order_id = o.id ORDER BY version DESC LIMIT 1),"
-        " (SELECT conclusion FROM report WHERE order_id = o.id AND state = 'signed' ORDER BY reading DESC LIMIT 1))"
-        "  AS conclusion,"
-        " (SELECT max(effective_dose) FROM report WHERE order_id = o.id AND state = 'signed') AS effective_dose"
+        f" {_as_signed_last('conclusion')}, {_as_signed_last('effective_dose')}"
         " FROM orders o WHERE o.patient_id = ? AND o.state IN ('in_progress', 'completed') AND (o.owner = ''"
         "  OR EXISTS (SELECT 1 FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
         "   WHERE s.order_id = o.id))"
@@ -69,3 +66,13 @@ def own(reader: Reader, patient_id: int) -> list[OwnStudy]:
         for row in rows
         if row["started"]
     ]
+
+
+def _as_signed_last(column: str) -> str:
+    """Return SQL of a report's column in its newest version, also where that has no value."""
+    return (
+        "CASE WHEN EXISTS (SELECT 1 FROM report_version WHERE order_id = o.id)"
+        f" THEN (SELECT {column} FROM report_version WHERE order_id = o.id ORDER BY version DESC LIMIT 1)"
+        f" ELSE (SELECT {column} FROM report WHERE order_id = o.id AND state = 'signed' ORDER BY reading LIMIT 1)"
+        f" END AS {column}"
+    )

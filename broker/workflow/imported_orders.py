@@ -14,9 +14,10 @@ from broker.domain.actors import Actor
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Refused
 from broker.domain.import_result import ImportPlace, ImportSource
-from broker.domain.orders import ImportedItem, Order, OrderState, ScheduledStep
+from broker.domain.orders import ImportedItem, Order, OrderState, ScheduledStep, StepState
 from broker.domain.patients import identity, names
 from broker.domain.patients.patient_match import SimilarCard
+from broker.domain.patients.people import Patient
 from broker.domain.studies import passthrough
 from broker.store.database import Tx
 from broker.store.queries import device_registry
@@ -78,25 +79,38 @@ def is_same(tx: Tx, item: ImportedItem, order: Order) -> bool:
     return _is_of_patient(tx, item, order) and item.requested_procedure_id in ("", order.requested_procedure_id)
 
 
+def former_order(tx: Tx, item: ImportedItem) -> Order | None:
+    """Return the order that an item may be of under another file name, or None.
+
+    That of its Study Instance UID, else of its accession number: where several share that, of its requested procedure.
+    """
+    uid, number = item.study_instance_uid, item.accession_number
+    if uid and (owner := orders.owner(tx, "study_instance_uid", uid)) is not None:
+        return orders.get(tx, owner)
+    request = orders.of_shown_number(tx, number) if number else []
+    if len(request) > 1:
+        request = [each for each in request if _requests_the_same(item, each)]
+    return request[0] if len(request) == 1 else None
+
+
+def is_same_step(item: ImportedItem, order: Order, step: ScheduledStep) -> bool:
+    """Return True if an item of an order is about this step of it: the same step id, or else the same start."""
+    return item.sps_id == _script_number(step, order) if item.sps_id else item.start == step.start
+
+
 # ---- what an item joins ----
 
 
 def _first_of_request(tx: Tx, item: ImportedItem) -> Order | None:
-    """Return the first order of the request that an item's accession number names; None if it cannot join one.
+    """Return the first open order of the request that an item's accession number names; None if it cannot join one.
 
     An order that was registered here, has ended, or is another patient's does not share its number.
     """
-    owner = orders.owner(tx, "accession_number", item.accession_number) if item.accession_number else None
-    if owner is None:
-        return None
-    first = orders.require(tx, owner)
-    is_shared = (
-        worklist_files.of_order(tx, owner) is not None
-        and item.accession_number in (first.accession_number, first.request_number)
-        and first.state in _OPEN
-        and _is_of_patient(tx, item, first)
-    )
-    return first if is_shared else None
+    request = orders.of_shown_number(tx, item.accession_number) if item.accession_number else []
+    for first in request:
+        if first.state in _OPEN and worklist_files.of_order(tx, first.id) and _is_of_patient(tx, item, first):
+            return first
+    return None
 
 
 def _same_procedure(tx: Tx, item: ImportedItem, first: Order) -> Order | None:
@@ -182,14 +196,18 @@ def _built(
     attributes: dict[str, Any] = deepcopy(item.attributes)
     own = current.id if current else None
     number, uid = item.accession_number, item.study_instance_uid
-    if request is not None or (current and number and number in (current.accession_number, current.request_number)):
+    if current and number and number not in (current.accession_number, current.request_number):
+        request = _first_of_request(tx, item)  # its files get another number one by one
+    elif current:
+        number = ""
+    if request is not None:
         number = ""
     _refuse_taken(tx, "accession_number", "accession number", number, own)
     _refuse_taken(tx, "study_instance_uid", "Study Instance UID", uid, own)
     step = None if is_further or not current else next(each for each in current.steps if each.id == step_id)
     requested = _usable_number(tx, "requested_procedure_id", item.requested_procedure_id, own)
     sps_id = _usable_number(tx, "sps_id", item.sps_id, own)
-    if is_further and current and any(each.sps_id == sps_id for each in current.steps):
+    if current and any(each.sps_id == sps_id for each in current.steps if step is None or each.id != step.id):
         sps_id = ""
     if item.requested_procedure_id and not requested:
         attributes[passthrough.TOP]["RequestedProcedureID"] = {"vr": "SH", "Value": [item.requested_procedure_id]}
@@ -200,6 +218,9 @@ def _built(
     known = current or request
     found = imported_patients.save(tx, item.patient, place, actor, clinic, current=known.patient if known else None)
     patient = found.patient
+    if known is not None:
+        shown = request.shown_number if request else number or known.shown_number
+        _refuse_several_patients(tx, patient, shown, current, step)
     same_name = names.fold(str(patient.name)) == names.fold(str(item.patient.name))
     if same_name and patient.name != item.patient.name:  # another spelling; a merged card's name is not answered
         written = {"vr": "PN", "Value": [{"Alphabetic": names.to_dicom(item.patient.name)}]}
@@ -228,12 +249,11 @@ def _built(
         steps=(now,),
         authored_on=tx.now,
         created_by=CREATED_BY,
-        request_number=request.shown_number if request else "",
     )
     order = replace(
         base,
         accession_number=number or base.accession_number,
-        request_number="" if number else base.request_number,
+        request_number=request.shown_number if request else "" if number else base.request_number,
         study_instance_uid=uid or base.study_instance_uid,
         requested_procedure_id=requested or base.requested_procedure_id,
         patient=patient,
@@ -256,6 +276,19 @@ def _refuse_taken(tx: Tx, number: str, label: str, value: str, own: int | None) 
     owner = orders.owner(tx, number, value) if value else None
     if owner is not None and owner != own:
         _refuse(tx, number, label, value, owner)
+
+
+def _refuse_several_patients(
+    tx: Tx, patient: Patient, number: str, current: Order | None, step: ScheduledStep | None
+) -> None:
+    """Raise Refused if an order would become one patient's, and another step or order of its number stays another's."""
+    own = current.id if current else None
+    others = [each for each in orders.of_shown_number(tx, number) if each.id != own]
+    if current and any(each is not step and each.state is not StepState.CANCELLED for each in current.steps):
+        others.append(current)
+    for each in others:
+        if each.state is not OrderState.CANCELLED and each.patient.stored_id != patient.stored_id:
+            _refuse(tx, "accession_number", "accession number", number, each.id)
 
 
 def _refuse(tx: Tx, number: str, label: str, value: str, owner: int) -> None:

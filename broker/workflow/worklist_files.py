@@ -128,16 +128,18 @@ def note_problem(tx: Tx, path: str, digest: str, reason: Reason, actor: Actor, p
 
 
 def _find_renamed(tx: Tx, item: ImportedItem, digest: str, vanished: Mapping[str, str]) -> WorklistFile | None:
-    """Return the file that had this item before it was renamed, or None."""
-    numbered = (("accession_number", item.accession_number), ("study_instance_uid", item.study_instance_uid))
-    for owner in (orders.owner(tx, number, value) for number, value in numbered if value):
-        if (file := worklist_files.of_order(tx, owner) if owner else None) and (
-            file.state is FileState.WITHDRAWN or file.path in vanished
-        ):
-            return file
-    return next(
-        (worklist_files.get(tx, path) for path, known_digest in vanished.items() if known_digest == digest), None
-    )
+    """Return the file that had this item before it was renamed, or None: the same content, or else the same order."""
+    for path, known_digest in vanished.items():
+        if known_digest == digest and (same := worklist_files.get(tx, path)):
+            return same
+    order = imported_orders.former_order(tx, item)
+    if order is None:
+        return None
+    files = worklist_files.all_of_order(tx, order.id)
+    gone = [file for file in files if file.state is FileState.WITHDRAWN or file.path in vanished]
+    if len(order.steps) > 1:  # each file is about a step
+        gone = [file for file in gone if imported_orders.is_same_step(item, order, _step(order, file))]
+    return next(iter(gone), None)
 
 
 def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, send_to_bus: bool) -> SyncResult:

@@ -27,6 +27,8 @@ FOOT = replace(HAND, study_instance_uid="1.2.3.2", requested_procedure_id="R2", 
 # A second step of the same procedure, on another device, later.
 LATER = replace(HAND, sps_id="S2", start=HAND.start + timedelta(hours=1), station_ae_titles=("NEW_CR",))
 
+STRANGER = replace(HAND.patient, name=PersonName("Чужая", "Алла"), patient_id="P9")
+
 
 def taken(store: Store, *items: ImportedItem) -> list[Order]:
     """Import items, a file each, and return the order of each as it is afterwards."""
@@ -134,6 +136,75 @@ def test_a_device_that_makes_both_in_one_step_performs_both(store: Store) -> Non
         assert not performed_links.conflicts(reader, foot.id)
 
 
+def test_their_files_may_get_another_number_one_by_one(store: Store) -> None:
+    hand, foot = taken(store, HAND, FOOT)
+    for path, each in (("/wl/1.wl", HAND), ("/wl/2.wl", FOOT)):
+        take(store, replace(each, accession_number="B1"), path, "9")
+    with store.read() as reader:
+        assert [each.id for each in orders.of_shown_number(reader, "B1")] == [hand.id, foot.id]
+        assert orders.of_shown_number(reader, "A1") == []
+
+
+def test_files_that_swap_their_numbers_are_refused(store: Store) -> None:
+    one, two = taken(store, HAND, replace(FOOT, accession_number="A2"))
+    take(store, replace(HAND, accession_number="A2"), "/wl/1.wl", "9")  # joins the request of the second one
+    with pytest.raises(Refused, match="accession number A1"):
+        take(store, replace(FOOT, accession_number="A1"), "/wl/2.wl", "9")
+    with store.read() as reader:
+        assert {each.id for each in orders.of_shown_number(reader, "A2")} == {one.id, two.id}
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("other", [FOOT, LATER])
+def test_a_request_and_an_order_never_become_two_patients(store: Store, number: int, other: ImportedItem) -> None:
+    taken(store, HAND, other)
+    changed = replace((HAND, other)[number - 1], patient=STRANGER)
+    with pytest.raises(Refused, match="accession number A1"):
+        take(store, changed, f"/wl/{number}.wl", "9")
+    assert value(store, "SELECT count(DISTINCT patient_id) FROM orders") == 1
+    assert value(store, "SELECT p.patient_id FROM orders o JOIN patient p ON p.id = o.patient_id") == "P1"
+
+
+def test_what_is_left_of_a_request_may_become_another_patients(store: Store) -> None:
+    foot = taken(store, HAND, FOOT)[1]
+    store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
+    order = order_of(store, take(store, replace(FOOT, patient=STRANGER), "/wl/2.wl", "9"))
+    assert (order.id, order.patient.patient_id) == (foot.id, "P9")
+
+
+def test_a_further_one_joins_what_is_open_after_the_first_has_ended(store: Store) -> None:
+    taken(store, HAND, FOOT)
+    perform(store, "1.9", StepReference("1.2.3.1", accession_number="A1", sps_id="S1"))
+    third = replace(FOOT, study_instance_uid="1.2.3.3", requested_procedure_id="R3", sps_id="S3", procedure_name="Таз")
+    assert order_of(store, take(store, third, "/wl/3.wl", "3")).shown_number == "A1"
+
+
+def test_another_procedure_does_not_take_the_place_of_one_that_was_taken_back(store: Store) -> None:
+    hand = taken(store, HAND, FOOT)[0]
+    store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
+    third = replace(FOOT, study_instance_uid="1.2.3.3", requested_procedure_id="R3", sps_id="S3", procedure_name="Таз")
+    pelvis = order_of(store, take(store, third, "/wl/3.wl", "3"))
+    assert (pelvis.id == hand.id, pelvis.shown_number) == (False, "A1")
+    assert take(store, HAND, "/wl/1.wl", "1").order_id == hand.id
+
+
+@pytest.mark.parametrize("has_uid", [True, False])
+@pytest.mark.parametrize("comment", ["", "срочно"])
+@pytest.mark.parametrize("other", [FOOT, LATER])
+def test_files_that_are_all_renamed_stay_with_their_orders_and_steps(
+    store: Store, other: ImportedItem, comment: str, has_uid: bool
+) -> None:
+    items = [each if has_uid else replace(each, study_instance_uid="") for each in (HAND, other)]
+    before = [take(store, each, f"/wl/{number}.wl", f"{number}") for number, each in enumerate(items, 1)]
+    gone = {"/wl/1.wl": "1", "/wl/2.wl": "2"}
+    after = [
+        take(store, replace(items[at], comment=comment), f"/wl/new{at}.wl", f"{at + 1}{comment}", vanished=gone)
+        for at in (1, 0)  # the second one first
+    ]
+    assert [(each.order_id, each.step_id) for each in after] == [(each.order_id, each.step_id) for each in before[::-1]]
+    assert value(store, "SELECT count(*) FROM orders") == len({each.order_id for each in before})
+
+
 # ---- several steps of one order ----
 
 
@@ -203,6 +274,15 @@ def test_without_any_of_its_files_the_order_is_cancelled_and_comes_back_file_by_
         file = worklist_files.get(reader, "/wl/1.wl")
     assert file is not None
     assert file.state is FileState.PRESENT
+
+
+def test_a_file_that_takes_the_number_of_another_step_does_not_collide_with_it(store: Store) -> None:
+    order = taken(store, HAND, LATER)[1]
+    take(store, replace(HAND, sps_id="S2"), "/wl/1.wl", "9")
+    with store.read() as reader:
+        steps = orders.require(reader, order.id).steps
+    assert [step.sps_id for step in steps] == ["S1", "S2"]
+    assert steps[0].attributes["step"]["ScheduledProcedureStepID"]["Value"] == ["S2"]
 
 
 # ---- at the desk ----

@@ -94,9 +94,15 @@ def by_accession_number(reader: Reader, accession_number: str) -> Order | None:
 
 def of_request(reader: Reader, order: Order) -> list[Order]:
     """Return the other orders of an order's Imaging Service Request, oldest first: those of the same shown number."""
+    return [each for each in of_shown_number(reader, order.shown_number) if each.id != order.id]
+
+
+def of_shown_number(reader: Reader, number: str) -> list[Order]:
+    """Return the orders whose devices and labels bear this accession number, oldest first."""
     found = reader.rows(
-        "SELECT id FROM orders WHERE (accession_number = ?1 OR request_number = ?1) AND id <> ?2 ORDER BY id",
-        [order.shown_number, order.id],
+        "SELECT id FROM orders WHERE (accession_number = ?1 AND request_number = '')"
+        " OR (request_number = ?1 AND request_number <> '') ORDER BY id",
+        [number],
     )
     return get_many(reader, [row["id"] for row in found])
 

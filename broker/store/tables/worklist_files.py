@@ -45,6 +45,12 @@ def of_order(reader: Reader, order_id: int) -> WorklistFile | None:
     return _from_row(row) if row else None
 
 
+def all_of_order(reader: Reader, order_id: int) -> list[WorklistFile]:
+    """Return the files that an order came from, that of its first step first."""
+    found = reader.rows("SELECT * FROM worklist_file WHERE order_id = ? ORDER BY step_id, path", [order_id])
+    return [_from_row(row) for row in found]
+
+
 def present_under(reader: Reader, folder: str) -> list[WorklistFile]:
     """Return the files below a folder that were there at the last look."""
     # The character after "/" is "0": a range of the primary key, also if the folder's name contains a "%".

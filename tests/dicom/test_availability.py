@@ -49,6 +49,11 @@ def port(store: Store, archive: Archive) -> Iterator[int]:
     server.stop()
 
 
+def days_asked(peer: Pacs) -> int:
+    """Return how often studies of a day were asked for."""
+    return sum(bool(key.get("StudyDate")) and not key.get("StudyInstanceUID") for key in peer.asked)
+
+
 @pytest.fixture
 def order(store: Store) -> Order:
     return store.write(referrals.register, draft(), REGISTRAR, CLINIC)
@@ -135,6 +140,32 @@ def test_a_study_that_is_no_orders_is_looked_for_among_those_of_these_days(
     archive.look_at_available()
     archive.look()
     assert peer.asked != []
+
+
+def test_a_study_that_is_no_orders_is_looked_for_also_beside_one_that_is(
+    archive: Archive, peer: Pacs, port: int, order: Order
+) -> None:
+    archive.look()
+    for uid in (order.study_instance_uid, "1.2.77"):
+        assert send(port, uid) == 0
+    archive.look_at_available()
+    peer.asked.clear()
+    archive.look()
+    assert days_asked(peer)
+
+
+def test_a_study_of_a_cancelled_order_is_looked_for_among_those_without_one(
+    store: Store, archive: Archive, peer: Pacs, port: int, order: Order
+) -> None:
+    archive.look()
+    store.write(referrals.cancel, order.id, order.revision, "ошибка", REGISTRAR, CLINIC)
+    peer.holds(study(order, PatientName="Чужая^Алла"))
+    assert send(port, order.study_instance_uid) == 0
+    peer.asked.clear()
+    archive.look_at_available()
+    assert not peer.asked
+    archive.look()
+    assert days_asked(peer)
 
 
 def test_without_an_archive_it_is_not_offered(store: Store) -> None:

@@ -23,7 +23,7 @@ from broker.dicom.scu import no_delay
 from broker.dicom.scu.archive_query import ask, count_images, studies_of_day
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic.settings import Clinic
-from broker.domain.orders import Order
+from broker.domain.orders import Order, OrderState
 from broker.domain.studies.archive import ArchiveStudy, OrderEvidence, compare, concerns
 from broker.store.database import Store
 from broker.store.queries import archive_evidence, archive_gaps, unreferred_studies
@@ -108,10 +108,15 @@ class Archive:
         if not uids:
             return 0
         with self._store.read() as reader:
-            found = orders.get_many(reader, performed.orders_of_studies(reader, uids))
+            by_uid = [performed.orders_of_studies(reader, [uid]) for uid in uids]
+            known = orders.get_many(reader, list(dict.fromkeys(id for ids in by_uid for id in ids)))
+        # What was made although its order was cancelled is no order's.
+        found = [order for order in known if order.state is not OrderState.CANCELLED]
+        asked = {order.id for order in found}
         with self._lock:
-            if not found:
+            if any(asked.isdisjoint(ids) for ids in by_uid):
                 self._scanned = None
+            if not found:
                 return 0
             made, _ = self._ask([("available", order) for order in found], scans=False)
         return made

@@ -32,9 +32,11 @@ FIRST_WAIT, LONGEST_WAIT = 5.0, 300.0  # seconds between attempts in vain, doubl
 MOST_IMAGES = 1_000_000  # references that one message may name
 _DUPLICATE = 0x0111  # PS3.7 C.4.2: duplicate SOP Instance
 _PROCESSING_FAILURE = 0x0110  # with it a node answers a change of a step that has ended (PS3.4 F.7.2.2.2)
+_ENDED = 0xA506  # Error ID of that failure, where the node says that it is this
 _WARNINGS = (0x0001, 0x0107, 0x0116)  # PS3.7 C.4: done, with a remark
 # The node cannot take anything now: PS3.7 C.4, resource limitation.
 _LATER = (0x0213,)
+TRIES = 3  # of a message at which a node fails without a reason, perhaps for its database is down
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class MppsForwarder:
         with self._store.read() as reader:
             position = mpps_nodes.get(reader, name)
         was_sent = position is not None and position.sending_id == message.id
+        tries = position.attempts if position else 0
         self._store.write(mpps_nodes.begin, name, message.id)
         ds = dataset(message)
         try:
@@ -116,7 +119,10 @@ class MppsForwarder:
         if "Status" not in answer:
             return "no answer"
         status = int(answer.Status)
-        if status in _LATER:
+        may_pass = status == _PROCESSING_FAILURE and answer.get("ErrorID") != _ENDED and tries + 1 < TRIES
+        if status in _LATER or (may_pass and not was_sent):
+            if not was_sent:  # else an attempt before may have been taken, although its answer was lost
+                self._store.write(mpps_nodes.was_not_taken, name)
             return f"it answered {status:04X}"
         # After a lost answer these say that it was taken the first time.
         is_known = was_sent and status in (_DUPLICATE, _PROCESSING_FAILURE)

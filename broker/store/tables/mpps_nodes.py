@@ -88,6 +88,11 @@ def begin(tx: Tx, ae_title: str, message_id: int) -> None:
     tx.run("UPDATE mpps_node SET sending_id = ?, at = ? WHERE ae_title = ?", [message_id, tx.now.isoformat(), ae_title])
 
 
+def was_not_taken(tx: Tx, ae_title: str) -> None:
+    """Note that the node has answered that it did not take the message that was sent."""
+    tx.run("UPDATE mpps_node SET sending_id = NULL WHERE ae_title = ?", [ae_title])
+
+
 def advance(tx: Tx, ae_title: str, message_id: int) -> None:
     """Move a node behind a message: it has been taken, or never will be."""
     tx.run(

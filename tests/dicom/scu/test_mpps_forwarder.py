@@ -19,7 +19,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from broker.dicom.codec import decoding, json_model
 from broker.dicom.devices.registry import Caller
 from broker.dicom.scu import mpps_forwarder, no_delay
-from broker.dicom.scu.mpps_forwarder import MppsForwarder, MppsNode
+from broker.dicom.scu.mpps_forwarder import TRIES, MppsForwarder, MppsNode
 from broker.dicom.server import DicomServer, PortSettings
 from broker.domain.studies.performed import PerformedState
 from broker.domain.studies.step_rules import PACKED
@@ -195,6 +195,51 @@ def test_a_node_that_is_full_gets_the_same_message_later(
     ris.answers = take
     clock.now += 5
     assert forwarder.look() == 1
+
+
+def test_what_a_full_node_refuses_afterwards_does_not_count_as_taken(
+    store: Store, ris: Ris, forwarder: MppsForwarder, clock: Seconds
+) -> None:
+    ris.answers = lambda operation, ds: 0x0213
+    create(store, creation(), "1.2.1")
+    forwarder.look()
+    ris.answers = lambda operation, ds: 0x0111
+    clock.now += 5
+    forwarder.look()
+    assert notes(store) == ["RIS refused N-CREATE: 0111"]
+
+
+def test_a_message_whose_answer_was_lost_stays_so_while_the_node_is_full(
+    store: Store, ris: Ris, forwarder: MppsForwarder, clock: Seconds
+) -> None:
+    ris.dies = True
+    create(store, creation(), "1.2.1")
+    statuses = [0, 0x0213, 0x0111]
+    ris.answers = lambda operation, ds: statuses.pop(0)
+    for _ in range(3):
+        forwarder.look()
+        clock.now += 60
+    assert not statuses
+    assert notes(store) == []
+
+
+def test_a_message_at_which_a_node_fails_is_tried_again_before_it_counts_as_refused(
+    store: Store, ris: Ris, forwarder: MppsForwarder, clock: Seconds
+) -> None:
+    ris.answers = lambda operation, ds: 0x0110
+    create(store, creation(), "1.2.1")
+    forwarder.look()
+    assert notes(store) == []
+    ris.answers = take
+    clock.now += 60
+    assert forwarder.look() == 1
+    ris.answers = lambda operation, ds: 0x0110
+    change(store, ending(), "1.2.1")
+    for _ in range(TRIES):
+        clock.now += 60
+        forwarder.look()
+    assert notes(store) == ["RIS refused N-SET: 0110"]
+    assert ris.names.count(("N-SET", "1.2.1")) == TRIES
 
 
 def test_a_node_without_mpps_is_said_to_take_none(store: Store, clock: Seconds) -> None:

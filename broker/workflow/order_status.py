@@ -76,8 +76,7 @@ def recompute_after_removal(tx: Tx, order_id: int, clinic: Clinic) -> None:
     An order that was rescheduled or cancelled meanwhile does not change. A report that was not sent yet is withdrawn:
     it may describe the images that were unlinked. Raise NotFound.
     """
-    if _stands(tx, order_id):  # else the message says that the report is withdrawn, which stays true
-        outbox.withdraw(tx, order_id, OutboxKind.REPORT, OutboxKind.APPENDED)
+    _withdraw_report(tx, order_id)
     order = orders.require(tx, order_id)
     if order.state in (OrderState.SCHEDULED, OrderState.CANCELLED):
         return
@@ -90,6 +89,17 @@ def recompute_after_removal(tx: Tx, order_id: int, clinic: Clinic) -> None:
     recompute_status(tx, orders.require(tx, order_id), clinic)
     if orders.require(tx, order_id).state is not OrderState.COMPLETED:
         outbox.withdraw(tx, order_id, OutboxKind.IMAGES)
+
+
+def withdraw_results(tx: Tx, order_id: int) -> None:
+    """Drop what was not sent yet of an order's images and its report; not that the report is withdrawn."""
+    outbox.withdraw(tx, order_id, OutboxKind.IMAGES)
+    _withdraw_report(tx, order_id)
+
+
+def _withdraw_report(tx: Tx, order_id: int) -> None:
+    if _stands(tx, order_id):  # else the message says that the report is withdrawn, which stays true
+        outbox.withdraw(tx, order_id, OutboxKind.REPORT, OutboxKind.APPENDED)
 
 
 def _stands(tx: Tx, order_id: int) -> bool:
@@ -143,7 +153,7 @@ def _queue_messages(
     ):
         outbox.add(tx, id, OutboxKind.STARTED)
     if is_disputed or PerformedState.COMPLETED not in performed_states:  # a provisional end was overruled
-        outbox.withdraw(tx, id, *_RESULTS)
+        withdraw_results(tx, id)
     if (
         state is OrderState.COMPLETED
         and clinic.sends_to_bus
@@ -172,7 +182,8 @@ def _return_to_waiting(tx: Tx, order: Order) -> None:
     for step in order.steps:
         orders.set_step_state(tx, step.id, _WAITING_STEP_STATES[event])
     # A message that was sent cannot be withdrawn: the bus has no call for it.
-    outbox.withdraw(tx, order.id, *_RESULTS, OutboxKind.STARTED)
+    withdraw_results(tx, order.id)
+    outbox.withdraw(tx, order.id, OutboxKind.STARTED)
     if event is Event.RECANCEL:
         outbox.withdraw(tx, order.id, OutboxKind.ORDER)
         if order.bus_role is BusRole.PERFORMER or outbox.has(tx, order.id, OutboxKind.ORDER):
@@ -182,7 +193,6 @@ def _return_to_waiting(tx: Tx, order: Order) -> None:
 # The decisions that people, and files of scripts, make about an order; the last one counts. An amendment comes after a
 # cancellation only when a modality had revived the order and it was then rescheduled.
 _DECISIONS = (AuditAction.CANCEL, AuditAction.WITHDRAW, AuditAction.RESTORE, AuditAction.AMEND)
-_RESULTS = (OutboxKind.IMAGES, OutboxKind.REPORT, OutboxKind.APPENDED)
 _ORDERED_ROLES = (BusRole.PLACER, BusRole.PERFORMER)
 _WAITING_STEP_STATES = {
     Event.REOPEN: StepState.SCHEDULED,

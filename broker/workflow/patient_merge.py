@@ -14,7 +14,7 @@ from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Invalid, NotFound, Stale
-from broker.domain.messages import CONSENT_WITHDRAWN, OutboxKind
+from broker.domain.messages import CONSENT_WITHDRAWN
 from broker.domain.orders import Order
 from broker.domain.patients import patient_merge
 from broker.domain.patients.details import combine
@@ -308,7 +308,7 @@ def _restore_conflicts(tx: Tx, trail: PatientMerge, order_ids: Sequence[int]) ->
             continue
         if conflict:
             performed_links.set_conflict(tx, link.step.stored_id, link.scheduled_step_id, conflict)
-            outbox.withdraw(tx, link.order_id, OutboxKind.IMAGES, OutboxKind.REPORT, OutboxKind.APPENDED)
+            order_status.withdraw_results(tx, link.order_id)
 
 
 def _contradictions(tx: Tx, link: performed_links.StepLink) -> list[str]:

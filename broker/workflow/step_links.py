@@ -11,7 +11,6 @@ from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Stale, WrongState
 from broker.domain.lifecycle import Event
-from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order
 from broker.domain.patients import confirmation, identifiers, names
 from broker.domain.patients.confirmation import Confirmation
@@ -20,7 +19,7 @@ from broker.domain.studies.performed import PerformedState, PerformedStep, StepS
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
-from broker.store.tables import archive, audit, orders, outbox, performed, performed_links
+from broker.store.tables import archive, audit, orders, performed, performed_links
 from broker.workflow import archive_images, order_status
 
 
@@ -152,7 +151,7 @@ def note_contradictions(tx: Tx, order_ids: Sequence[int], clinic: Clinic) -> Non
         if noted:
             touched.append(link.order_id)
     for order_id in dict.fromkeys([*touched, *_reopened_studies(tx, order_ids)]):
-        outbox.withdraw(tx, order_id, OutboxKind.IMAGES, OutboxKind.REPORT, OutboxKind.APPENDED)
+        order_status.withdraw_results(tx, order_id)
 
 
 def _reopened_studies(tx: Tx, order_ids: Sequence[int]) -> list[int]:

@@ -12,17 +12,18 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.errors import Forbidden, Invalid, Stale, WrongState
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order
+from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.domain.studies.reports import Report, ReportChange
 from broker.store.database import Store, Tx
 from broker.store.queries import reading_list
 from broker.store.queries.patients import patient_history
-from broker.store.tables import orders, outbox
+from broker.store.tables import archive, orders, outbox
 from broker.store.tables import reports as stored
-from broker.workflow import performed_steps, referrals, reports, step_links
+from broker.workflow import archive_images, performed_steps, referrals, reports, step_links
 from broker.workflow.reports import ReportText, Revision
 from tests.support import factory
-from tests.support.factory import CLINIC, REGISTRAR, XRAY
+from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY
 
 SENDING = replace(CLINIC, sends_to_bus=True)
 DOCTOR = Actor(ActorKind.PERSON, "lvova", "Львова Анна Сергеевна", frozenset({Role.RADIOLOGIST}))
@@ -220,3 +221,20 @@ def test_a_patients_history_has_the_dose_of_the_newest_version(store: Store, ord
     revise(store, order, Revision(ReportChange.CORRECTION, "доза", ReportText("", "Норма", effective_dose=1.0)), 4)
     revise(store, order, WITHDRAWAL, 5)
     assert history() == ("", None)
+
+
+def test_a_withdrawal_goes_out_whatever_becomes_of_the_images(store: Store, order: Order) -> None:
+    deliver(store, order)
+    revise(store, order, WITHDRAWAL)
+    store.write(step_links.unlink, "1.9", order.id, REGISTRAR, SENDING)
+    assert queued(store, order) == [("report", "delivered"), ("appended", "pending")]
+
+
+def test_a_withdrawal_goes_out_while_it_is_open_whose_the_images_are(store: Store, order: Order) -> None:
+    deliver(store, order)
+    revise(store, order, WITHDRAWAL)
+    stranger = ArchiveStudy(order.study_instance_uid, order.accession_number, 2, "CR", "Чужая^Алла", "999", "19500101")
+    store.write(archive_images.record_answer, order.id, [stranger], SYSTEM, SENDING, settled=True)
+    with store.read() as reader:
+        assert archive.is_disputed(reader, order.id)
+    assert queued(store, order) == [("report", "delivered"), ("appended", "pending")]

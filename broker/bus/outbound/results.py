@@ -116,7 +116,10 @@ def appended_bundle(
     images that the archive holds, by Study Instance UID.
     """
     kind = OutboxKind.APPENDED
-    result = _Result(order, performed, references, profile, made_at, kind, version, archived=archived)
+    has_images = bool(performed) or not report.is_withdrawn  # perhaps all were another patient's, and are unlinked
+    result = _Result(
+        order, performed, references, profile, made_at, kind, version, archived=archived, has_images=has_images
+    )
     status = _STATUSES[replaces].get(report.change, "appended")
     return result.bundle(_report_members(result, report, profile, pdf, made_at) | {"status": status}, "completed")
 

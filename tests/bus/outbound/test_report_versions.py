@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from broker.bus.outbound.results import appended_bundle
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.orders import Order
 from broker.domain.studies.reports import ReportChange
-from broker.workflow import reports
+from broker.store.tables import performed
+from broker.workflow import reports, step_links
 from broker.workflow.reports import ReportText, Revision
 from tests.bus.clinic import Clinic, numbers
 from tests.bus.outbound.test_live_readers import Bus, information_system
 from tests.bus.outbound.test_results import MADE_AT, PDF, REFERENCES
 from tests.bus.samples import PROFILE, completed, of, order, report
-from tests.support.factory import CLINIC
+from tests.support.factory import CLINIC, REGISTRAR
 
 DOCTOR = Actor(ActorKind.PERSON, "lvova", "Львова Анна Сергеевна", frozenset({Role.RADIOLOGIST}))
 TEXT = ReportText("Кость целая.", "Без патологии.")
@@ -62,6 +65,24 @@ def test_a_version_whose_answer_was_lost_is_not_sent_twice(clinic: Clinic, repor
     own = numbers([each for each in clinic.bus.tasks() if each["intent"] == "reflex-order"])
     assert own.count(f"{reported.accession_number}/completed/2") == 1
     assert set(clinic.states(reported)) == {"delivered"}
+
+
+def test_a_withdrawal_reaches_the_region_also_after_the_images_were_taken_away(clinic: Clinic, reported: Order) -> None:
+    bus, task = Bus(clinic.server.url), clinic.references(reported).task
+    clinic.store.write(reports.revise, reported.id, 1, REVISIONS[2], DOCTOR, CLINIC)
+    with clinic.store.read() as reader:
+        [step] = performed.completed_of_order(reader, reported.id)
+    clinic.store.write(step_links.unlink, step.sop_instance_uid, reported.id, REGISTRAR, CLINIC)
+    assert clinic.deliver().delivered == 1
+    assert information_system(bus, task)["texts"] == {"conclusion": "Протокол отозван: снимки другого пациента"}
+
+
+def test_a_withdrawn_report_without_images_names_no_study() -> None:
+    withdrawn = replace(report(), change=ReportChange.WITHDRAWAL, reason="чужие снимки", version=2)
+    bundle = appended_bundle(order(), withdrawn, [], REFERENCES, PROFILE, PDF, MADE_AT, version=2, archived={})
+    assert of(bundle, "ImagingStudy") == []
+    [sent] = of(bundle, "DiagnosticReport")
+    assert not sent.get("imagingStudy")
 
 
 @pytest.mark.parametrize(

@@ -110,9 +110,8 @@ def test_a_withdrawn_report_says_nothing_and_its_study_waits_for_a_report_again(
     after = revise(store, order, WITHDRAWAL)
     assert (after.is_withdrawn, after.conclusion, after.description) == (True, "", "")
     with store.read() as reader:
-        assert [each.order.id for each in reading_list.queue(reader, store.clock() - timedelta(days=1)).waiting] == [
-            order.id
-        ]
+        [waiting] = reading_list.queue(reader, store.clock() - timedelta(days=1)).waiting
+    assert (waiting.order.id, waiting.drafted_by) == (order.id, "")  # the author of what is withdrawn writes nothing
     with pytest.raises(WrongState):
         revise(store, order, ADDITION, 2)
     with pytest.raises(WrongState):

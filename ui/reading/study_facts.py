@@ -127,6 +127,9 @@ def _draw_earlier(visit: Visit, report: Report | None, today: date) -> None:
             theme.state_chip(words.visit_state(visit))
     if report is None:
         return
+    if report.is_withdrawn:
+        text("p", f"Протокол отозван: {report.reason}", "small")
+        return
     cut = names.cut(report.conclusion, LONGEST)
     text("p", report.conclusion if cut == report.conclusion else f"{cut}…", "written small")
     if report.description or cut != report.conclusion or report.recommendations:

@@ -67,7 +67,7 @@ def queue(
         " EXISTS (SELECT 1 FROM scheduled_step s JOIN performed_step_link l ON l.scheduled_step_id = s.id"
         " WHERE s.order_id = o.id AND l.conflict <> '')"
         f" OR EXISTS ({archive.DISPUTED.format(order='o.id')}) AS doubtful"
-        f" FROM orders o LEFT JOIN report r ON r.order_id = o.id AND r.reading = 1 WHERE {_OPEN}"
+        f" FROM orders o LEFT JOIN report r ON r.order_id = o.id AND r.reading = 1 AND r.state = 'draft' WHERE {_OPEN}"
         f" AND o.state_since {side} ? AND (? = '' OR o.modality = ?)"
         " ORDER BY o.priority = 'urgent' DESC, o.state_since, o.id LIMIT ?",
         wanted,

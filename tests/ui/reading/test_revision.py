@@ -10,6 +10,7 @@ from nicegui.testing import User
 from nicegui.testing.user_interaction import UserInteraction
 
 from broker.domain.orders import Order
+from broker.domain.studies.reports import ReportChange
 from broker.store.tables import reports as stored
 from broker.workflow import reports
 from tests.support.factory import CLINIC
@@ -74,6 +75,21 @@ async def test_an_addition_stands_below_and_a_withdrawal_takes_everything_back(
         await user.should_not_see("Дополнить")
         await user.should_see("Исправить")
     assert [version for version, _ in versions(scene, reported)] == [3, 2, 1]
+
+
+async def test_a_withdrawn_report_of_an_earlier_study_is_called_so(
+    services: Services, scene: Scene, reported: Order
+) -> None:
+    withdrawal = reports.Revision(ReportChange.WITHDRAWAL, "снимки другого пациента")
+    scene.store.write(reports.revise, reported.id, 1, withdrawal, DOCTOR, CLINIC)
+    later = scene.register("09:40")
+    scene.begin(later, "1.2.1")
+    scene.finish("1.2.1")
+    async with person(services, "volskaya") as user:
+        await user.open("/reading")
+        await user.should_not_see("черновик: ")
+        await user.open(f"/reading/{later.accession_number}")
+        await user.should_see("Протокол отозван: снимки другого пациента")
 
 
 async def test_who_does_not_report_sees_no_buttons(services: Services, reported: Order) -> None:

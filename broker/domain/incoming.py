@@ -62,6 +62,10 @@ ANOTHER_PATIENT = "it is about another patient"
 ANSWERS_CANCELLED = "it answers a referral that was cancelled here"
 # The other clinic has performed what was corrected here since, and does not know of it.
 ANSWERS_FORMER_DATA = "it was made by the former data of the referral"
+# The other clinic has corrected or withdrawn a report that was taken, and perhaps read.
+REPLACES_REPORT = "it replaces a report that was taken before"
+# What a person has to read; reading it in again would change nothing.
+TO_BE_READ = (ANSWERS_CANCELLED, ANSWERS_FORMER_DATA, REPLACES_REPORT)
 
 
 class ArrivalKind(StrEnum):
@@ -106,7 +110,7 @@ class ArrivalRecord:
 
         A change that came too late could be read, and so could the answer to a cancelled or corrected referral.
         """
-        is_result = self.kind is ArrivalKind.RESULT and self.reason not in (ANSWERS_CANCELLED, ANSWERS_FORMER_DATA)
+        is_result = self.kind is ArrivalKind.RESULT and self.reason not in TO_BE_READ
         return self.state is ArrivalState.NEEDS_ATTENTION and (is_result or not self.order_id)
 
     @property

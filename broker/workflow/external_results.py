@@ -16,7 +16,13 @@ from broker.domain import lifecycle
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.audit import AuditAction
 from broker.domain.errors import Forbidden, NotFound, Stale
-from broker.domain.incoming import ANSWERS_CANCELLED, ANSWERS_FORMER_DATA, ArrivalKind, ArrivalState
+from broker.domain.incoming import (
+    ANSWERS_CANCELLED,
+    ANSWERS_FORMER_DATA,
+    REPLACES_REPORT,
+    ArrivalKind,
+    ArrivalState,
+)
 from broker.domain.lifecycle import Event
 from broker.domain.orders import Order, OrderState, StepState
 from broker.domain.patients import confirmation
@@ -55,8 +61,9 @@ def store_result(
     _permit(actor)
     order = orders.require(tx, order_id)
     study = fill_from_directory(tx, stored.study)
+    taken = external_studies.of_order(tx, order.id)
     news = external_studies.put(tx, order.patient.stored_id, replace(stored, study=study), order.id)
-    unread = _reason_to_read(tx, order)
+    unread = _reason_to_read(tx, order) or (REPLACES_REPORT if _replaces_report(study, taken) else "")
     before = incoming.named(tx, arrival.source, arrival.reference, ArrivalKind.RESULT) if unread and not news else None
     state, reason = (before.state, before.reason) if before else (ArrivalState.TAKEN, "")
     if unread and news:
@@ -91,6 +98,26 @@ def _reason_to_read(reader: Reader, order: Order) -> str:
     if order.state is OrderState.CANCELLED:
         return ANSWERS_CANCELLED
     return ANSWERS_FORMER_DATA if order.owner and outbox.lacks_correction(reader, order.id) else ""
+
+
+def _replaces_report(study: ExternalStudy, taken: Sequence[ExternalStudy]) -> bool:
+    """Return True if a report says something else than the one that was taken and perhaps read, or withdraws it."""
+    read = next((each for each in taken if prior_studies.is_final(each) and each.conclusion), None)
+    if read is None or study.organisation != read.organisation:  # another clinic's is another opinion
+        return False
+    if prior_studies.is_withdrawn(study):
+        return study.reference == read.reference or not study.conclusion
+    texts = study.description, study.conclusion, study.recommendations
+    return (
+        prior_studies.is_final(study)
+        and bool(study.conclusion)
+        and texts
+        != (
+            read.description,
+            read.conclusion,
+            read.recommendations,
+        )
+    )
 
 
 def note_result_failure(

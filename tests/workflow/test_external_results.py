@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from broker.domain.errors import Forbidden, NotFound
-from broker.domain.incoming import ArrivalKind, ArrivalState
+from broker.domain.incoming import REPLACES_REPORT, ArrivalKind, ArrivalState
 from broker.domain.orders import Order, OrderState, StepState
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.domain.studies.reports import ExternalStudy
@@ -21,7 +21,7 @@ from broker.store.queries.patients import patient_history
 from broker.store.tables import external_studies, orders
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
-from broker.workflow import external_results, performed_steps, referrals
+from broker.workflow import external_results, incoming_referrals, performed_steps, referrals
 from broker.workflow.external_results import ExternalResultOutcome
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed, soon
 
@@ -201,3 +201,38 @@ def test_what_the_directory_knows_of_an_official_code_fills_the_gaps(store: Stor
             assert (
                 external_results.fill_from_directory(reader, unknown) == unknown
             )  # a local code of ours is nobody else's
+
+
+# ---- a report that replaces one which was taken ----
+
+
+@pytest.mark.parametrize(
+    "replacing",
+    [
+        APPENDED,
+        replace(FINAL, status="corrected", conclusion="Не норма"),
+        replace(FINAL, status="entered-in-error", conclusion=""),
+    ],
+)
+def test_a_report_that_is_replaced_after_it_was_taken_waits_for_a_person_to_read_it(
+    store: Store, order: Order, replacing: ExternalStudy
+) -> None:
+    assert take(store, order, "final") is ExternalResultOutcome.COMPLETED
+    arrival = Arrival("bus", "Task/9", "2026-11-24T12:00:00+00:00", b"{}")
+    later = StoredStudy(replacing, "2", NOW + timedelta(minutes=180))
+    outcome = store.write(external_results.store_result, order.id, later, arrival)
+    assert outcome is ExternalResultOutcome.NEEDS_ATTENTION
+    with store.read() as reader:
+        [item] = [each for each in inbox.troubled(reader) if each.kind is ArrivalKind.RESULT]
+    assert item.reason == REPLACES_REPORT
+    assert store.write(incoming_referrals.acknowledge, item.id, item.version, REGISTRAR)
+    with store.read() as reader:
+        assert not [each for each in inbox.troubled(reader) if each.kind is ArrivalKind.RESULT]
+    assert now(store, order).state is OrderState.COMPLETED
+
+
+def test_the_same_text_under_a_newer_version_replaces_nothing(store: Store, order: Order) -> None:
+    take(store, order, "final")
+    again = StoredStudy(replace(FINAL, doctor="Лучинин О. И."), "2", NOW + timedelta(minutes=180))
+    arrival = Arrival("bus", "Task/2", "2026-11-24T12:00:00+00:00", b"{}")
+    assert store.write(external_results.store_result, order.id, again, arrival) is ExternalResultOutcome.TAKEN

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from datetime import date, tzinfo
 
-from broker.domain.incoming import ANOTHER_PATIENT, ANSWERS_CANCELLED, ANSWERS_FORMER_DATA, ArrivalKind
+from broker.domain.incoming import ANOTHER_PATIENT, ANSWERS_CANCELLED, ANSWERS_FORMER_DATA, REPLACES_REPORT, ArrivalKind
 from broker.domain.lifecycle import Event, allowed
 from broker.domain.messages import CONSENT_WITHDRAWN
 from broker.domain.orders import OrderState
@@ -172,6 +172,18 @@ def _answered_by_former_data(each: inbox.LateChange, amend: bool) -> AttentionIt
     )
 
 
+def _replaced(each: inbox.LateChange, amend: bool) -> AttentionItem:
+    return AttentionItem(
+        key=("late", each.kind, each.item_id),
+        title="Другая клиника изменила протокол",
+        why=f"{each.patient}, {each.accession_number}: протокол исправлен, дополнен или отозван после того, как его"
+        " получили. Прочитайте новый и скажите врачу, который направил.",
+        act="Открыть",
+        path=links.card(each.accession_number),
+        late=each if amend else None,
+    )
+
+
 def _set_aside(each: inbox.LateChange) -> AttentionItem:
     return AttentionItem(
         key=("late", each.kind, each.item_id),
@@ -191,6 +203,8 @@ def _late(each: inbox.LateChange, amend: bool) -> AttentionItem:
     if each.kind is ArrivalKind.RESULT:
         if each.reason == ANSWERS_FORMER_DATA:
             return _answered_by_former_data(each, amend)
+        if each.reason == REPLACES_REPORT:
+            return _replaced(each, amend)
         return _answered_late(each, amend) if each.reason == ANSWERS_CANCELLED else _set_aside(each)
     how = {
         OrderState.IN_PROGRESS: "исследование уже идёт",

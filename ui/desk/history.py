@@ -215,6 +215,9 @@ def draw_external_report(study: ExternalStudy, clinics: Mapping[str, str]) -> No
         if paragraph:
             text("h3", heading, "muted small").style("margin-top: 12px")
             text("p", paragraph, "written")
+    if prior_studies.is_withdrawn(study):
+        text("p", "Клиника отозвала этот протокол.", "attention-reason").style("margin-top: 12px")
+        return
     if not (study.description or study.conclusion):
         text("p", "Текста протокола клиника не передала.", "muted").style("margin-top: 12px")
     if not prior_studies.is_final(study):

@@ -309,6 +309,7 @@ _INCOMING_REASONS = {
     "changed after it was accepted": "изменено, когда уже было записано",
     "it answers a referral that was cancelled here": "направление мы уже отменили: прочитайте результат и решите с той"
     " клиникой, нужно ли ещё исследование",
+    "it replaces a report that was taken before": "другая клиника изменила протокол, который уже был получен",
     "it was made by the former data of the referral": "сделано по прежним данным направления: сверьте с исправленными",
     "cancelled too late": "отменено, когда исследование уже началось",
 }

@@ -229,6 +229,8 @@ class Delivery:
             return Accepted(evidence=answer.evidence)
         if answer.task and kind is OutboxKind.AMEND:
             return Rejected(messages.NOT_CORRECTED, evidence=answer.evidence)
+        if answer.task and _is_another_version(message):
+            return Rejected(messages.NUMBER_TAKEN, evidence=answer.evidence)
         if answer.task:
             return self._accept_existing_task(message, answer)
         ids = messages.accepted_ids(message, bundle_references(answer.resource), self._dialect)
@@ -290,3 +292,15 @@ class Delivery:
             return current
 
         return self._store.write(mark)
+
+
+def _is_another_version(message: OutboundMessage) -> bool:
+    """Return True if what the bus has under a message's number cannot be that message: it was never sent before.
+
+    Numbers of versions are counted; a database that was put back from a copy counts some of them twice.
+    """
+    return (
+        isinstance(message, OrderMessage)
+        and not message.row.uncertain
+        and (message.version > 1 or (message.report is not None and message.report.report.version > 1))
+    )

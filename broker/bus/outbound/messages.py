@@ -57,6 +57,7 @@ INCOMPLETE = {
     Missing.BIRTH_DATE: NO_BIRTH_DATE,
 }
 NO_CORRECTIONS = "the bus takes no corrections"
+NUMBER_TAKEN = "the bus has another report under this number"
 NOT_CORRECTED = "the bus has the order and did not take its correction"
 NO_STARTS = "the bus does not accept the start of a study"
 PERFORMED_AFTER_CANCEL = "the order is not cancelled any more: a modality has started it"

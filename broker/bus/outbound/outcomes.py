@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, field
 
 from broker.bus.outbound.bundle import sent_patient
-from broker.bus.outbound.messages import OrderMessage, OutboundMessage, Unsupported
+from broker.bus.outbound.messages import NUMBER_TAKEN, OrderMessage, OutboundMessage, Unsupported
 from broker.bus.transport.answers import Paused, Rejected, Retry
 from broker.bus.transport.session import BusSession
 from broker.domain.actors import Actor, ActorKind
@@ -110,6 +110,9 @@ def _rejected(tx: Tx, message: OutboundMessage, outcome: Rejected | Unsupported)
         return
     if not isinstance(message, OrderMessage):
         outbox.mark_needs_attention(tx, seq, reason, evidence, uncertain=outcome.uncertain)
+        return
+    if reason == NUMBER_TAKEN:
+        outbox.send_under_next_number(tx, seq, message.order.id)
         return
     now = orders.get(tx, message.order.id)
     cancelled = now is not None and now.state is OrderState.CANCELLED

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import sqlite3
 import stat
 import time
 from collections import Counter
@@ -24,7 +25,7 @@ from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Refused
 from broker.domain.import_result import Reason
 from broker.domain.patients.people import Patient
-from broker.store.database import Store
+from broker.store.database import Store, StoreError
 from broker.store.tables import worklist_files as kept_files
 from broker.workflow import worklist_files
 from broker.workflow.worklist_files import SyncOutcome
@@ -190,6 +191,10 @@ class WorklistFolder:
             return self._failed(name, seen, digest, Reason("unreadable", str(error))) if seen.tried > 1 else ""
         except (BadWorklistFile, Refused) as error:
             return self._failed(name, seen, digest, reason_of(error), item.patient if item else None)
+        except (StoreError, sqlite3.Error):
+            raise
+        except Exception as error:  # one file costs itself only; the message may hold a name
+            return self._failed(name, seen, digest, unexpected(error), item.patient if item else None)
         seen.done, seen.problem = True, ""
         self._known[name] = digest
         if taken.outcome is not SyncOutcome.UNCHANGED:
@@ -232,6 +237,12 @@ class WorklistFolder:
         if problem and problem != self._problem:
             log.error("dicom.worklist_folder %s %s", self.folder, problem)
         self._problem = problem
+
+
+def unexpected(error: Exception) -> Reason:
+    """Return the reason of a refusal that nothing foresaw."""
+    kind = type(error).__name__
+    return Reason("unexpected", f"it could not be read or kept: report it to the administrator ({kind})", about=kind)
 
 
 def reason_of(error: BadWorklistFile | Refused) -> Reason:

@@ -66,6 +66,11 @@ class DoseOfYear:
     unknown: int  # studies with ionising radiation whose dose is not known: the sum is at least so much
 
 
+def is_withdrawn(study: ExternalStudy) -> bool:
+    """Return True if the clinic has taken its report back."""
+    return study.status in WITHDRAWN
+
+
 def is_final(study: ExternalStudy) -> bool:
     """Return True if a report has been finished by its doctor."""
     return study.status in _FINAL

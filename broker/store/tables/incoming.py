@@ -14,8 +14,8 @@ from datetime import date, datetime
 from typing import Any
 
 from broker.domain.incoming import (
-    ANSWERS_CANCELLED,
     ANSWERS_FORMER_DATA,
+    TO_BE_READ,
     ArrivalKind,
     ArrivalRecord,
     ArrivalState,
@@ -216,9 +216,10 @@ def acknowledge(tx: Tx, id: int, version: str) -> bool:
     """Record that a person has seen this version of what came too late for an order; return False if it is not open."""
     changed = tx.change(
         "UPDATE incoming_item SET state = 'taken', acknowledged = 1, reason = ''"
-        " WHERE id = ? AND version = ? AND order_id IS NOT NULL AND (kind <> 'result' OR reason IN (?, ?))"
+        " WHERE id = ? AND version = ? AND order_id IS NOT NULL"
+        " AND (kind <> 'result' OR reason IN (SELECT value FROM json_each(?)))"
         " AND (state = 'needs_attention' OR (kind = 'cancel' AND acknowledged = 0))",
-        [id, version, ANSWERS_CANCELLED, ANSWERS_FORMER_DATA],
+        [id, version, json.dumps(TO_BE_READ)],
     )
     return changed > 0
 

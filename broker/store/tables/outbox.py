@@ -234,6 +234,12 @@ def has_unsent(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
     )
 
 
+def send_under_next_number(tx: Tx, seq: int, order_id: int) -> None:
+    """Send a version of a report again under the next number: the bus has something else under this one."""
+    tx.run("UPDATE outbox SET state = 'dropped', uncertain = 0 WHERE seq = ?", [seq])
+    add(tx, order_id, OutboxKind.APPENDED)
+
+
 def report_version(reader: Reader, row: OutboxRow) -> int:
     """Return which version of the report a row sends: 1, or more where images were added after it was sent."""
     return 1 + int(

@@ -10,6 +10,7 @@ from broker.bus.outbound.results import appended_bundle
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.orders import Order
 from broker.domain.studies.reports import ReportChange
+from broker.store.database import Tx
 from broker.store.tables import performed
 from broker.workflow import reports, step_links
 from broker.workflow.reports import ReportText, Revision
@@ -83,6 +84,23 @@ def test_a_withdrawn_report_without_images_names_no_study() -> None:
     assert of(bundle, "ImagingStudy") == []
     [sent] = of(bundle, "DiagnosticReport")
     assert not sent.get("imagingStudy")
+
+
+def test_what_the_bus_has_under_the_number_of_a_version_is_not_that_version(clinic: Clinic, reported: Order) -> None:
+    clinic.store.write(reports.revise, reported.id, 1, REVISIONS[0], DOCTOR, CLINIC)
+    clinic.deliver()
+    # The database is put back from a copy that was made before, and the doctor corrects the report otherwise.
+    with clinic.store.read() as reader:
+        seq = reader.value("SELECT max(seq) FROM outbox WHERE kind = 'appended'")
+    clinic.store.write(Tx.run, "DELETE FROM outbox_attempt WHERE seq = ?", [seq])
+    clinic.store.write(Tx.run, "DELETE FROM outbox WHERE seq = ?", [seq])
+    clinic.store.write(reports.revise, reported.id, 2, REVISIONS[1], DOCTOR, CLINIC)
+    clinic.deliver_later()
+    clinic.deliver_later()
+    bus, task = Bus(clinic.server.url), clinic.references(reported).task
+    assert information_system(bus, task)["texts"]["conclusion"] == "Исправлено: не та сторона\n\nСлева без патологии."
+    own = numbers([each for each in clinic.bus.tasks() if each["intent"] == "reflex-order"])
+    assert own[-1] == f"{reported.accession_number}/completed/3"
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ from broker.security.throttle import Throttle
 from broker.store.backup import copy_database
 from broker.store.database import Reader, StoreError
 from broker.store.queries import device_registry
-from broker.workflow.stale_steps import StaleStepJob
+from broker.workflow.studies.stale_steps import StaleStepJob
 
 if TYPE_CHECKING:
     import uvicorn

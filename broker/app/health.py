@@ -13,7 +13,7 @@ from broker.dicom.scu import echo
 from broker.domain.health import Check, Health
 from broker.store.database import Store, StoreError, heartbeat
 from broker.store.queries import exchange_state, inbox
-from broker.store.tables import mpps_nodes
+from broker.store.tables.studies import mpps_nodes
 
 log = logging.getLogger(__name__)
 

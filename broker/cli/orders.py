@@ -17,7 +17,7 @@ from broker.domain.patients.patient_match import similar_note
 from broker.imports import order_json
 from broker.store.queries import schedule
 from broker.store.queries.schedule import Visit
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 
 _ADD = """\
 One referral, or a list of them:

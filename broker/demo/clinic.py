@@ -33,8 +33,10 @@ from broker.domain.studies.performed import (
 )
 from broker.store.database import Store
 from broker.store.queries import access, schedule
-from broker.workflow import accounts, devices, directories, performed_steps, referrals
+from broker.workflow import accounts, devices, directories
 from broker.workflow.directories import DirectorySource
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import performed_steps
 
 PASSWORD = "practice-2026"
 ACCOUNTS = (

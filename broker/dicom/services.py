@@ -37,7 +37,7 @@ from broker.domain.clinic.turned_away import TurnedAway, TurnedAwayReason, servi
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import devices
 from broker.workflow import devices as registry
-from broker.workflow.performed_steps import ChangeResult
+from broker.workflow.studies.performed_steps import ChangeResult
 
 log = logging.getLogger(__name__)
 

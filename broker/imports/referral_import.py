@@ -28,8 +28,8 @@ from broker.store.database import Store, StoreError
 from broker.store.queries import device_registry, lookups
 from broker.store.tables import orders
 from broker.store.tables.import_refusals import ImportRefusal
-from broker.workflow import import_refusals, referrals
-from broker.workflow.worklist_files import SyncOutcome
+from broker.workflow.referrals import import_refusals, referrals
+from broker.workflow.referrals.worklist_files import SyncOutcome
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from broker.security.permissions import Permission, permit
 from broker.security.sessions import token_hash
 from broker.store.database import Tx
 from broker.store.tables import audit, clients
-from broker.workflow.incoming_referrals import BUS
+from broker.workflow.referrals.incoming_referrals import BUS
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,31}")
 

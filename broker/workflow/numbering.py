@@ -11,7 +11,8 @@ from collections.abc import Callable
 from broker.domain.clinic.settings import Clinic
 from broker.domain.patients import identifiers
 from broker.store.database import Tx
-from broker.store.tables import orders, patients
+from broker.store.tables import orders
+from broker.store.tables.patients import patients
 
 
 def accession_number(tx: Tx, clinic: Clinic) -> str:

@@ -9,7 +9,8 @@ from broker.domain.messages import OTHER_PATIENT
 from broker.domain.patients.incomplete import missing
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.tables import audit, orders, outbox, region_patients
+from broker.store.tables import audit, orders, outbox
+from broker.store.tables.patients import region_patients
 
 
 def resend(tx: Tx, order_id: int, actor: Actor) -> int:

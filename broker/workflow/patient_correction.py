@@ -24,10 +24,15 @@ from broker.domain.patients.people import Patient
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries.patients import made_studies
-from broker.store.tables import audit, external_studies, former_names, orders, patient_details
-from broker.store.tables import patients as table
-from broker.workflow import corrections, patients, referrals, step_links
+from broker.store.tables import audit, orders
+from broker.store.tables.patients import former_names, patient_details
+from broker.store.tables.patients import patients as table
+from broker.store.tables.studies import external_studies
+from broker.workflow import corrections
 from broker.workflow.patient_merge import without_old_attributes
+from broker.workflow.patients import patients
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import step_links
 
 LONGEST = 300  # characters of an address or a passport
 

@@ -25,22 +25,13 @@ from broker.domain.studies.performed import StepSource
 from broker.security.permissions import Permission, permit
 from broker.store.database import Row, Tx
 from broker.store.queries.patients import patient_index
-from broker.store.tables import (
-    audit,
-    external_studies,
-    former_names,
-    orders,
-    outbox,
-    patient_details,
-    patient_merges,
-    performed_links,
-    similar_imports,
-    undecided_orders,
-    worklist,
-)
-from broker.store.tables import patients as cards
-from broker.store.tables.patient_merges import Moved, PatientMerge
-from broker.workflow import corrections, order_status, step_links
+from broker.store.tables import audit, orders, outbox, undecided_orders, worklist
+from broker.store.tables.patients import former_names, patient_details, patient_merges, similar_imports
+from broker.store.tables.patients import patients as cards
+from broker.store.tables.patients.patient_merges import Moved, PatientMerge
+from broker.store.tables.studies import external_studies, performed_links
+from broker.workflow import corrections
+from broker.workflow.studies import order_status, step_links
 
 TWO_PEOPLE = "two_people"
 

@@ -20,8 +20,10 @@ from broker.domain.incoming import IncomingState
 from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
 from broker.store.queries import inbox
-from broker.store.tables import external_studies, orders
-from broker.workflow import incoming_referrals, referrals, reports
+from broker.store.tables import orders
+from broker.store.tables.studies import external_studies
+from broker.workflow.referrals import incoming_referrals, referrals
+from broker.workflow.studies import reports
 from tests.acceptance.devices import send
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu
 from tests.support import factory

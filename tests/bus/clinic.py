@@ -24,7 +24,8 @@ from broker.store.database import Store
 from broker.store.queries import exchange_state
 from broker.store.queries.patients import made_studies
 from broker.store.tables import outbox
-from broker.workflow import performed_steps, referrals
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import performed_steps
 from tests.bus.samples import PROFILE
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
 

@@ -14,7 +14,7 @@ from broker.config.loader import load
 from broker.domain.clinic.devices import Device
 from broker.store.queries import device_registry, order_card
 from broker.store.tables import devices
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.support import factory
 
 EVERY_OPTION = [

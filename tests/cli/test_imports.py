@@ -33,7 +33,7 @@ from broker.imports import referral_columns
 from broker.imports.referral_import import ReferralImport
 from broker.store.database import Store
 from broker.store.tables import devices
-from broker.workflow import worklist_files
+from broker.workflow.referrals import worklist_files
 from tests.peers.dcmtk import STEP, findscu, tool
 from tests.support import factory
 from tests.support.clock import ZONE

@@ -16,7 +16,7 @@ from broker.dicom.server import DicomServer, PortSettings
 from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
 from broker.store.tables import orders
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.support.clock import Seconds
 from tests.support.factory import CLINIC, REGISTRAR, draft
 from tests.support.modality import create, creation, dataset

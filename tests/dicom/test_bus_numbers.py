@@ -11,7 +11,7 @@ from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
 from broker.store.queries import order_card, schedule
 from broker.store.tables import orders
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.dicom.worklist.asked import ask, numbers, query
 from tests.support.factory import CLINIC, REGISTRAR, draft
 from tests.support.modality import create, creation, scheduled

@@ -28,7 +28,7 @@ from broker.domain.orders import Order
 from broker.domain.patients.people import Patient, PersonName
 from broker.store.database import Store
 from broker.store.tables import devices, orders
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.dicom.codec.encoding import element, encoded
 from tests.peers.dcmtk import EVERYTHING, findscu
 from tests.peers.dcmtk import STEP as STEP_PATH

@@ -11,7 +11,7 @@ from broker.dicom.server import DicomServer
 from broker.dicom.upper_layer.dimse import command_set
 from broker.dicom.upper_layer.pdu import writer
 from broker.store.database import Store
-from broker.store.tables import performed
+from broker.store.tables.studies import performed
 from tests.dicom.upper_layer.attacked import ECHO, Client, command, echo_rq
 from tests.dicom.upper_layer.requests import IMPLICIT, MPPS, WORKLIST, request
 from tests.support.port import serving

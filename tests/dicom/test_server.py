@@ -20,7 +20,7 @@ from broker.domain.clinic.devices import Device
 from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
 from broker.store.tables import devices, orders
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu, tool
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR

@@ -24,7 +24,7 @@ from broker.imports.referral_import import ReferralImport, read_table
 from broker.imports.referral_row import Catalogue
 from broker.imports.table_rows import BadTable
 from broker.store.database import Store
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.imports import raw_xlsx
 from tests.support.factory import CLINIC, DEVICES, REGISTRAR
 

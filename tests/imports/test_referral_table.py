@@ -23,8 +23,8 @@ from broker.imports.referral_import import ReferralImport
 from broker.imports.referral_row import Catalogue
 from broker.imports.table_rows import BadTable
 from broker.store.database import Store
-from broker.workflow import referrals
-from broker.workflow.worklist_files import SyncOutcome
+from broker.workflow.referrals import referrals
+from broker.workflow.referrals.worklist_files import SyncOutcome
 from tests.support import factory
 from tests.support.factory import CLINIC, DEVICES, KUZNETSOVA, REGISTRAR
 

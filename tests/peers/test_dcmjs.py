@@ -16,8 +16,9 @@ from broker.dicom.server import DicomServer
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
 from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
-from broker.store.tables import orders, performed
-from broker.workflow import referrals
+from broker.store.tables import orders
+from broker.store.tables.studies import performed
+from broker.workflow.referrals import referrals
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR
 from tests.support.modality import strict

@@ -17,8 +17,9 @@ from broker.bus.transport.session import BusSession, SessionPriority
 from broker.domain.orders import OrderState
 from broker.store.database import Store
 from broker.store.queries.patients import patient_history
-from broker.store.tables import external_studies, orders, outbox
-from broker.workflow import referrals
+from broker.store.tables import orders, outbox
+from broker.store.tables.studies import external_studies
+from broker.workflow.referrals import referrals
 from tests.bus import strangers
 from tests.bus.samples import PROFILE
 from tests.bus.strangers import STRANGER

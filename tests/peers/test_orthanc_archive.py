@@ -19,10 +19,13 @@ from broker.domain.patients.people import PersonName
 from broker.domain.studies.archive import DiscrepancyKind
 from broker.domain.studies.performed import StepSource
 from broker.store.database import Store
-from broker.store.queries import order_card, schedule, unreferred_studies
-from broker.store.tables import archive as archive_table
-from broker.store.tables import devices, orders, outbox, performed
-from broker.workflow import archive_images, referrals, step_links
+from broker.store.queries import order_card, schedule
+from broker.store.queries.studies import unreferred_studies
+from broker.store.tables import devices, orders, outbox
+from broker.store.tables.studies import archive as archive_table
+from broker.store.tables.studies import performed
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import archive_images, step_links
 from tests.peers import orthanc
 from tests.peers.dcmtk import tool
 from tests.support.clock import Seconds

@@ -19,7 +19,7 @@ from broker.bus.transport.answers import Answer, Delivered
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call
 from broker.dicom.mpps.service import PendingMessage
-from broker.workflow.performed_steps import ChangeResult
+from broker.workflow.studies.performed_steps import ChangeResult
 
 COMMITTED_NOT_ANSWERED = "committed-not-answered"  # the store has an MPPS message, the device has no answer yet
 POSTED_NOT_DELIVERED = "posted-not-delivered"  # the bus has a message, the outbox does not know it yet

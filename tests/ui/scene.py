@@ -19,7 +19,8 @@ from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.performed import Message, PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
 from broker.store.tables import outbox
-from broker.workflow import performed_steps, referrals
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import performed_steps
 from tests.support import factory
 from tests.support.clock import NOW, TODAY, instant, local
 from tests.support.factory import CLINIC, REGISTRAR

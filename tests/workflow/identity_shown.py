@@ -11,9 +11,11 @@ from datetime import timedelta
 from broker.domain.orders import OrderState
 from broker.domain.studies.archive import ArchiveStudy
 from broker.store.database import Reader
-from broker.store.queries import archive_gaps, board, exchange_state, inbox, order_card, patient_cards, undecided
-from broker.store.queries import unreferred_studies as unreferred
-from broker.store.tables import archive, external_studies, orders, outbox
+from broker.store.queries import board, exchange_state, inbox, order_card, patient_cards, undecided
+from broker.store.queries.studies import archive_gaps
+from broker.store.queries.studies import unreferred_studies as unreferred
+from broker.store.tables import orders, outbox
+from broker.store.tables.studies import archive, external_studies
 from tests.support.clock import NOW
 
 _STATES = (OrderState.IN_PROGRESS, OrderState.COMPLETED, OrderState.SCHEDULED)

@@ -27,29 +27,22 @@ from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import StepReference
-from broker.store.queries import archive_gaps, inbox, lookups, undecided
-from broker.store.queries import unreferred_studies as unreferred_queries
+from broker.store.queries import inbox, lookups, undecided
 from broker.store.queries.patients import made_studies
-from broker.store.tables import devices, orders, outbox, patient_merges, patients
-from broker.workflow import (
-    archive_images,
-    external_results,
-    incoming_referrals,
-    patient_consent,
-    patient_correction,
-    patient_merge,
-    performed_steps,
-    referrals,
-    step_links,
-    unreferred_studies,
-    worklist_files,
-)
+from broker.store.queries.studies import archive_gaps
+from broker.store.queries.studies import unreferred_studies as unreferred_queries
+from broker.store.tables import devices, orders, outbox
+from broker.store.tables.patients import patient_merges, patients
+from broker.workflow import patient_correction, patient_merge
+from broker.workflow.patients import patient_consent
+from broker.workflow.referrals import incoming_referrals, referrals, unreferred_studies, worklist_files
+from broker.workflow.studies import archive_images, external_results, performed_steps, step_links
 from tests.support import factory
 from tests.support.clock import TODAY, Clock
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed, soon
 from tests.workflow.identity_region import THEM, Region
 from tests.workflow.identity_shown import hidden
-from tests.workflow.test_worklist_files import item
+from tests.workflow.referrals.test_worklist_files import item
 
 EXAMPLES, STEPS = int(os.environ.get("IDENTITY", "15")), 40  # 300 by hand
 BORN = date(1961, 3, 12)

@@ -14,10 +14,11 @@ from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
-from broker.store.queries import archive_gaps
-from broker.store.queries import unreferred_studies as unreferred_queries
+from broker.store.queries.studies import archive_gaps
+from broker.store.queries.studies import unreferred_studies as unreferred_queries
 from broker.store.tables import devices, orders
-from broker.workflow import archive_images, performed_steps, referrals, unreferred_studies
+from broker.workflow.referrals import referrals, unreferred_studies
+from broker.workflow.studies import archive_images, performed_steps
 from tests.support.clock import TODAY
 from tests.support.factory import CLINIC, DEVICES, KUZNETSOVA, REGISTRAR, SYSTEM, XRAY, draft, message, performed, soon
 

@@ -23,17 +23,13 @@ from broker.domain.studies.performed import PerformedChange, PerformedState, Ste
 from broker.store.database import Store
 from broker.store.queries import board
 from broker.store.queries.patients import patient_index, patient_search
-from broker.store.tables import archive, orders, outbox, patient_details, patients
-from broker.workflow import (
-    archive_images,
-    patient_consent,
-    patient_correction,
-    patient_merge,
-    performed_steps,
-    referrals,
-    reports,
-    step_links,
-)
+from broker.store.tables import orders, outbox
+from broker.store.tables.patients import patient_details, patients
+from broker.store.tables.studies import archive
+from broker.workflow import patient_correction, patient_merge
+from broker.workflow.patients import patient_consent
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import archive_images, performed_steps, reports, step_links
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM, XRAY, draft, message, performed, soon
 from tests.workflow.test_patient_merge import register, rows
 

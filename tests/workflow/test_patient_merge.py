@@ -25,19 +25,16 @@ from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import board, order_card, patient_cards
 from broker.store.queries.patients import patient_history, patient_index, patient_search
-from broker.store.tables import external_studies, orders, outbox, patient_details, patient_merges, patients
-from broker.store.tables.external_studies import StoredStudy
+from broker.store.tables import orders, outbox
 from broker.store.tables.incoming import Arrival
-from broker.store.tables.patient_merges import PatientMerge
-from broker.workflow import (
-    external_results,
-    patient_consent,
-    patient_merge,
-    performed_steps,
-    referrals,
-    step_links,
-    worklist_files,
-)
+from broker.store.tables.patients import patient_details, patient_merges, patients
+from broker.store.tables.patients.patient_merges import PatientMerge
+from broker.store.tables.studies import external_studies
+from broker.store.tables.studies.external_studies import StoredStudy
+from broker.workflow import patient_merge
+from broker.workflow.patients import patient_consent
+from broker.workflow.referrals import referrals, worklist_files
+from broker.workflow.studies import external_results, performed_steps, step_links
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, XRAY, draft, message, performed
 

@@ -14,10 +14,11 @@ from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import board, inbox, order_card
 from broker.store.tables import orders, outbox
-from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
+from broker.store.tables.studies.external_studies import StoredStudy
 from broker.store.tables.worklist import IndexFilter, candidates
-from broker.workflow import external_results, incoming_referrals, referrals, step_links
+from broker.workflow.referrals import incoming_referrals, referrals
+from broker.workflow.studies import external_results, step_links
 from tests.support.clock import NOW
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft, soon
 from tests.support.modality import begin, change, create, creation, ending

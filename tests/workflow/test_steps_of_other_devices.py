@@ -13,8 +13,10 @@ from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.performed import WRONG_ENTRY, MppsOutcome, PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
 from broker.store.queries import board
-from broker.store.tables import devices, orders, outbox, performed, performed_links
-from broker.workflow import performed_steps, referrals, step_links
+from broker.store.tables import devices, orders, outbox
+from broker.store.tables.studies import performed, performed_links
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import performed_steps, step_links
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message
 

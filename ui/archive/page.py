@@ -18,10 +18,11 @@ from broker.domain.patients.people import Patient
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import archive_gaps
-from broker.store.queries.archive_gaps import ArchiveGaps, DoubtfulStudy, MissingImages, OtherCount
-from broker.store.queries.unreferred_studies import UnreferredStudy
-from broker.workflow import archive_images, unreferred_studies
+from broker.store.queries.studies import archive_gaps
+from broker.store.queries.studies.archive_gaps import ArchiveGaps, DoubtfulStudy, MissingImages, OtherCount
+from broker.store.queries.studies.unreferred_studies import UnreferredStudy
+from broker.workflow.referrals import unreferred_studies
+from broker.workflow.studies import archive_images
 from ui.archive import table
 from ui.archive.comparison import ComparedRow, compared_rows, contradicting_fields, contradictions
 from ui.archive.unreferred import LikelyStudy, UnreferredSection

@@ -12,10 +12,12 @@ from broker.domain.patients import names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind
 from broker.store.database import Reader
-from broker.store.queries import archive_gaps, schedule
+from broker.store.queries import schedule
 from broker.store.queries.patients import patient_index
-from broker.store.queries.unreferred_studies import OfferedStudy
-from broker.workflow import archive_images, unreferred_studies
+from broker.store.queries.studies import archive_gaps
+from broker.store.queries.studies.unreferred_studies import OfferedStudy
+from broker.workflow.referrals import unreferred_studies
+from broker.workflow.studies import archive_images
 from ui.archive import table
 from ui.archive.comparison import ComparedRow, compared_rows
 from ui.live import attempt, current_actor, latest_only, read_as_viewer

@@ -13,13 +13,13 @@ from broker.domain.orders import OrderState
 from broker.domain.patients import names
 from broker.domain.studies.performed import WRONG_ENTRY
 from broker.store.queries import inbox
-from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages, OtherCount
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.refused_imports import RefusedSummary, SimilarSummary
+from broker.store.queries.studies.archive_gaps import DoubtfulStudy, MissingImages, OtherCount
+from broker.store.queries.studies.unreferred_studies import OfferedStudy
 from broker.store.queries.undecided import OrderOfTwo
-from broker.store.queries.unreferred_studies import OfferedStudy
-from broker.workflow.incoming_referrals import CHANGED_LATE
+from broker.workflow.referrals.incoming_referrals import CHANGED_LATE
 from ui.board.layout import BoardDay
 from ui.text import archive, bus, links, patient_cards, refused, words
 

@@ -12,7 +12,6 @@ from broker.domain.patients import names
 from broker.domain.studies.performed import PerformedStep
 from broker.store.database import Reader
 from broker.store.queries import (
-    archive_gaps,
     board,
     device_registry,
     exchange_state,
@@ -21,15 +20,15 @@ from broker.store.queries import (
     refused_imports,
     schedule,
     undecided,
-    unreferred_studies,
 )
-from broker.store.queries.archive_gaps import DoubtfulStudy, Lack, MissingImages, OtherCount
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.refused_imports import RefusedSummary, SimilarSummary
 from broker.store.queries.schedule import Visit
+from broker.store.queries.studies import archive_gaps, unreferred_studies
+from broker.store.queries.studies.archive_gaps import DoubtfulStudy, Lack, MissingImages, OtherCount
+from broker.store.queries.studies.unreferred_studies import OfferedStudy
 from broker.store.queries.undecided import OrderOfTwo
-from broker.store.queries.unreferred_studies import OfferedStudy
 from ui.text import visit_states, words
 
 FEW_DEVICES = 4  # up to this many, each has a column even on a day without visits

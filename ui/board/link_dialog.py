@@ -15,7 +15,7 @@ from broker.domain.studies.performed import PerformedStep
 from broker.store.queries.board import UnlinkedStep
 from broker.store.queries.patients import patient_index
 from broker.store.queries.schedule import Visit
-from broker.workflow import step_links
+from broker.workflow.studies import step_links
 from ui.board import link_candidates
 from ui.board.link_candidates import LinkCandidates
 from ui.live import attempt, current_actor, latest_only, read_as_viewer

@@ -15,7 +15,7 @@ from broker.domain.actors import Actor
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import inbox
-from broker.workflow import incoming_referrals
+from broker.workflow.referrals import incoming_referrals
 from ui.board import layout
 from ui.board.attention_column import AttentionColumn
 from ui.board.cache import BoardCache, BoardPlan

@@ -6,7 +6,7 @@ from nicegui import ui
 
 from broker.domain.incoming import IncomingReferral
 from broker.domain.patients import names
-from broker.workflow import incoming_referrals
+from broker.workflow.referrals import incoming_referrals
 from ui.live import attempt, current_actor
 from ui.services import Services
 from ui.widgets import theme

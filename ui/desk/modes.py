@@ -24,7 +24,7 @@ from broker.store.queries import desk, directory_search, inbox, lookups, order_c
 from broker.store.queries.desk import ArchivedWalkIn, WalkIn
 from broker.store.queries.order_card import Card
 from broker.store.queries.patients import patient_index
-from broker.workflow import incoming_referrals, referrals, unreferred_studies
+from broker.workflow.referrals import incoming_referrals, referrals, unreferred_studies
 from ui.desk.referral.field_values import ReferralOptions, ReferralRules
 from ui.desk.referral.form import ReferralForm
 from ui.services import Services

@@ -18,7 +18,7 @@ from broker.domain.patients import names, region_people
 from broker.domain.patients.identifiers import show_policy, show_snils
 from broker.domain.patients.people import Patient
 from broker.domain.patients.region_people import RegionAnswer, RegionPerson
-from broker.workflow import region_people as region
+from broker.workflow.patients import region_people as region
 from ui.desk.referral.form import ReferralForm
 from ui.live import attempt
 from ui.services import Services

@@ -21,7 +21,9 @@ from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import exchange_state, inbox, order_card
 from broker.store.queries.exchange_state import OutboundLine
-from broker.workflow import external_results, incoming_referrals, outbox
+from broker.workflow import outbox
+from broker.workflow.referrals import incoming_referrals
+from broker.workflow.studies import external_results
 from ui.exchange import ledger
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer

@@ -20,7 +20,7 @@ from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import inbox, order_card
 from broker.store.queries.patients import patient_index
-from broker.workflow import incoming_referrals
+from broker.workflow.referrals import incoming_referrals
 from ui.desk import similar_patients
 from ui.desk.modes import clinic_name
 from ui.layout.frame import frame

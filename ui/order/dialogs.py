@@ -11,7 +11,9 @@ from broker.domain.orders import Order
 from broker.domain.patients import names
 from broker.security import permissions
 from broker.security.permissions import Permission
-from broker.workflow import outbox, referrals, step_links
+from broker.workflow import outbox
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import step_links
 from ui.live import attempt, current_actor
 from ui.services import Services
 from ui.text import links

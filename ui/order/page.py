@@ -20,11 +20,13 @@ from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import device_registry, directory_search, order_card
-from broker.store.queries.archive_gaps import MissingImages
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
+from broker.store.queries.studies.archive_gaps import MissingImages
 from broker.store.queries.undecided import OrderOfTwo
-from broker.workflow import archive_images, outbox, patient_merge, referrals, step_links
+from broker.workflow import outbox, patient_merge
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import archive_images, step_links
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.order import timeline

@@ -15,9 +15,10 @@ from broker.domain.clinic.devices import Device
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import archive_gaps, device_registry, schedule
-from broker.store.queries.archive_gaps import Lack
+from broker.store.queries import device_registry, schedule
 from broker.store.queries.schedule import FoundStudies, Visit
+from broker.store.queries.studies import archive_gaps
+from broker.store.queries.studies.archive_gaps import Lack
 from ui.layout.frame import frame, search_box
 from ui.live import current_actor, follow, latest, read_as_viewer
 from ui.services import Services

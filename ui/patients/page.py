@@ -25,7 +25,8 @@ from broker.store.queries import patient_cards
 from broker.store.queries.patient_cards import FormerCard, PatientCard
 from broker.store.queries.patients import patient_search
 from broker.store.queries.schedule import Visit
-from broker.workflow import patient_consent, patient_merge
+from broker.workflow import patient_merge
+from broker.workflow.patients import patient_consent
 from ui.desk import history
 from ui.desk.history import PatientHistory
 from ui.layout.frame import frame

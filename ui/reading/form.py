@@ -21,8 +21,8 @@ from broker.domain.patients import names
 from broker.domain.studies.reports import Report, ReportState
 from broker.store.database import StoreError
 from broker.store.queries.reading_list import StudyToRead
-from broker.workflow import reports
-from broker.workflow.reports import ReportText
+from broker.workflow.studies import reports
+from broker.workflow.studies.reports import ReportText
 from ui.live import attempt, current_actor
 from ui.reading import dose
 from ui.services import Services

@@ -18,7 +18,7 @@ from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import reading_list
 from broker.store.queries.reading_list import StudyToRead, UnreportedStudy
-from broker.workflow import reports
+from broker.workflow.studies import reports
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.reading import queue_page, signed_report, study_facts

@@ -8,8 +8,8 @@ from nicegui import ui
 
 from broker.domain.errors import Invalid
 from broker.domain.studies.reports import Report, ReportChange, SeenImages
-from broker.workflow import reports
-from broker.workflow.reports import ReportText, Revision
+from broker.workflow.studies import reports
+from broker.workflow.studies.reports import ReportText, Revision
 from ui.live import attempt, current_actor
 from ui.reading import dose
 from ui.services import Services

@@ -17,7 +17,8 @@ from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import refused_imports
 from broker.store.queries.refused_imports import RefusedImport, SimilarCards
-from broker.workflow import import_refusals, patient_merge
+from broker.workflow import patient_merge
+from broker.workflow.referrals import import_refusals
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest
 from ui.services import Services

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from broker.domain.patients import names
 from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind, DiscrepancyState
-from broker.store.queries.archive_gaps import Counted
-from broker.store.queries.unreferred_studies import OfferedStudy
+from broker.store.queries.studies.archive_gaps import Counted
+from broker.store.queries.studies.unreferred_studies import OfferedStudy
 from ui.text import words
 
 LONGEST = 64  # characters of a value of the archive that are shown

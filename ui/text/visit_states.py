@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, tzinfo
 
 from broker.domain.orders import OrderState
-from broker.store.queries.archive_gaps import Lack, MissingImages
 from broker.store.queries.schedule import Visit
+from broker.store.queries.studies.archive_gaps import Lack, MissingImages
 from ui.text import archive, words
 
 

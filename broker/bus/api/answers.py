@@ -21,8 +21,9 @@ from broker.domain.incoming import IncomingState
 from broker.domain.messages import BusReferences
 from broker.domain.orders import OrderState
 from broker.store.database import Reader
-from broker.store.tables import clients, orders, performed, reports
+from broker.store.tables import clients, orders
 from broker.store.tables.clients import ClientOrder
+from broker.store.tables.studies import performed, reports
 
 IN_PROGRESS, COMPLETED = "in-progress", "completed"
 _TASK_STATUSES = {IncomingState.DECLINED: "rejected", IncomingState.CANCELLED: "cancelled"}  # FHIR R4 task-status

@@ -50,7 +50,8 @@ from broker.store.queries import directory_search
 from broker.store.tables import clients, orders
 from broker.store.tables.clients import Client
 from broker.store.tables.incoming import Arrival
-from broker.workflow import incoming_referrals, numbering
+from broker.workflow import numbering
+from broker.workflow.referrals import incoming_referrals
 
 log = logging.getLogger(__name__)
 

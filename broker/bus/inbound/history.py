@@ -26,9 +26,10 @@ from broker.domain.studies.prior_studies import WITHDRAWN
 from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries.patients import patient_history
-from broker.store.tables import external_studies, patients
-from broker.store.tables.external_studies import StoredStudy
-from broker.workflow import external_results
+from broker.store.tables.patients import patients
+from broker.store.tables.studies import external_studies
+from broker.store.tables.studies.external_studies import StoredStudy
+from broker.workflow.studies import external_results
 
 log = logging.getLogger(__name__)
 

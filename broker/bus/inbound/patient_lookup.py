@@ -26,7 +26,7 @@ from broker.domain.patients.identifiers import policy_problem, snils_problem
 from broker.domain.patients.people import Patient, Sex
 from broker.domain.patients.region_people import RegionAnswer, RegionPerson, RegionQuestion
 from broker.store.database import Store
-from broker.workflow import region_people as region
+from broker.workflow.patients import region_people as region
 
 log = logging.getLogger(__name__)
 

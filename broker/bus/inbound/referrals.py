@@ -32,8 +32,8 @@ from broker.store.database import Store, StoreError
 from broker.store.queries import inbox
 from broker.store.tables import incoming
 from broker.store.tables.incoming import Arrival
-from broker.workflow import incoming_referrals
-from broker.workflow.incoming_referrals import BUS, ReceiveOutcome
+from broker.workflow.referrals import incoming_referrals
+from broker.workflow.referrals.incoming_referrals import BUS, ReceiveOutcome
 
 log = logging.getLogger(__name__)
 

@@ -30,11 +30,12 @@ from broker.domain.orders import Order
 from broker.domain.patients.people import Patient
 from broker.domain.studies import prior_studies
 from broker.store.database import Store, StoreError
-from broker.store.tables import external_studies, incoming, orders, outbox
-from broker.store.tables.external_studies import StoredStudy
+from broker.store.tables import incoming, orders, outbox
 from broker.store.tables.incoming import Arrival
-from broker.workflow import external_results
-from broker.workflow.external_results import ExternalResultOutcome
+from broker.store.tables.studies import external_studies
+from broker.store.tables.studies.external_studies import StoredStudy
+from broker.workflow.studies import external_results
+from broker.workflow.studies.external_results import ExternalResultOutcome
 
 log = logging.getLogger(__name__)
 

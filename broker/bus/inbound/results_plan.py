@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from broker.store.database import Store, Tx
-from broker.store.tables import external_studies, incoming
-from broker.store.tables.external_studies import ReferredOrder
+from broker.store.tables import incoming
+from broker.store.tables.studies import external_studies
+from broker.store.tables.studies.external_studies import ReferredOrder
 
 OVERLAP = timedelta(minutes=10)  # of a search with the last one: changes may appear late on the bus
 # Names of cursors. KNOWN: by our clock, up to which delivery all orders were asked about once; NEW: where the others

@@ -36,17 +36,9 @@ from broker.domain.studies.performed import PerformedStep
 from broker.domain.studies.reports import SignedReport
 from broker.store.database import Reader
 from broker.store.queries import exchange_state, inbox
-from broker.store.tables import (
-    archive,
-    incoming,
-    orders,
-    outbox,
-    patient_details,
-    patient_merges,
-    performed,
-    region_patients,
-    reports,
-)
+from broker.store.tables import incoming, orders, outbox
+from broker.store.tables.patients import patient_details, patient_merges, region_patients
+from broker.store.tables.studies import archive, performed, reports
 
 NO_BIRTH_DATE = "date of birth unknown"
 # Why the region's patient index does not take a patient yet.

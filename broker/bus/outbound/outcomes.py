@@ -20,7 +20,8 @@ from broker.domain.orders import Order, OrderState
 from broker.domain.patients.identifiers import ACCESSION_NUMBER_LENGTH
 from broker.store.database import Store, Tx
 from broker.store.queries import exchange_state
-from broker.store.tables import audit, orders, outbox, region_patients
+from broker.store.tables import audit, orders, outbox
+from broker.store.tables.patients import region_patients
 
 log = logging.getLogger(__name__)
 

@@ -27,8 +27,8 @@ from broker.domain.import_result import Reason
 from broker.domain.patients.people import Patient
 from broker.store.database import Store, StoreError
 from broker.store.tables import worklist_files as kept_files
-from broker.workflow import worklist_files
-from broker.workflow.worklist_files import SyncOutcome
+from broker.workflow.referrals import worklist_files
+from broker.workflow.referrals.worklist_files import SyncOutcome
 
 log = logging.getLogger(__name__)
 

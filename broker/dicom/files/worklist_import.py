@@ -20,7 +20,7 @@ from broker.domain.import_result import REFUSED, ImportResult, Progress, Reason,
 from broker.domain.orders import ImportedItem
 from broker.domain.patients.patient_match import similar_note
 from broker.store.database import Store, StoreError
-from broker.workflow import worklist_files
+from broker.workflow.referrals import worklist_files
 
 log = logging.getLogger(__name__)
 _Seen = dict[tuple[str, str], list[tuple[str, ImportedItem]]]  # number -> the files that have it, with their items

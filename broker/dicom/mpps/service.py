@@ -30,9 +30,10 @@ from broker.domain.studies import step_rules
 from broker.domain.studies.performed import Message, MppsOutcome, PerformedState, StepSource
 from broker.domain.studies.step_rules import Attributes, ChangeRules, Problem, ProblemKind
 from broker.store.database import Store, StoreError, Tx
-from broker.store.tables import devices, performed
-from broker.workflow import performed_steps
-from broker.workflow.performed_steps import ChangeRequest, ChangeResult
+from broker.store.tables import devices
+from broker.store.tables.studies import performed
+from broker.workflow.studies import performed_steps
+from broker.workflow.studies.performed_steps import ChangeRequest, ChangeResult
 
 log = logging.getLogger(__name__)
 

@@ -26,11 +26,12 @@ from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import Order, OrderState
 from broker.domain.studies.archive import ArchiveStudy, OrderEvidence, compare, concerns
 from broker.store.database import Store
-from broker.store.queries import archive_evidence, archive_gaps, unreferred_studies
-from broker.store.tables import archive as archive_table
-from broker.store.tables import orders, performed
-from broker.workflow.archive_images import record_answer
-from broker.workflow.unreferred_studies import record_day
+from broker.store.queries.studies import archive_evidence, archive_gaps, unreferred_studies
+from broker.store.tables import orders
+from broker.store.tables.studies import archive as archive_table
+from broker.store.tables.studies import performed
+from broker.workflow.referrals.unreferred_studies import record_day
+from broker.workflow.studies.archive_images import record_answer
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,9 @@ from pynetdicom.sop_class import ModalityPerformedProcedureStep  # type: ignore[
 from broker.dicom.codec import charset, json_model
 from broker.dicom.scu import no_delay
 from broker.store.database import Store, Tx
-from broker.store.tables import devices, mpps_nodes
-from broker.store.tables.mpps_nodes import StoredMessage
+from broker.store.tables import devices
+from broker.store.tables.studies import mpps_nodes
+from broker.store.tables.studies.mpps_nodes import StoredMessage
 
 log = logging.getLogger(__name__)
 

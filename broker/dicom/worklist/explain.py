@@ -23,7 +23,8 @@ from broker.domain.clinic.devices import Device
 from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import Order, StepState
 from broker.store.database import Reader
-from broker.store.queries import device_registry, worklist_status
+from broker.store.queries import device_registry
+from broker.store.queries.studies import worklist_status
 from broker.store.tables import devices
 from broker.store.tables.worklist import WorklistItem
 from broker.workflow import devices as registry

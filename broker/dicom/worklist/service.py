@@ -38,7 +38,8 @@ from broker.domain.orders import StepState
 from broker.domain.patients import names
 from broker.store.database import Reader, Store, StoreError, Tx
 from broker.store.queries import device_registry
-from broker.store.tables import devices, patients, worklist
+from broker.store.tables import devices, worklist
+from broker.store.tables.patients import patients
 from broker.store.tables.worklist import Candidate, IndexFilter, WorklistItem
 
 log = logging.getLogger(__name__)

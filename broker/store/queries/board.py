@@ -13,10 +13,8 @@ from broker.domain.orders import Order
 from broker.domain.patients.people import PersonName
 from broker.domain.studies.performed import PerformedStep
 from broker.store.database import Reader
-from broker.store.tables import (
-    orders,
-    performed,
-)
+from broker.store.tables import orders
+from broker.store.tables.studies import performed
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,13 @@ from broker.domain.studies import archive
 from broker.domain.studies.archive import DiscrepancyState
 from broker.domain.studies.performed import PerformedStep, StepSource
 from broker.store.database import Reader
-from broker.store.queries import device_registry, unreferred_studies
+from broker.store.queries import device_registry
 from broker.store.queries.patients import patient_index
-from broker.store.tables import archive_unreferred, devices, orders, patients, performed, performed_links
-from broker.store.tables.archive_unreferred import UnreferredStudy
+from broker.store.queries.studies import unreferred_studies
+from broker.store.tables import devices, orders
+from broker.store.tables.patients import patients
+from broker.store.tables.studies import archive_unreferred, performed, performed_links
+from broker.store.tables.studies.archive_unreferred import UnreferredStudy
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,8 @@ from broker.domain.orders import OrderState, Priority
 from broker.domain.patients import names
 from broker.domain.patients.people import Patient, PersonName
 from broker.store.database import Reader
-from broker.store.tables import (
-    clients,
-    incoming,
-    patients,
-)
+from broker.store.tables import clients, incoming
+from broker.store.tables.patients import patients
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,19 +15,13 @@ from broker.domain.studies.performed import PerformedStep
 from broker.domain.studies.reports import Report, ReportDoubt, SeenImages, SignedReport
 from broker.domain.studies.step_rules import PACKED, packed_count
 from broker.store.database import Reader, Row
-from broker.store.queries import archive_gaps, schedule, undecided
-from broker.store.queries.archive_gaps import OtherCount
+from broker.store.queries import schedule, undecided
+from broker.store.queries.studies import archive_gaps
+from broker.store.queries.studies.archive_gaps import OtherCount
 from broker.store.queries.undecided import OrderOfTwo
-from broker.store.tables import (
-    archive,
-    incoming,
-    orders,
-    outbox,
-    performed,
-    performed_links,
-    reports,
-)
-from broker.store.tables.archive import Holding
+from broker.store.tables import incoming, orders, outbox
+from broker.store.tables.studies import archive, performed, performed_links, reports
+from broker.store.tables.studies.archive import Holding
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,18 @@ from broker.domain.patients.patient_match import SimilarCard
 from broker.domain.patients.people import Patient, PersonName
 from broker.domain.studies.prior_studies import OwnStudy
 from broker.store.database import Reader
-from broker.store.queries import archive_gaps, directory_search, schedule, undecided
-from broker.store.queries.archive_gaps import Lack
+from broker.store.queries import directory_search, schedule, undecided
 from broker.store.queries.patients import made_studies, patient_history, patient_index
 from broker.store.queries.patients.made_studies import MadeStudy
 from broker.store.queries.patients.patient_history import ExternalHistory
 from broker.store.queries.schedule import Visit
+from broker.store.queries.studies import archive_gaps
+from broker.store.queries.studies.archive_gaps import Lack
 from broker.store.queries.undecided import OrderOfTwo
 from broker.store.rows import instant
-from broker.store.tables import former_names, outbox, patient_details, patient_merges, patients
 from broker.store.tables import orders as order_rows
+from broker.store.tables import outbox
+from broker.store.tables.patients import former_names, patient_details, patient_merges, patients
 
 MOST_VISITS = 200
 

@@ -16,7 +16,8 @@ from broker.store.database import Reader
 from broker.store.queries import order_card, schedule
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
-from broker.store.tables import archive, orders, performed, reports
+from broker.store.tables import orders
+from broker.store.tables.studies import archive, performed, reports
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from broker.domain.patients import patient_match
 from broker.domain.patients.patient_match import Similarity
 from broker.domain.patients.people import Patient
 from broker.store.database import Reader
-from broker.store.tables import import_refusals, patients, similar_imports
+from broker.store.tables import import_refusals
 from broker.store.tables.import_refusals import ImportRefusal
+from broker.store.tables.patients import patients, similar_imports
 
 _ABOUT_CARDS = ("other_birth_date", "other_sex", "other_name", "other_number", "number_of_another")
 

@@ -17,7 +17,8 @@ from broker.store.database import Reader, Row
 from broker.store.queries.patients import patient_search
 from broker.store.queries.patients.patient_search import Selection
 from broker.store.rows import instant
-from broker.store.tables import archive, orders, performed
+from broker.store.tables import orders
+from broker.store.tables.studies import archive, performed
 
 _NEWEST = 500  # visits that are looked through, the newest first, where more match than are listed
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from broker.domain.orders import Order
 from broker.domain.patients.people import Patient
 from broker.store.database import Reader
-from broker.store.tables import orders, patients, undecided_orders
+from broker.store.tables import orders, undecided_orders
+from broker.store.tables.patients import patients
 from broker.store.tables.undecided_orders import UndecidedOrder
 
 

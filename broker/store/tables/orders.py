@@ -14,7 +14,7 @@ from broker.domain.patients.people import PersonName
 from broker.domain.studies.performed import StepReference
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
-from broker.store.tables import patients
+from broker.store.tables.patients import patients
 
 # An order has our accession number, and perhaps the region's and that of its Imaging Service Request, which several
 # orders share; each has an index.

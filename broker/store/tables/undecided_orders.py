@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from broker.store import rows
 from broker.store.database import Reader, Tx
-from broker.store.tables import patients
+from broker.store.tables.patients import patients
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from typing import Any
 from broker.domain.orders import Order, ScheduledStep, StepState
 from broker.domain.patients.people import PersonName
 from broker.store.database import Reader, Store, Tx
-from broker.store.tables import orders, patients
-from broker.store.tables.patients import PREFIX_END
+from broker.store.tables import orders
+from broker.store.tables.patients import patients
+from broker.store.tables.patients.patients import PREFIX_END
 
 MAX_CHANGED = 200  # more changed orders than this count as a change of everything
 

@@ -27,9 +27,10 @@ from broker.security.throttle import Throttle
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.tables import clients, orders
-from broker.workflow import incoming_referrals, performed_steps, reports
-from broker.workflow import referrals as referral
-from broker.workflow.reports import ReportText
+from broker.workflow.referrals import incoming_referrals
+from broker.workflow.referrals import referrals as referral
+from broker.workflow.studies import performed_steps, reports
+from broker.workflow.studies.reports import ReportText
 from tests.bus.samples import PROFILE
 from tests.support.clock import RunningClock
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed

@@ -22,7 +22,8 @@ from broker.domain.studies.reports import ReportChange
 from broker.store.database import Store, StoreError
 from broker.store.queries import access, inbox
 from broker.store.tables import clients, incoming, orders
-from broker.workflow import incoming_referrals, reports, step_links
+from broker.workflow.referrals import incoming_referrals
+from broker.workflow.studies import reports, step_links
 from tests.bus.api.clinic import DOCTOR, NAME, ApiClinic
 from tests.bus.bundles import (
     Resource,

@@ -23,9 +23,10 @@ from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.queries.patients import patient_history
-from broker.store.tables import clients, external_studies, orders, outbox
-from broker.workflow import incoming_referrals
-from broker.workflow import referrals as referral
+from broker.store.tables import clients, orders, outbox
+from broker.store.tables.studies import external_studies
+from broker.workflow.referrals import incoming_referrals
+from broker.workflow.referrals import referrals as referral
 from tests.bus.api.clinic import NAME, ApiClinic, make_pdf
 from tests.bus.samples import PROFILE
 from tests.support import factory

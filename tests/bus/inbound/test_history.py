@@ -23,7 +23,7 @@ from broker.domain.patients.people import Patient, PersonName
 from broker.domain.studies import prior_studies
 from broker.store.database import Store
 from broker.store.queries.patients import patient_history
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.bus import bundles, strangers
 from tests.bus.samples import PROFILE
 from tests.bus.strangers import STRANGER, tells

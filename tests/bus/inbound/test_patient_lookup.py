@@ -21,7 +21,7 @@ from broker.domain.errors import Forbidden
 from broker.domain.patients.people import PersonName
 from broker.domain.patients.region_people import RegionAnswer, RegionQuestion
 from broker.store.database import Store, StoreError
-from broker.workflow import region_people
+from broker.workflow.patients import region_people
 from tests.bus.clinic import practising
 from tests.bus.strangers import person, tells
 from tests.bus.wire import Connect, Serve, answering

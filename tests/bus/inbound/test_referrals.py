@@ -38,8 +38,8 @@ from broker.domain.orders import OrderState, ReferralDraft
 from broker.store.database import Store, Tx
 from broker.store.queries import inbox
 from broker.store.tables import incoming, orders, outbox
-from broker.workflow import incoming_referrals
-from broker.workflow import referrals as referral
+from broker.workflow.referrals import incoming_referrals
+from broker.workflow.referrals import referrals as referral
 from tests.bus import bundles, samples
 from tests.bus.clinic import practising
 from tests.bus.inbound.rubbish import holds, places, rubbish

@@ -31,8 +31,11 @@ from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox
-from broker.store.tables import external_studies, incoming, orders, outbox
-from broker.workflow import external_results, incoming_referrals, patient_correction, referrals
+from broker.store.tables import incoming, orders, outbox
+from broker.store.tables.studies import external_studies
+from broker.workflow import patient_correction
+from broker.workflow.referrals import incoming_referrals, referrals
+from broker.workflow.studies import external_results
 from tests.bus import strangers
 from tests.bus.bundles import SNILS
 from tests.bus.live_clients import CLIENTS, entries, with_lists_as_objects

@@ -22,7 +22,7 @@ from broker.bus.transport.session import BusSession, SessionPriority
 from broker.domain.orders import Order, OrderState
 from broker.store.database import Store, Tx
 from broker.store.tables import orders
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.bus import strangers
 from tests.bus.samples import PROFILE
 from tests.bus.strangers import STRANGER

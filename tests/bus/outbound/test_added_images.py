@@ -14,8 +14,8 @@ from broker.domain.messages import IMAGES_NOT_SEEN, BusReferences
 from broker.domain.orders import Order
 from broker.domain.studies.archive import ArchiveStudy
 from broker.store.queries import order_card
-from broker.workflow import archive_images, reports, step_links
 from broker.workflow import outbox as exchange
+from broker.workflow.studies import archive_images, reports, step_links
 from tests.bus import samples
 from tests.bus.clinic import ADMINISTRATOR, Clinic, numbers
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM

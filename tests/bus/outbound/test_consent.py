@@ -9,7 +9,7 @@ from broker.domain.orders import Order
 from broker.domain.patients.people import PersonName
 from broker.store.tables import outbox
 from broker.workflow import outbox as exchange
-from broker.workflow import patient_consent
+from broker.workflow.patients import patient_consent
 from tests.bus.clinic import Clinic
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
 

@@ -21,8 +21,8 @@ from broker.domain.orders import OrderState
 from broker.store.database import Store, Tx
 from broker.store.queries import exchange_state, inbox
 from broker.store.tables import incoming, orders, outbox
-from broker.workflow import incoming_referrals, referrals
 from broker.workflow import outbox as exchange
+from broker.workflow.referrals import incoming_referrals, referrals
 from tests.bus import bundles
 from tests.bus.clinic import ADMINISTRATOR, Clinic, practising
 from tests.bus.samples import PROFILE

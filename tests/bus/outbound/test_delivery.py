@@ -28,7 +28,8 @@ from broker.domain.studies.performed import PerformedChange, PerformedState, Ste
 from broker.store.database import Store, StoreError
 from broker.store.tables import devices, orders, outbox
 from broker.workflow import outbox as delivery
-from broker.workflow import performed_steps, referrals, step_links
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import performed_steps, step_links
 from tests.bus.clinic import ADMINISTRATOR, KNEE, Clinic, numbers
 from tests.bus.samples import MIS, PROFILE
 from tests.support import dying, factory

@@ -14,9 +14,11 @@ from broker.domain.messages import OutboxState
 from broker.domain.orders import Order
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Store
-from broker.store.tables import orders, patients
+from broker.store.tables import orders
+from broker.store.tables.patients import patients
 from broker.store.tables.worklist import IndexFilter, candidates
-from broker.workflow import patient_correction, patient_merge, referrals
+from broker.workflow import patient_correction, patient_merge
+from broker.workflow.referrals import referrals
 from tests.bus.clinic import ADMINISTRATOR, Clinic, numbers
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
 

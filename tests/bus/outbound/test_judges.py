@@ -28,8 +28,9 @@ from broker.domain.orders import BusRole, Order
 from broker.domain.studies.performed import PerformedStep
 from broker.domain.studies.reports import Report
 from broker.store.database import Store
-from broker.workflow import referrals, reports
-from broker.workflow.reports import ReportText
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import reports
+from broker.workflow.studies.reports import ReportText
 from tests.bus import made_orders as made
 from tests.bus.clinic import Clinic
 from tests.bus.samples import PROFILE, completed, order, report

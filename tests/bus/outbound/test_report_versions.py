@@ -11,9 +11,9 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.orders import Order
 from broker.domain.studies.reports import ReportChange
 from broker.store.database import Tx
-from broker.store.tables import performed
-from broker.workflow import reports, step_links
-from broker.workflow.reports import ReportText, Revision
+from broker.store.tables.studies import performed
+from broker.workflow.studies import reports, step_links
+from broker.workflow.studies.reports import ReportText, Revision
 from tests.bus.clinic import Clinic, numbers
 from tests.bus.outbound.test_live_readers import Bus, information_system
 from tests.bus.outbound.test_results import MADE_AT, PDF, REFERENCES

@@ -16,7 +16,9 @@ from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.studies.performed import WRONG_ENTRY, PerformedChange, PerformedState, StepReference
 from broker.store.tables import orders
-from broker.workflow import outbox, performed_steps, referrals, step_links
+from broker.workflow import outbox
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import performed_steps, step_links
 from tests.bus.clinic import ADMINISTRATOR, Clinic
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
 

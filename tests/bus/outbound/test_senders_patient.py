@@ -18,8 +18,9 @@ from broker.store.database import Store
 from broker.store.queries import lookups
 from broker.store.tables import orders
 from broker.store.tables.incoming import Arrival
-from broker.workflow import incoming_referrals, patient_correction
 from broker.workflow import outbox as exchange
+from broker.workflow import patient_correction
+from broker.workflow.referrals import incoming_referrals
 from tests.bus.outbound.test_declined import Decliner, practice  # noqa: F401  (a fixture)
 from tests.support.factory import CLINIC, REGISTRAR, soon
 

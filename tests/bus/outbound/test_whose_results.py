@@ -20,9 +20,11 @@ from broker.domain.orders import Order
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Tx
 from broker.store.queries import order_card
-from broker.store.tables import orders, outbox, patients
+from broker.store.tables import orders, outbox
+from broker.store.tables.patients import patients
 from broker.workflow import outbox as exchange
-from broker.workflow import patient_correction, patient_merge, reports
+from broker.workflow import patient_correction, patient_merge
+from broker.workflow.studies import reports
 from tests.bus.clinic import Clinic
 from tests.bus.outbound.test_added_images import DOCTOR, TEXT
 from tests.bus.samples import PROFILE

@@ -23,7 +23,7 @@ from broker.domain.patients.people import Patient, Sex
 from broker.domain.studies import passthrough
 from broker.store.database import Store
 from broker.store.tables import devices, orders
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.dicom.codec.encoding import encoded
 from tests.peers.dcmtk import findscu, tool
 from tests.support import factory

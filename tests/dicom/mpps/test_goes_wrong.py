@@ -30,9 +30,11 @@ from broker.domain.studies import step_rules
 from broker.domain.studies.performed import WRONG_ENTRY
 from broker.store.database import Store, Tx
 from broker.store.queries import board, device_registry, schedule
-from broker.store.tables import devices, orders, outbox, performed
-from broker.workflow import referrals, step_links
-from broker.workflow.stale_steps import StaleStepJob
+from broker.store.tables import devices, orders, outbox
+from broker.store.tables.studies import performed
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import step_links
+from broker.workflow.studies.stale_steps import StaleStepJob
 from tests.dicom.worklist.asked import ask, numbers, query
 from tests.support.factory import CLINIC, REGISTRAR, draft
 from tests.support.modality import (

@@ -34,8 +34,9 @@ from broker.domain.errors import WrongState
 from broker.domain.studies.performed import WRONG_ENTRY
 from broker.store.database import Tx
 from broker.store.tables import devices, orders
-from broker.workflow import performed_steps, referrals, step_links
-from broker.workflow.stale_steps import ACTOR
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import performed_steps, step_links
+from broker.workflow.studies.stale_steps import ACTOR
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR
 from tests.support.modality import change, code, create, creation, ending, scheduled, strict

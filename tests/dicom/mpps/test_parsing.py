@@ -13,8 +13,9 @@ from broker.dicom.statuses import Status
 from broker.domain.orders import Order
 from broker.domain.studies.performed import PerformedSeries
 from broker.store.database import Store
-from broker.store.tables import devices, performed
-from broker.workflow import referrals
+from broker.store.tables import devices
+from broker.store.tables.studies import performed
+from broker.workflow.referrals import referrals
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR
 from tests.support.modality import CALLER, change, create, creation, dataset, ending, notes, registered, series

@@ -18,8 +18,8 @@ from broker.dicom.statuses import Status
 from broker.domain.orders import Order
 from broker.domain.studies.performed import PerformedState
 from broker.store.database import Store
-from broker.store.tables import performed
-from broker.workflow import referrals
+from broker.store.tables.studies import performed
+from broker.workflow.referrals import referrals
 from tests.support import factory, image_references
 from tests.support.factory import CLINIC, REGISTRAR
 from tests.support.modality import creation, ending, notes, strict

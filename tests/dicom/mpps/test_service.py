@@ -20,8 +20,9 @@ from broker.domain.patients.identifiers import valid_uid
 from broker.domain.studies.step_rules import Rule
 from broker.store.database import Store, StoreError
 from broker.store.queries import board
-from broker.store.tables import devices, orders, performed
-from broker.workflow import referrals
+from broker.store.tables import devices, orders
+from broker.store.tables.studies import performed
+from broker.workflow.referrals import referrals
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR
 from tests.support.modality import (

@@ -13,7 +13,7 @@ from broker.dicom.scu.archive import Archive, ArchiveAddress
 from broker.domain.orders import Order
 from broker.domain.studies.archive import ArchiveStudy
 from broker.store.database import Store
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.support.factory import CLINIC, REGISTRAR, draft, soon
 
 ARCHIVE = ArchiveAddress("PACS", "127.0.0.1", 104)

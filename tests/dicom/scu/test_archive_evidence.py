@@ -19,11 +19,13 @@ from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.archive import Discrepancy, DiscrepancyKind
 from broker.domain.studies.performed import StepSource
 from broker.store.database import Store, Tx
-from broker.store.queries import schedule, unreferred_studies
-from broker.store.tables import archive as archive_table
+from broker.store.queries import schedule
+from broker.store.queries.studies import unreferred_studies
 from broker.store.tables import devices, orders, outbox
-from broker.store.tables.archive import Holding
-from broker.workflow import archive_images, referrals, step_links
+from broker.store.tables.studies import archive as archive_table
+from broker.store.tables.studies.archive import Holding
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import archive_images, step_links
 from tests.support import factory
 from tests.support.clock import TODAY, Clock, Seconds
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft, soon

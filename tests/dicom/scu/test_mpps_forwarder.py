@@ -24,8 +24,8 @@ from broker.dicom.server import DicomServer, PortSettings
 from broker.domain.studies.performed import PerformedState
 from broker.domain.studies.step_rules import PACKED
 from broker.store.database import Store
-from broker.store.tables import mpps_nodes, performed
-from broker.store.tables.mpps_nodes import StoredMessage
+from broker.store.tables.studies import mpps_nodes, performed
+from broker.store.tables.studies.mpps_nodes import StoredMessage
 from tests.support import factory
 from tests.support.clock import Seconds
 from tests.support.factory import CLINIC

@@ -14,7 +14,7 @@ from broker.dicom.scu import echo
 from broker.dicom.server import DicomServer
 from broker.domain.orders import Order
 from broker.store.database import Store
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.bus.certificates import Authority, encrypted
 from tests.peers.dcmtk import EVERYTHING, findscu
 from tests.support import factory

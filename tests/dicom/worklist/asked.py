@@ -12,7 +12,7 @@ from broker.dicom.worklist.service import FindResponse
 from broker.domain.orders import Order
 from broker.domain.patients.people import Patient
 from broker.store.database import Store
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
 from tests.support.worklist_query import find
 

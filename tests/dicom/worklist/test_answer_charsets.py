@@ -15,7 +15,8 @@ from broker.dicom.statuses import Status
 from broker.domain.orders import Order
 from broker.domain.patients.people import PersonName
 from broker.store.database import Store
-from broker.store.tables import devices, performed_links
+from broker.store.tables import devices
+from broker.store.tables.studies import performed_links
 from broker.workflow.devices import RARE_CHARSETS
 from tests.dicom.worklist.asked import register
 from tests.peers.dcmtk import EVERYTHING, findscu, tool

@@ -16,7 +16,7 @@ from broker.dicom.statuses import Status
 from broker.domain.clinic.devices import Device
 from broker.store.database import Store
 from broker.store.tables import devices
-from broker.workflow import worklist_files
+from broker.workflow.referrals import worklist_files
 from tests.dicom.worklist.asked import ask, query, register
 from tests.peers.dcmtk import findscu
 from tests.support import worklist_file as made

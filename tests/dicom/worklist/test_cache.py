@@ -33,9 +33,11 @@ from broker.domain.orders import Order
 from broker.domain.patients.people import Patient, PersonName
 from broker.domain.studies.performed import PerformedState, PerformedStep
 from broker.store.database import Store, Tx
-from broker.store.tables import devices, orders, outbox, performed, performed_links
+from broker.store.tables import devices, orders, outbox
 from broker.store.tables import worklist as stored
-from broker.workflow import patient_merge, referrals
+from broker.store.tables.studies import performed, performed_links
+from broker.workflow import patient_merge
+from broker.workflow.referrals import referrals
 from tests.dicom.codec.encoding import encoded
 from tests.peers import worklist_corpus as corpus
 from tests.support import factory

@@ -23,7 +23,8 @@ from broker.domain.studies.performed import PerformedChange, PerformedState, Ste
 from broker.store.database import Store
 from broker.store.tables import devices, orders
 from broker.store.tables import worklist as store_worklist
-from broker.workflow import performed_steps, referrals
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import performed_steps
 from tests.support import factory
 from tests.support.clock import ZONE
 from tests.support.factory import CLINIC, REGISTRAR, XRAY

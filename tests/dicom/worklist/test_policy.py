@@ -25,7 +25,8 @@ from broker.domain.studies.performed import PerformedChange, PerformedState, Ste
 from broker.store.database import Store
 from broker.store.tables import devices, orders
 from broker.store.tables.worklist import WorklistItem
-from broker.workflow import performed_steps, referrals
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import performed_steps
 from tests.dicom.codec.encoding import encoded
 from tests.support import factory
 from tests.support.clock import Clock

@@ -18,7 +18,7 @@ from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import response, service
 from broker.store.database import Store
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR
 from tests.support.port import associated, serving

@@ -17,7 +17,8 @@ from broker.domain.orders import Priority
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Store
 from broker.store.tables import devices
-from broker.workflow import patient_merge, referrals
+from broker.workflow import patient_merge
+from broker.workflow.referrals import referrals
 from tests.dicom.worklist.asked import ask, numbers, query, register
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
@@ -209,7 +210,7 @@ def test_what_is_over_or_cancelled_is_not_offered(store: Store) -> None:
     cancelled, done = register(store), register(store, LEE)
     store.write(referrals.cancel, cancelled.id, cancelled.revision, "", REGISTRAR, CLINIC)
     from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
-    from broker.workflow import performed_steps
+    from broker.workflow.studies import performed_steps
 
     step = factory.performed("1.2", StepReference(done.study_instance_uid))
     store.write(performed_steps.start, step, factory.message("a"), factory.XRAY, CLINIC)

@@ -17,8 +17,10 @@ from broker.domain.studies.performed import Dose, PerformedChange, PerformedSeri
 from broker.domain.studies.reports import Report
 from broker.store.database import Store, Tx
 from broker.store.schema.migrate import migrations
-from broker.store.tables import accounts, outbox, performed, reports
-from broker.workflow import performed_steps, referrals
+from broker.store.tables import accounts, outbox
+from broker.store.tables.studies import performed, reports
+from broker.workflow.referrals import referrals
+from broker.workflow.studies import performed_steps
 from tests.support import factory
 from tests.support.clock import Clock
 

@@ -15,7 +15,9 @@ from broker.store.queries import directory_search
 from broker.store.queries.patients import patient_search
 from broker.store.schema import migrate
 from broker.store.schema.migrate import Migration, migrations
-from broker.store.tables import devices, directories, orders, patients, performed, performed_links
+from broker.store.tables import devices, directories, orders
+from broker.store.tables.patients import patients
+from broker.store.tables.studies import performed, performed_links
 from tests.store.schema.snapshot import GOLDEN, VERSIONS, schema
 from tests.support.factory import KUZNETSOVA
 

@@ -16,8 +16,8 @@ from broker.store.database import Store
 from broker.store.queries import directory_search, lookups
 from broker.store.tables import devices, directories, orders
 from broker.store.tables.directories import ImportChange
-from broker.workflow import referrals
 from broker.workflow.directories import DirectorySource, ReplaceResult, replace_directory
+from broker.workflow.referrals import referrals
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM
 

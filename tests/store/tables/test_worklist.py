@@ -23,7 +23,7 @@ from broker.domain.patients import names
 from broker.store.database import Store, Tx
 from broker.store.tables import devices, worklist
 from broker.store.tables.worklist import Candidate, IndexFilter
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.support import factory
 from tests.support.factory import CLINIC
 from tests.support.worklist_query import find, identifier

@@ -13,10 +13,12 @@ from nicegui.testing import User
 from broker.domain.orders import Order, OrderState
 from broker.domain.studies.archive import ArchiveStudy
 from broker.store.database import Store
-from broker.store.queries import archive_gaps, schedule
-from broker.store.tables import archive as archive_table
+from broker.store.queries import schedule
+from broker.store.queries.studies import archive_gaps
 from broker.store.tables import orders
-from broker.workflow import archive_images, unreferred_studies
+from broker.store.tables.studies import archive as archive_table
+from broker.workflow.referrals import unreferred_studies
+from broker.workflow.studies import archive_images
 from tests.peers import chromium
 from tests.support.clock import TODAY, local
 from tests.support.factory import CLINIC, SYSTEM

@@ -14,7 +14,7 @@ from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import PerformedState
 from broker.store.database import Tx
 from broker.store.tables import devices, worklist
-from broker.workflow import archive_images, step_links
+from broker.workflow.studies import archive_images, step_links
 from tests.support.clock import TODAY, ZONE
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM
 from tests.ui.scene import Scene

@@ -12,7 +12,7 @@ from broker.domain.orders import Order
 from broker.domain.patients import names
 from broker.domain.studies.performed import PerformedStep
 from broker.store.queries.patients import patient_index
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.support.clock import TODAY
 from tests.support.factory import CLINIC, REGISTRAR
 from tests.ui.scene import Scene

@@ -8,7 +8,7 @@ import pytest
 
 from broker.domain.orders import Order
 from broker.store.tables import orders
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.support import factory
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person

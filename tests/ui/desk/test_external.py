@@ -18,9 +18,9 @@ from broker.domain.orders import Order, OrderState
 from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store, Tx
 from broker.store.queries import schedule
-from broker.store.tables import external_studies
-from broker.store.tables.external_studies import StoredStudy
-from broker.workflow import referrals
+from broker.store.tables.studies import external_studies
+from broker.store.tables.studies.external_studies import StoredStudy
+from broker.workflow.referrals import referrals
 from tests.support import factory
 from tests.support.clock import TODAY
 from tests.support.waiting import wait_until_async

@@ -11,7 +11,7 @@ import pytest
 from broker.domain.clinic.devices import Device, ProcedureType
 from broker.domain.orders import Priority, Referral, ReferralDraft
 from broker.domain.patients.people import Patient, PersonName, Sex
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from ui.desk.referral.field_values import (
     EMPTY,
     FormContent,

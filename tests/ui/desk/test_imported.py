@@ -13,7 +13,7 @@ from broker.dicom.files import worklist_file
 from broker.domain.orders import Order
 from broker.store.queries import order_card
 from broker.store.tables import orders
-from broker.workflow import referrals, worklist_files
+from broker.workflow.referrals import referrals, worklist_files
 from tests.support.clock import TODAY, ZONE
 from tests.support.factory import CLINIC, DEVICES, REGISTRAR, SYSTEM, draft
 from tests.support.worklist_file import wl

@@ -14,7 +14,7 @@ from broker.domain.patients.incomplete import Missing, missing
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.queries import order_card
 from broker.store.tables import outbox
-from broker.workflow import referrals
+from broker.workflow.referrals import referrals
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
 from tests.support.waiting import wait_until_async

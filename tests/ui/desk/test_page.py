@@ -17,7 +17,8 @@ from broker.domain.patients.people import Patient, PersonName
 from broker.store.database import Tx
 from broker.store.queries import schedule
 from broker.store.tables import accounts as accounts_table
-from broker.workflow import accounts, referrals
+from broker.workflow import accounts
+from broker.workflow.referrals import referrals
 from tests.support import factory
 from tests.support.waiting import assert_stays, wait_until_async
 from tests.ui.conftest import Site, person, session_of
@@ -301,7 +302,7 @@ async def test_a_database_that_refuses_loses_nothing(
     def refuse(*_: Any) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr("broker.workflow.referrals.orders.add", refuse)
+    monkeypatch.setattr("broker.workflow.referrals.referrals.orders.add", refuse)
     monkeypatch.setattr("broker.store.database._Job.run", refuse)
     hands.press_save()
     await hands.user.should_see("Не сохранено: база данных не принимает изменений")

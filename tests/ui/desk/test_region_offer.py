@@ -15,7 +15,8 @@ from broker.domain.actors import Actor
 from broker.domain.patients.people import Patient, PersonName
 from broker.domain.patients.region_people import RegionAnswer, RegionPerson, RegionQuestion
 from broker.store.database import Tx
-from broker.workflow import referrals, region_people
+from broker.workflow.patients import region_people
+from broker.workflow.referrals import referrals
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
 from tests.support.waiting import assert_stays, wait_until_async

@@ -14,7 +14,9 @@ from broker.domain.orders import Order
 from broker.domain.patients.patient_match import Similarity
 from broker.domain.patients.people import PersonName
 from broker.store.tables.incoming import Arrival
-from broker.workflow import incoming_referrals, patient_merge, performed_steps, referrals
+from broker.workflow import patient_merge
+from broker.workflow.referrals import incoming_referrals, referrals
+from broker.workflow.studies import performed_steps
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM
 from tests.support.waiting import assert_stays, wait_until_async

@@ -17,7 +17,7 @@ from broker.store.database import Store
 from broker.store.queries.exchange_state import ExchangeState
 from broker.store.tables import incoming, outbox
 from broker.store.tables.incoming import Arrival
-from broker.workflow import incoming_referrals
+from broker.workflow.referrals import incoming_referrals
 from tests.support.clock import ZONE
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
 from tests.ui.conftest import person

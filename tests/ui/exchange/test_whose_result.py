@@ -11,7 +11,7 @@ from broker.domain.incoming import ANOTHER_PATIENT, ArrivalState
 from broker.domain.orders import Order
 from broker.store.queries import inbox
 from broker.store.tables.incoming import Arrival
-from broker.workflow import external_results
+from broker.workflow.studies import external_results
 from tests.support.factory import KUZNETSOVA
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, buttons, press

@@ -19,9 +19,10 @@ from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store, Tx
 from broker.store.queries import inbox, schedule
 from broker.store.tables import clients, incoming, outbox
-from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
-from broker.workflow import external_results, incoming_referrals, performed_steps, referrals
+from broker.store.tables.studies.external_studies import StoredStudy
+from broker.workflow.referrals import incoming_referrals, referrals
+from broker.workflow.studies import external_results, performed_steps
 from tests.support import factory
 from tests.support.clock import TODAY
 from tests.support.factory import CLINIC, KUZNETSOVA

@@ -13,8 +13,8 @@ from nicegui.testing import User
 from broker.domain.orders import Order
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.reports import Report, ReportState
-from broker.store.tables import reports
-from broker.workflow import archive_images
+from broker.store.tables.studies import reports
+from broker.workflow.studies import archive_images
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person

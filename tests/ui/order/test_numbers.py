@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from broker.workflow import worklist_files
+from broker.workflow.referrals import worklist_files
 from tests.support.factory import CLINIC, SYSTEM
 from tests.ui.conftest import Site, person, session_of
-from tests.workflow.test_worklist_files import item
+from tests.workflow.referrals.test_worklist_files import item
 from ui.services import COOKIE, Services
 from ui.text import links
 

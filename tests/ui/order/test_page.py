@@ -16,7 +16,7 @@ from broker.domain.patients.people import PersonName
 from broker.domain.studies.performed import PerformedState
 from broker.store.queries import order_card
 from broker.store.tables import worklist
-from broker.workflow import step_links
+from broker.workflow.studies import step_links
 from tests.support.clock import TODAY, ZONE
 from tests.support.factory import CLINIC, DEVICES, REGISTRAR
 from tests.ui.conftest import person

@@ -9,8 +9,8 @@ from broker.domain.audit import AuditAction
 from broker.domain.orders import OrderState
 from broker.domain.studies.performed import WRONG_ENTRY, PerformedChange, PerformedState
 from broker.store.queries import order_card
-from broker.workflow import performed_steps
-from broker.workflow.stale_steps import ACTOR
+from broker.workflow.studies import performed_steps
+from broker.workflow.studies.stale_steps import ACTOR
 from tests.support.clock import TODAY, ZONE
 from tests.support.factory import CLINIC, XRAY, message
 from tests.ui.conftest import person

@@ -11,8 +11,10 @@ from nicegui.testing import User
 
 from broker.domain.patients.people import Patient, PersonName
 from broker.store.queries import patient_cards
-from broker.store.tables import external_studies, patient_details, patients, worklist
-from broker.store.tables.external_studies import StoredStudy
+from broker.store.tables import worklist
+from broker.store.tables.patients import patient_details, patients
+from broker.store.tables.studies import external_studies
+from broker.store.tables.studies.external_studies import StoredStudy
 from broker.workflow import patient_correction
 from tests.support.clock import ZONE
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR

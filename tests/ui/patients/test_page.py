@@ -16,9 +16,11 @@ from broker.domain.patients.people import Patient, PersonName
 from broker.domain.studies.reports import ExternalStudy, Report, ReportState
 from broker.store.queries import patient_cards
 from broker.store.queries.patients import patient_search
-from broker.store.tables import external_studies, orders, reports, worklist
-from broker.store.tables.external_studies import StoredStudy
-from broker.workflow import patient_merge, referrals
+from broker.store.tables import orders, worklist
+from broker.store.tables.studies import external_studies, reports
+from broker.store.tables.studies.external_studies import StoredStudy
+from broker.workflow import patient_merge
+from broker.workflow.referrals import referrals
 from tests.peers import chromium
 from tests.support import factory
 from tests.support.clock import TODAY, ZONE, local

@@ -17,9 +17,9 @@ from broker.domain.orders import Order, Priority
 from broker.domain.studies.performed import Dose, PerformedSeries
 from broker.domain.studies.reports import Report, ReportState
 from broker.store.queries import order_card
-from broker.store.tables import reports as reports_table
-from broker.workflow import reports, step_links
-from broker.workflow.reports import ReportText
+from broker.store.tables.studies import reports as reports_table
+from broker.workflow.studies import reports, step_links
+from broker.workflow.studies.reports import ReportText
 from tests.support.clock import TODAY, ZONE
 from tests.support.factory import CLINIC, REGISTRAR
 from tests.support.waiting import wait_until_async

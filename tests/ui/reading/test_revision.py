@@ -11,8 +11,8 @@ from nicegui.testing.user_interaction import UserInteraction
 
 from broker.domain.orders import Order
 from broker.domain.studies.reports import ReportChange
-from broker.store.tables import reports as stored
-from broker.workflow import reports
+from broker.store.tables.studies import reports as stored
+from broker.workflow.studies import reports
 from tests.support.factory import CLINIC
 from tests.ui.conftest import person
 from tests.ui.reading.test_page import DOCTOR, TEXT, done, write

@@ -12,7 +12,7 @@ from broker.domain.patients.people import PersonName
 from broker.imports import referral_columns, referral_row
 from broker.imports.referral_import import ReferralImport
 from broker.store.tables.import_refusals import ImportRefusal
-from broker.workflow import import_refusals, referrals
+from broker.workflow.referrals import import_refusals, referrals
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM
 from tests.ui.conftest import person
@@ -131,7 +131,10 @@ async def test_who_only_reads_sees_it_and_dismisses_nothing(services: Services) 
 
 
 def test_every_reason_has_its_words() -> None:
-    sources = [ROOT / "broker/workflow/worklist_files.py", ROOT / "broker/workflow/imported_patients.py"]
+    sources = [
+        ROOT / "broker/workflow/referrals/worklist_files.py",
+        ROOT / "broker/workflow/patients/imported_patients.py",
+    ]
     sources.append(ROOT / "broker/dicom/files/worklist_import.py")
     text = "".join(path.read_text("utf-8") for path in sources)
     codes = set(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from broker.store.database import Reader
-from broker.store.tables.patients import PREFIX_END
+from broker.store.tables.patients.patients import PREFIX_END
 
 _SIGNS = re.compile(r"[().+]")
 _CARD_LENGTH = 6  # «4512» is card 004512

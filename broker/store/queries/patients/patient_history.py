@@ -9,7 +9,7 @@ from broker.domain.studies.prior_studies import OwnStudy
 from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Reader
 from broker.store.rows import instant
-from broker.store.tables import external_studies
+from broker.store.tables.studies import external_studies
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from broker.domain.patients.patient_match import PatientMatch, SimilarCard
 from broker.domain.patients.people import Patient
 from broker.domain.studies.performed import PerformedStep
 from broker.store.database import Reader
-from broker.store.tables import former_names, patient_merges, patients
+from broker.store.tables.patients import former_names, patient_merges, patients
 
 
 def match(reader: Reader, person: Patient) -> PatientMatch:

@@ -18,8 +18,8 @@ from broker.store.database import Reader, Row
 from broker.store.queries.patients import number_lookup, typed_query
 from broker.store.queries.patients.number_lookup import Lookup, NumberLookup
 from broker.store.queries.patients.typed_query import Reading
-from broker.store.tables import former_names, patients
-from broker.store.tables.patients import PREFIX_END
+from broker.store.tables.patients import former_names, patients
+from broker.store.tables.patients.patients import PREFIX_END
 
 _INDEXED = 8  # letters of a beginning that the index of words knows; see 0004_search.sql
 _LONGEST_READ = 200  # characters of what was typed

@@ -18,8 +18,8 @@ from broker.store.database import Store, Tx
 from broker.store.queries import schedule
 from broker.store.queries.patients import number_lookup, patient_search
 from broker.store.queries.patients.number_lookup import Column, Lookup
-from broker.store.tables import patients
-from broker.workflow import referrals
+from broker.store.tables.patients import patients
+from broker.workflow.referrals import referrals
 from tests.support import factory
 from tests.support.clock import TODAY
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR

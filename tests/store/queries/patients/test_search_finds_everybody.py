@@ -17,7 +17,7 @@ from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Store, Tx
 from broker.store.queries import schedule
 from broker.store.queries.patients import patient_search
-from broker.store.tables import patients
+from broker.store.tables.patients import patients
 from broker.workflow import patient_merge
 from tests.bench import search as bench
 from tests.support import factory

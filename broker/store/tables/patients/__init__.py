@@ -1,0 +1,1 @@
+"""Tables of patients and of what is known beside their cards."""

@@ -1,0 +1,1 @@
+"""Tables of what was made: performed steps, images in the archive, reports, external studies."""

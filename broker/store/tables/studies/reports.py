@@ -1,0 +1,223 @@
+"""Reports: what doctors write about studies; the database itself refuses to change one that was signed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date, datetime
+
+from broker.domain.audit import AuditAction
+from broker.domain.orders import Order
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.reports import Report, ReportChange, ReportDoubt, ReportState, SeenImages, SignedReport
+from broker.store import rows
+from broker.store.database import Reader, Row, Tx
+from broker.store.tables import audit
+from broker.store.tables.studies import archive
+
+
+def get(reader: Reader, id: int) -> Report | None:
+    """Return a report by its id, or None."""
+    row = reader.one("SELECT * FROM report WHERE id = ?", [id])
+    return from_row(row) if row else None
+
+
+def of_order(reader: Reader, order_id: int) -> Report | None:
+    """Return the first reading's report on an order, a draft or its newest signed version, or None."""
+    row = reader.one("SELECT * FROM report WHERE order_id = ? ORDER BY reading LIMIT 1", [order_id])
+    return _newest(reader, from_row(row)) if row else None
+
+
+def signed(reader: Reader, order_id: int) -> Report | None:
+    """Return the newest version of the signed report on an order, or None: a draft does not count."""
+    row = reader.one(
+        "SELECT * FROM report WHERE order_id = ? AND state = 'signed' ORDER BY reading LIMIT 1", [order_id]
+    )
+    return _newest(reader, from_row(row)) if row else None
+
+
+def versions(reader: Reader, order_id: int) -> list[Report]:
+    """Return all versions of the signed report on an order, the newest first."""
+    row = reader.one(
+        "SELECT * FROM report WHERE order_id = ? AND state = 'signed' ORDER BY reading LIMIT 1", [order_id]
+    )
+    if row is None:
+        return []
+    first = from_row(row)
+    found = reader.rows("SELECT * FROM report_version WHERE order_id = ? ORDER BY version DESC", [order_id])
+    return [*(_version(first, each) for each in found), first]
+
+
+def add_version(tx: Tx, report: Report) -> None:
+    """Insert a new version of a signed report; while it is withdrawn, its order waits for a report again."""
+    values = {name: getattr(report, name) for name in (*_TEXTS, "order_id", "version", "change", "reason")}
+    rows.insert(
+        tx,
+        "report_version",
+        values
+        | {
+            "author_family": report.author_name.family,
+            "author_given": report.author_name.given,
+            "author_middle": report.author_name.middle,
+            "signed_at": tx.now.isoformat(),
+        },
+    )
+    tx.run("UPDATE orders SET reported = ? WHERE id = ?", [int(not report.is_withdrawn), report.order_id])
+
+
+def _newest(reader: Reader, first: Report) -> Report:
+    row = reader.one("SELECT * FROM report_version WHERE order_id = ? ORDER BY version DESC LIMIT 1", [first.order_id])
+    return _version(first, row) if row else first
+
+
+def _version(first: Report, row: Row) -> Report:
+    return replace(
+        first,
+        **{name: row[name] for name in (*_TEXTS, "version", "reason")},
+        change=ReportChange(row["change"]),
+        author_name=PersonName(row["author_family"], row["author_given"], row["author_middle"]),
+        signed_at=rows.instant(row["signed_at"]),
+    )
+
+
+def signed_report(reader: Reader, order: Order) -> SignedReport | None:
+    """Return an order's signed report with what its document states; None if none is signed."""
+    report = signed(reader, order.id)
+    return SignedReport(order, report, *_images_made(reader, order.id)) if report else None
+
+
+# A doctor has looked at the images.
+_SEEN = (
+    AuditAction.REPORT_SIGN,
+    AuditAction.REPORT_UPHOLD,
+    AuditAction.REPORT_ADD,
+    AuditAction.REPORT_CORRECT,
+)
+_REMOVED = (AuditAction.UNLINK, AuditAction.WRONG_ENTRY, AuditAction.IMAGES_REMOVED)
+_ADDED = (
+    AuditAction.FINISH,
+    AuditAction.IMAGES_SEEN,
+    AuditAction.IMAGES_ADDED,
+    AuditAction.ARCHIVE_ACCEPT,
+    AuditAction.LINK,
+)
+
+
+def doubt(reader: Reader, order_id: int) -> ReportDoubt | None:
+    """Return what became of an order's images after its report was signed, if no doctor has looked since; else None."""
+    report = signed(reader, order_id)
+    if report is None or report.is_withdrawn:
+        return None
+    if audit.newest(reader, order_id, (*_SEEN, *_REMOVED)) in _REMOVED:
+        return ReportDoubt.IMAGES_REMOVED
+    return ReportDoubt.IMAGES_ADDED if _were_added(reader, order_id) else None
+
+
+def images(reader: Reader, order: Order) -> SeenImages:
+    """Return the images of an order as they are now, for a doctor to look at."""
+    steps = reader.rows(
+        "SELECT DISTINCT p.id, p.sop_instance_uid, p.state, p.images FROM performed_step p"
+        " JOIN performed_step_link l ON l.performed_step_id = p.id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " WHERE s.order_id = ? ORDER BY p.id",
+        [order.id],
+    )
+    held = archive.holding(reader, order.id)
+    changed = reader.value(
+        "SELECT max(seq) FROM audit WHERE order_id = ? AND action IN (SELECT value FROM json_each(?))",
+        [order.id, json.dumps([*_SEEN, *_REMOVED, *_ADDED])],
+    )
+    return SeenImages(
+        order.patient,
+        tuple((row["sop_instance_uid"], row["state"], row["images"]) for row in steps),
+        (held.study_instance_uid, held.images) if held else ("", None),
+        changed or 0,
+    )
+
+
+def _were_added(reader: Reader, order_id: int) -> bool:
+    """Return True if images came after a doctor has looked last; a step that was discontinued without any has none."""
+    newest = reader.value(
+        "SELECT action FROM audit a WHERE order_id = ? AND action IN (SELECT value FROM json_each(?)) AND NOT EXISTS"
+        " (SELECT 1 FROM performed_step p WHERE a.action = 'finish' AND p.state = 'DISCONTINUED' AND p.images = 0"
+        " AND p.sop_instance_uid = a.details ->> '$.sop_instance_uid') ORDER BY seq DESC LIMIT 1",
+        [order_id, json.dumps([*_SEEN, *_ADDED])],
+    )
+    return newest in _ADDED
+
+
+def has_more_images(reader: Reader, order_id: int) -> bool:
+    """Return True if an order has images that were added after a doctor had looked at those which the region knows of.
+
+    Images that were added and taken away again do not count.
+    """
+    return bool(
+        reader.value(
+            "SELECT 1 FROM audit a WHERE a.order_id = :order AND a.action IN (SELECT value FROM json_each(:added))"
+            " AND a.seq > coalesce((SELECT max(d.seq) FROM audit d WHERE d.order_id = :order"
+            "  AND d.action IN (SELECT value FROM json_each(:seen)) AND d.at <= (SELECT max(coalesce(b.delivered_at,"
+            "  b.created_at)) FROM outbox b WHERE b.order_id = :order AND b.kind IN ('report', 'appended')"
+            "  AND (b.state = 'delivered' OR b.uncertain = 1))), 0)"
+            " AND EXISTS (SELECT 1 FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+            "  JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = :order AND p.state = 'COMPLETED'"
+            "  AND p.sop_instance_uid = coalesce(json_extract(a.details, '$.sop_instance_uid'), p.sop_instance_uid))",
+            {"order": order_id, "added": json.dumps(_ADDED), "seen": json.dumps(_SEEN)},
+        )
+    )
+
+
+def put(tx: Tx, report: Report) -> Report:
+    """Insert a report, or write it over its older version; return it with its id, revision and `saved_at`.
+
+    The order of a signed one no longer waits for its report.
+    """
+    values = {name: getattr(report, name) for name in _PLAIN} | {
+        "author_family": report.author_name.family,
+        "author_given": report.author_name.given,
+        "author_middle": report.author_name.middle,
+        "saved_at": tx.now.isoformat(),
+        "signed_at": report.signed_at.isoformat() if report.signed_at else None,
+    }
+    rows.upsert(tx, "report", values, key=["order_id", "reading"], also="revision = revision + 1")
+    if report.state is ReportState.SIGNED:
+        tx.run("UPDATE orders SET reported = 1 WHERE id = ?", [report.order_id])
+    [row] = tx.rows("SELECT * FROM report WHERE order_id = ? AND reading = ?", [report.order_id, report.reading])
+    return from_row(row)
+
+
+def _images_made(reader: Reader, order_id: int) -> tuple[date | None, str]:
+    """Return the day on which an order's images were made, if a modality said, and the devices' names."""
+    found = reader.rows(
+        "SELECT p.start, coalesce(d.name, p.ae_title) AS name, coalesce(d.room, '') AS room FROM performed_step p"
+        " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE p.state = 'COMPLETED' AND p.id IN"
+        " (SELECT l.performed_step_id FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " WHERE s.order_id = ?) ORDER BY p.id",
+        [order_id],
+    )
+    days = [date.fromisoformat(row["start"][:10]) for row in found if row["start"]]
+    places = dict.fromkeys(", ".join(part for part in (row["name"], row["room"]) if part) for row in found)
+    return (min(days) if days else None), "; ".join(places)
+
+
+# Columns whose values are those of the field of the same name.
+_TEXTS = (
+    "description",
+    "conclusion",
+    "recommendations",
+    "effective_dose",
+    "author",
+    "author_snils",
+    "author_position",
+)
+_PLAIN = ("order_id", "reading", "state", *_TEXTS)
+
+
+def from_row(row: Row) -> Report:
+    """Return the Report of a row of its table."""
+    return Report(
+        **{name: row[name] for name in _PLAIN} | {"state": ReportState(row["state"])},
+        author_name=PersonName(row["author_family"], row["author_given"], row["author_middle"]),
+        saved_at=datetime.fromisoformat(row["saved_at"]),
+        signed_at=rows.instant(row["signed_at"]),
+        revision=row["revision"],
+        id=row["id"],
+    )

@@ -1,0 +1,1 @@
+"""Use cases of what was made: performed steps, images, reports, results of other clinics."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -95,3 +96,10 @@ def test_every_public_function_has_a_docstring() -> None:
                     if public and not ast.get_docstring(each):
                         bare.append(f"{module}.{each.name}")
     assert not bare
+
+
+def test_what_is_sampled_under_other_dates_is_there() -> None:
+    script = (ROOT / ".ci/other-dates").read_text(encoding="utf-8")
+    sample = re.search(r"^readonly SAMPLE=\((.*?)\)$", script, re.MULTILINE | re.DOTALL)
+    assert sample
+    assert [name for name in sample[1].split() if not (ROOT / name).exists()] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -230,6 +231,26 @@ def test_each_file_is_reported_and_one_refusal_is_an_exit_status(tmp_path: Path,
         assert result.status == 1
         assert result.lines[-1] == last
         assert [line.startswith(part) for line, part in zip(result.lines, lines, strict=False)] == [True] * 3
+
+
+@pytest.mark.parametrize("fault", [sqlite3.IntegrityError("CHECK constraint failed"), ZeroDivisionError("division")])
+def test_a_file_at_which_the_program_fails_costs_itself_only(
+    tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    (tmp_path / "wl").mkdir()
+    (tmp_path / "wl" / "1.wl").write_bytes(wl(AccessionNumber="A1", StudyInstanceUID="1.2.1"))
+    (tmp_path / "wl" / "2.wl").write_bytes(wl(AccessionNumber="A2", StudyInstanceUID="1.2.2"))
+    taken = worklist_files.sync
+
+    def fails_once(tx: Any, item: Any, *rest: Any, **options: Any) -> Any:
+        if item.accession_number == "A1":
+            raise fault
+        return taken(tx, item, *rest, **options)
+
+    monkeypatch.setattr(worklist_files, "sync", fails_once)
+    result = run(tmp_path / "wl")
+    assert (result.status, result.lines[-1]) == (1, "1 added, 1 refused.")
+    assert f"({type(fault).__name__})" in result.lines[0]
 
 
 def test_a_dry_run_stores_nothing(tmp_path: Path, run: Any, config: Path) -> None:

@@ -9,9 +9,9 @@ import fcntl
 import hashlib
 import logging
 import os
-import sqlite3
 import stat
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -191,9 +191,9 @@ class WorklistFolder:
             return self._failed(name, seen, digest, Reason("unreadable", str(error))) if seen.tried > 1 else ""
         except (BadWorklistFile, Refused) as error:
             return self._failed(name, seen, digest, reason_of(error), item.patient if item else None)
-        except (StoreError, sqlite3.Error):
-            raise
-        except Exception as error:  # one file costs itself only; the message may hold a name
+        except StoreError:
+            raise  # the database, not the file
+        except Exception as error:
             return self._failed(name, seen, digest, unexpected(error), item.patient if item else None)
         seen.done, seen.problem = True, ""
         self._known[name] = digest
@@ -240,8 +240,9 @@ class WorklistFolder:
 
 
 def unexpected(error: Exception) -> Reason:
-    """Return the reason of a refusal that nothing foresaw."""
-    kind = type(error).__name__
+    """Return the reason of a refusal that nothing foresaw: a fault of ours, which costs its file only."""
+    kind, trace = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+    log.error("a worklist file failed: %s\n%s", kind, trace)  # its message may hold a name
     return Reason("unexpected", f"it could not be read or kept: report it to the administrator ({kind})", about=kind)
 
 

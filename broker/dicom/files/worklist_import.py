@@ -6,8 +6,6 @@ Every file is a transaction of its own: what is right is put on the worklist, wh
 from __future__ import annotations
 
 import hashlib
-import logging
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,6 @@ from broker.domain.patients.patient_match import similar_note
 from broker.store.database import Store, StoreError
 from broker.workflow.referrals import worklist_files
 
-log = logging.getLogger(__name__)
 _Seen = dict[tuple[str, str], list[tuple[str, ImportedItem]]]  # number -> the files that have it, with their items
 
 
@@ -79,10 +76,9 @@ class WorklistImport:
             )
         except (worklist_file.BadWorklistFile, Refused) as error:
             return self._refused(file, where, digest, watched_folder.reason_of(error), item)
-        except (StoreError, sqlite3.Error):
-            raise
-        except Exception as error:  # one file costs itself only; the message may hold a name
-            log.error("a worklist file could not be imported: %s", type(error).__name__)
+        except StoreError:
+            raise  # the database, not the file
+        except Exception as error:
             return self._refused(file, where, digest, watched_folder.unexpected(error), item)
         number = "" if self.dry_run else taken.accession_number
         notes = tuple(similar_note(each) for each in taken.similar)

@@ -124,7 +124,7 @@ def test_a_uid_that_a_device_has_reported_leads_to_its_order(
     item = dataset({"StudyInstanceUID": "1.2.99", "AccessionNumber": order.accession_number})
     create(store, creation(ScheduledStepAttributesSequence=[item], PatientID=order.patient.patient_id))
     peer.holds(study(order, StudyInstanceUID="1.2.99"))
-    send(port, "1.2.99")
+    assert send(port, "1.2.99") == 0
     archive.look_at_available()
     assert any(key.get("StudyInstanceUID") == "1.2.99" for key in peer.asked)
 

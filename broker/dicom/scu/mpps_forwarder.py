@@ -68,9 +68,9 @@ class MppsForwarder:
         if self._monotonic() < self._next_at:
             return 0
         with self._store.read() as reader:
-            is_new = mpps_nodes.get(reader, self._node.ae_title) is None
+            is_known = mpps_nodes.get(reader, self._node.ae_title) is not None
             waits = mpps_nodes.following(reader, self._node.ae_title) is not None
-        if is_new:
+        if not is_known:  # what comes from now on is forwarded, so nothing waits
             self._store.write(mpps_nodes.add, self._node.ae_title)
         return self._forward() if waits else 0
 

@@ -235,13 +235,16 @@ def has_unsent(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
 
 
 def send_under_next_number(tx: Tx, seq: int, order_id: int) -> None:
-    """Send a version of a report again under the next number: the bus has something else under this one."""
+    """Drop a row of a report, under whose number the bus has something else, and queue it under the next number."""
     tx.run("UPDATE outbox SET state = 'dropped', uncertain = 0 WHERE seq = ?", [seq])
     add(tx, order_id, OutboxKind.APPENDED)
 
 
 def report_version(reader: Reader, row: OutboxRow) -> int:
-    """Return which version of the report a row sends: 1, or more where images were added after it was sent."""
+    """Return the number of a row's message about a report: 1, and one more for each `appended` row up to this one.
+
+    Those are queued where images were added or a doctor revised the report; dropped ones count, too.
+    """
     return 1 + int(
         reader.value(
             "SELECT count(*) FROM outbox WHERE order_id = ? AND kind = 'appended' AND seq <= ?", [row.order_id, row.seq]

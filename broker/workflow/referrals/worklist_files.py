@@ -169,23 +169,26 @@ def _add_step(tx: Tx, made: ImportedOrder, path: str, actor: Actor, clinic: Clin
 
 
 def _unchanged(tx: Tx, known: WorklistFile, order: Order, actor: Actor) -> SyncResult:
-    outcome = SyncOutcome.UNCHANGED
-    if known.state is FileState.WITHDRAWN and order.state is OrderState.CANCELLED:
+    is_back = _restore_withdrawn(tx, order, known, actor)
+    return _result(SyncOutcome.RESTORED if is_back else SyncOutcome.UNCHANGED, known, order)
+
+
+def _restore_withdrawn(tx: Tx, order: Order, known: WorklistFile, actor: Actor) -> bool:
+    """Put back what was withdrawn when the file vanished, the order or its step; return False if nothing was."""
+    if known.state is not FileState.WITHDRAWN:
+        return False
+    if order.state is OrderState.CANCELLED:
         _restore(tx, order, known, actor)
-        outcome = SyncOutcome.RESTORED
-    elif known.state is FileState.WITHDRAWN and _is_step_withdrawn(order, known):
+        return True
+    if _is_step_withdrawn(order, known):
         _restore_step(tx, order, known, actor)
-        outcome = SyncOutcome.RESTORED
-    return _result(outcome, known, order)
+        return True
+    return False
 
 
 def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor: Actor, clinic: Clinic) -> SyncResult:
     outcome = SyncOutcome.AMENDED
-    if known.state is FileState.WITHDRAWN and order.state is OrderState.CANCELLED:
-        _restore(tx, order, known, actor)
-        outcome = SyncOutcome.RESTORED
-    elif known.state is FileState.WITHDRAWN and _is_step_withdrawn(order, known):
-        _restore_step(tx, order, known, actor)
+    if _restore_withdrawn(tx, order, known, actor):
         outcome = SyncOutcome.RESTORED
     elif order.state is not OrderState.SCHEDULED:
         what = "was cancelled here" if order.state is OrderState.CANCELLED else "has started"

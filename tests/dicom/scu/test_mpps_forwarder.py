@@ -70,10 +70,11 @@ class Ris:
 
     def _taken(self, operation: str, uid: str, ds: Dataset, event: evt.Event) -> tuple[int, Dataset]:
         self.got.append((operation, uid, ds))
+        status = self.answers(operation, ds)
         if self.dies:
             self.dies = False
             event.assoc.abort()
-        return self.answers(operation, ds), Dataset()
+        return status, Dataset()
 
     @property
     def names(self) -> list[tuple[str, str]]:

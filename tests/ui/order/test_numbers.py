@@ -35,4 +35,6 @@ def test_its_label_is_printed(site: Site, number: str) -> None:
     site.http.cookies.set(COOKIE, session_of(site.services, "orlova"))
     answer = site.http.get(links.label(number))
     assert answer.status_code == 200
-    assert site.http.get(links.report(number)).status_code == 404  # nothing is signed
+    printed = site.http.get(links.report(number))
+    assert printed.status_code == 404  # nothing is signed
+    assert "Протокола нет" in printed.text

@@ -173,7 +173,7 @@ class _Selecting:
             *(each.row_condition() for each in numbers),
         ]
         rest = " AND ".join(["p.merged_into IS NULL", *conditions])
-        source = f"(SELECT DISTINCT id FROM ({cards_in_use})) n CROSS JOIN patient p ON p.id = n.id"
+        source = _cards(cards_in_use)
         matches = f"p.id IN ({cards_in_use}) AND {rest}"
         yield self._selection(source, rest, matches)._replace(former=reading.words)
 

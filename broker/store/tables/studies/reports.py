@@ -30,20 +30,15 @@ def of_order(reader: Reader, order_id: int) -> Report | None:
 
 def signed(reader: Reader, order_id: int) -> Report | None:
     """Return the newest version of the signed report on an order, or None: a draft does not count."""
-    row = reader.one(
-        "SELECT * FROM report WHERE order_id = ? AND state = 'signed' ORDER BY reading LIMIT 1", [order_id]
-    )
-    return _newest(reader, from_row(row)) if row else None
+    first = _first_signed(reader, order_id)
+    return _newest(reader, first) if first else None
 
 
 def versions(reader: Reader, order_id: int) -> list[Report]:
     """Return all versions of the signed report on an order, the newest first."""
-    row = reader.one(
-        "SELECT * FROM report WHERE order_id = ? AND state = 'signed' ORDER BY reading LIMIT 1", [order_id]
-    )
-    if row is None:
+    first = _first_signed(reader, order_id)
+    if first is None:
         return []
-    first = from_row(row)
     found = reader.rows("SELECT * FROM report_version WHERE order_id = ? ORDER BY version DESC", [order_id])
     return [*(_version(first, each) for each in found), first]
 
@@ -63,6 +58,13 @@ def add_version(tx: Tx, report: Report) -> None:
         },
     )
     tx.run("UPDATE orders SET reported = ? WHERE id = ?", [int(not report.is_withdrawn), report.order_id])
+
+
+def _first_signed(reader: Reader, order_id: int) -> Report | None:
+    row = reader.one(
+        "SELECT * FROM report WHERE order_id = ? AND state = 'signed' ORDER BY reading LIMIT 1", [order_id]
+    )
+    return from_row(row) if row else None
 
 
 def _newest(reader: Reader, first: Report) -> Report:

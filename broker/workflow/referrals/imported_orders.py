@@ -77,7 +77,7 @@ def is_same(tx: Tx, item: ImportedItem, order: Order) -> bool:
         return item.accession_number in known or item.study_instance_uid == order.study_instance_uid
     if item.study_instance_uid == order.study_instance_uid:
         return True
-    return _is_of_patient(tx, item, order) and item.requested_procedure_id in ("", order.requested_procedure_id)
+    return _is_of_patient(tx, item, order) and item.requested_procedure_id in ("", _script_procedure_id(order))
 
 
 def former_order(tx: Tx, item: ImportedItem) -> Order | None:

@@ -121,6 +121,14 @@ def test_ids_that_repeat_or_are_too_long_are_answered_and_ours_stand_in_for_them
     assert order_of(store, SyncResult(SyncOutcome.ADDED, order.id, "")).state is OrderState.IN_PROGRESS
 
 
+def test_a_script_that_repeats_its_ids_and_makes_new_uids_keeps_its_order(store: Store) -> None:
+    bare = {"accession_number": "", "requested_procedure_id": "1", "sps_id": "1"}
+    take(store, item(patient=replace(SIDOROVA, patient_id="P7"), study_instance_uid="1.2.7", **bare), "/wl/7.wl")
+    first = take(store, item(study_instance_uid="1.2.8", **bare), "/wl/8.wl")  # "1" is the other's here
+    again = take(store, item(study_instance_uid="1.2.9", comment="срочно", **bare), "/wl/8.wl", "2")
+    assert (again.outcome, again.order_id) == (SyncOutcome.AMENDED, first.order_id)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

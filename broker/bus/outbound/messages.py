@@ -84,7 +84,7 @@ class OrderMessage:
     references: BusReferences
     performed: tuple[PerformedStep, ...] = ()
     report: SignedReport | None = None
-    version: int = 1  # of the report: 2 and more are sent after images were added
+    version: int = 1  # number of the message about the report, not `Report.version`: `outbox.report_version`
     archived: Mapping[str, int] = field(default_factory=dict)  # Study Instance UID -> images that the archive holds
     sent: Mapping[str, int] = field(default_factory=dict)  # Study Instance UID -> images, as the bus was sent them
     is_archived: bool = False  # the archive has images of the order

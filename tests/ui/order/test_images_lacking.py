@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from nicegui import ui
@@ -55,13 +54,6 @@ def rows(user: User) -> dict[str, tuple[str, str]]:
     return {row["patient"].split()[0]: (row["state"], row["word"]) for row in table.rows}
 
 
-def pills(user: User) -> dict[str, Any]:
-    """Return the filters above the list: word -> count."""
-    texts = [str(getattr(each, "text", "")) for each in user.find(ui.element).elements if hasattr(each, "text")]
-    words = ("Все", "Без снимков", "Без описания")
-    return {word: texts[texts.index(word) + 1] for word in words if word in texts}
-
-
 async def test_the_list_says_what_images_lack_and_filters_by_it(scene: Scene, services: Services) -> None:
     lost = made(scene, "Попов Степан", "08:00", 0)
     made(scene, "Ли Ен", "08:10", 3)
@@ -109,9 +101,13 @@ async def test_the_card_and_the_patients_page_say_it_too(scene: Scene, services:
 
 async def test_a_patients_studies_are_filtered_by_what_they_lack(scene: Scene, services: Services) -> None:
     order = made(scene, "Попов Степан", "08:00", 0)
+    finished = made(scene, "Попов Степан", "09:00", 4, reported=True)
+    assert finished.patient.id == order.patient.id
     async with person(services) as user:
         await user.open(f"/patient/{order.patient.patient_id}")
+        await user.should_see("Норма")
         press(user, "Без описания")
+        await user.should_not_see("Норма")
         await user.should_see("Рентгенография коленного сустава")
         press(user, "Другие клиники")
         await user.should_not_see("Рентгенография коленного сустава, справа")

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from socketserver import BaseServer
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 import uvicorn.server
 from hypothesis import HealthCheck, settings
 from pynetdicom.association import Association
-from pynetdicom.transport import AssociationSocket
+from pynetdicom.transport import AssociationServer, AssociationSocket
 
 from broker.app import clock
 from broker.security import passwords
@@ -77,6 +78,14 @@ class _Hurried(ModuleType):
 
 
 uvicorn.server.asyncio = _Hurried("asyncio")  # type: ignore[attr-defined]
+
+
+def _serve(self: BaseServer, poll_interval: float = 0.02, original: Any = BaseServer.serve_forever) -> None:
+    original(self, poll_interval)
+
+
+# pynetdicom's servers look only twice a second whether they are to end; hundreds of tests start one.
+AssociationServer.serve_forever = _serve  # type: ignore[method-assign]
 
 # `tests/store/schema` calls `migrate` itself.
 database.migrate = migrate_by_copy  # type: ignore[assignment,attr-defined]

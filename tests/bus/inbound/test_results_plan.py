@@ -143,6 +143,7 @@ def look_until_all_are_known(clinic: Clinic) -> None:
         clinic.look()
 
 
+@pytest.mark.slow
 def test_with_ten_thousand_referrals_out_a_look_is_five_requests_and_the_newest_result_is_in_the_first(
     clinic: Clinic,
 ) -> None:
@@ -154,6 +155,7 @@ def test_with_ten_thousand_referrals_out_a_look_is_five_requests_and_the_newest_
     assert clinic.state() is OrderState.COMPLETED
 
 
+@pytest.mark.slow
 def test_a_result_that_does_not_name_this_clinic_is_found_in_turn_however_old_the_referral_is(clinic: Clinic) -> None:
     clinic.refer(MANY)
     look_until_all_are_known(clinic)

@@ -46,6 +46,12 @@ def register(commands: Commands) -> None:
         default="strict",
         help="the region that it is like; a lenient one accepts local codes and empty fields of the dictionaries",
     )
+    command.add_argument(
+        "--dialect",
+        choices=("n3", "r4"),
+        default="",
+        help="speak only this; r4 as strictly as FHIR R4 has it (default: with each client what its media type names)",
+    )
     command.add_argument("--data", type=Path, metavar="DIR", help="keep what it receives here (default: in memory)")
     command.add_argument(
         "--status",
@@ -80,6 +86,7 @@ def _serve(args: argparse.Namespace) -> int:
             statuses=["cancelled", *args.status],
             token_3=args.token_3 or practice.PRACTICE_TOKEN_3,
             lenient=args.like == "lenient",
+            dialect=args.dialect,
             latency=args.latency,
             fault_rate=args.fault_rate,
             clock=clock.utc_now,

@@ -18,6 +18,7 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic.settings import Clinic
 from broker.domain.incoming import IncomingState
 from broker.domain.orders import Order, OrderState
+from broker.domain.studies.reports import ReportChange
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.tables import orders
@@ -58,12 +59,12 @@ class Desk:
         return found
 
 
-@pytest.fixture
-def clinics(tmp_path: Path) -> Iterator[tuple[Desk, Desk]]:
+@pytest.fixture(params=["n3", "r4"])
+def clinics(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Desk, Desk]]:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    first = Installation(tmp_path / "a")
-    second = Installation(tmp_path / "b", neighbour=first)
+    first = Installation(tmp_path / "a", dialect=request.param)
+    second = Installation(tmp_path / "b", neighbour=first, dialect=request.param)
     try:
         first.start()
         second.start()
@@ -135,6 +136,19 @@ def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
     assert ours.installation.orders_on_bus() == {sent.accession_number: ["requested"]}
     statuses = [status for each in ours.installation.results_on_bus().values() for status in each]
     assert sorted(statuses) == ["completed", "in-progress"]
+
+    # The doctor there corrects what was signed; here a person is to read it.
+    corrected = reports.ReportText("Суставная щель слева сужена.", "Гонартроз слева.", "", 0.02)
+    with theirs.store() as store:
+        change = reports.Revision(ReportChange.CORRECTION, "не та сторона", corrected)
+        store.write(reports.revise, accepted.id, 1, change, DOCTOR, theirs.clinic)
+
+    def is_read() -> bool:
+        with ours.store() as store, store.read() as reader:
+            conclusions = [each.conclusion for each in external_studies.of_order(reader, sent.id)]
+        return any("не та сторона" in each and "Гонартроз слева." in each for each in conclusions)
+
+    ours.installation.wait_for(is_read)
 
 
 def test_a_referral_that_is_taken_back_leaves_the_other_clinics_worklist(clinics: tuple[Desk, Desk]) -> None:

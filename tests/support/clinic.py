@@ -43,13 +43,14 @@ def free_port() -> int:
 class Installation:
     """The program with its configuration, database, accounts, devices, and the region's practice bus."""
 
-    def __init__(self, directory: Path, neighbour: Installation | None = None) -> None:
+    def __init__(self, directory: Path, neighbour: Installation | None = None, dialect: str = "n3") -> None:
         """Build it; with a `neighbour` it is the region's other clinic, on the same bus."""
         self.directory = directory
         self.web_port, self.dicom_port = free_port(), free_port()
         self.neighbour = neighbour
         if neighbour is None:
-            self.bus = PracticeBus(PracticeSettings(lenient=True))  # the default procedures bear local codes
+            # The default procedures bear local codes.
+            self.bus = PracticeBus(PracticeSettings(lenient=True, dialect=dialect))
             self.bus_server = PracticeServer(self.bus, "127.0.0.1", 0)
             self.bus_server.start()
         else:
@@ -69,7 +70,7 @@ clinic: {{name: {name}, oid: 1.2.643.5.1.13.13.12.2.{number}.1, uid_root: 1.2.64
 web: {{port: {self.web_port}}}
 dicom: {{address: 127.0.0.1, port: {self.dicom_port}}}
 bus: {{url: "{self.bus_server.url}", token_file: token, organisation: {self.organisation}, rate: 60000, timeout: 5,
-      fetch_every: 0.5}}
+      fetch_every: 0.5, dialect: {dialect}}}
 data: {{directory: data}}
 """,
             encoding="utf-8",

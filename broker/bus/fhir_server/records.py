@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Any
 
 from broker.bus.fhir_server.fields import DICOM_UID, N3, OWN_ID, SNILS
@@ -23,13 +24,14 @@ def assign_references(
     new_id: Callable[[], str],
     on: date,
     is_same: Callable[[tuple[str, ...], Resource, Resource], bool] = lambda key, one, other: True,
+    placed: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
-    """Return fullUrl -> "Type/id" under which to store each resource.
+    """Return fullUrl -> "Type/id" under which to store each resource; `placed` is that of those that are decided.
 
     `known` returns that of an identity key for a resource that has it, `is_same` whether two resources of a bundle with
     one identity key are of the same person; identifiers count that are in force `on` this day.
     """
-    targets: dict[str, str] = {}
+    targets = dict(placed)
     index: dict[tuple[str, ...], list[tuple[Resource, str]]] = {}  # two entries of a bundle may be the same person
     for url in sorted(sent, key=lambda url: sent[url]["resourceType"] not in _FIRST):
         resource = resolve_references(sent[url], targets)
@@ -43,7 +45,8 @@ def assign_references(
             )
             if reference
         ]
-        targets[url] = found[0] if found else f"{resource['resourceType']}/{new_id()}"
+        if url not in targets:
+            targets[url] = found[0] if found else f"{resource['resourceType']}/{new_id()}"
         for key in identity:
             index.setdefault(key, []).append((resource, targets[url]))
     return targets
@@ -68,6 +71,14 @@ def accession_number(value: str) -> Resource:
     """Return the accession number as an identifier of an order's Task."""
     coding = {"system": N3 + "122", "version": "1", "code": "ACSN"}
     return {"type": {"coding": [coding]}, "value": value}
+
+
+def is_assigned(identifier: object) -> bool:
+    """Return True if an identifier of a Task is the accession number that the bus gave it."""
+    kind = identifier.get("type") if isinstance(identifier, dict) and "system" not in identifier else None
+    codings = kind.get("coding") if isinstance(kind, dict) else None
+    listed = codings if isinstance(codings, list) else []
+    return any(isinstance(coding, dict) and coding.get("code") == "ACSN" for coding in listed)
 
 
 def is_order(resource: Resource) -> bool:

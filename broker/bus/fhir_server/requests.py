@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -37,7 +37,13 @@ MAX_DEPTH = 64  # of objects and arrays in a body
 _FHIR_JSON = "application/fhir+json"
 _JSON = ("application/json", _FHIR_JSON)
 
+CheckRequest = Callable[[str, object], object]
 Filters = Sequence[tuple[str, frozenset[str]]]  # (parameter, values of which one must match)
+
+
+def names_fhir(*headers: str) -> bool:
+    """Return True if an Accept or a Content-Type names FHIR's own media type."""
+    return any(_FHIR_JSON in each.lower() for each in headers)
 
 
 def check_media_type(declared: str) -> None:
@@ -55,7 +61,7 @@ def check_media_type(declared: str) -> None:
 def answer_type(accepted: str, declared: str) -> str:
     """Return the Content-Type of an answer: FHIR's own where the caller asks for it, or writes it and asks for none."""
     names_json = "application/json" in accepted.lower()
-    is_fhir = _FHIR_JSON in accepted.lower() or (not names_json and _FHIR_JSON in declared.lower())
+    is_fhir = names_fhir(accepted) or (not names_json and names_fhir(declared))
     return f"{_FHIR_JSON if is_fhir else 'application/json'}; charset=utf-8"
 
 
@@ -110,8 +116,17 @@ class SearchQuery(NamedTuple):
         return next((values for parameter, values in self.filters if parameter == name), None)
 
 
-def read_query(resource_type: str, parameters: object, *, by_name: bool = False) -> SearchQuery:
-    """Read a search; raise OperationRefused. `by_name`: patients may be searched for by name and date of birth."""
+def read_query(
+    resource_type: str,
+    parameters: object,
+    *,
+    by_name: bool = False,
+    split: Callable[[str], list[str]] = lambda value: value.split(","),
+) -> SearchQuery:
+    """Read a search; raise OperationRefused. `by_name`: patients may be searched for by name and date of birth.
+
+    `split` makes the values, of which one must match, of what a parameter says.
+    """
     if resource_type not in SEARCHABLE:
         raise OperationRefused(404, Issue("not-supported", f"Поиск {resource_type} не поддерживается"))
     count, since, filters = DEFAULT_COUNT, None, []
@@ -123,7 +138,7 @@ def read_query(resource_type: str, parameters: object, *, by_name: bool = False)
         elif name in SEARCHABLE[resource_type]:
             # FHIR R4 3.1.1.5.8: strings are compared without case.
             plain = value.casefold() if name in ("family", "given") else value
-            filters.append((name, frozenset(part.strip() for part in plain.split(","))))
+            filters.append((name, frozenset(part.strip() for part in split(plain))))
         else:
             raise OperationRefused(422, Issue("not-supported", f"Неизвестный параметр поиска {name}", name))
     described = by_name and resource_type == "Patient" and dict(filters).keys() >= _DESCRIBED
@@ -142,10 +157,12 @@ def read_status(parameters: object) -> tuple[str, str]:
     return given["_id"].removeprefix("Task/"), given["status"]
 
 
-def entries(bundle: object) -> dict[str, Resource]:
+def entries(bundle: object, check_request: CheckRequest | None = None) -> dict[str, Resource]:
     """Return the entries of a transaction Bundle and what they contain, fullUrl -> resource; raise OperationRefused.
 
-    What they contain comes last: the answer has the entries in the order in which they came.
+    What they contain comes last: the answer has the entries in the order in which they came. `check_request` raises
+    ValueError that says in Russian what is wrong with the `request` of an entry of a type; None: it creates, or there
+    is none.
     """
     if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
         raise OperationRefused(400, Issue("structure", "Ожидается ресурс Bundle"))
@@ -158,7 +175,7 @@ def entries(bundle: object) -> dict[str, Resource]:
     contained: dict[str, Resource] = {}
     issues = []
     for i, entry in enumerate(listed):
-        problem = _entry_problem(entry, entries)
+        problem = _entry_problem(entry, entries, check_request or _check_creation)
         resource, inside = ({}, {}) if problem else lift_contained(plain(read_as_meant(entry["resource"])[0]))
         problem = problem or _not_taken(inside)
         if problem:
@@ -210,12 +227,16 @@ def full_url(resource: Resource) -> str:
     return f"{resource['resourceType']}/{resource['id']}"
 
 
-def transaction_response(stored: Sequence[Resource], full_url_of: Callable[[Resource], str] = full_url) -> Resource:
-    """Return the answer to a transaction."""
+def transaction_response(
+    stored: Sequence[Resource],
+    full_url_of: Callable[[Resource], str] = full_url,
+    unchanged: Collection[str] = (),
+) -> Resource:
+    """Return the answer to a transaction; `unchanged`: "Type/id" of what was found, and left as it was."""
     return {
         "resourceType": "Bundle",
         "type": "transaction-response",
-        "entry": [_response_entry(resource, full_url_of) for resource in stored],
+        "entry": [_response_entry(resource, full_url_of, unchanged) for resource in stored],
     }
 
 
@@ -254,20 +275,20 @@ def last_updated(resource: Resource) -> datetime:
     return datetime.fromisoformat(resource["meta"]["lastUpdated"])
 
 
-def _response_entry(resource: Resource, full_url_of: Callable[[Resource], str]) -> Resource:
+def _response_entry(resource: Resource, full_url_of: Callable[[Resource], str], unchanged: Collection[str]) -> Resource:
     """Return one entry of a transaction-response."""
     version = resource["meta"]["versionId"]
     return {
         "fullUrl": full_url_of(resource),
         "resource": resource,
         "response": {
-            "status": "201 Created" if version == "1" else "200 OK",
+            "status": "201 Created" if version == "1" and full_url(resource) not in unchanged else "200 OK",
             "location": f"{resource['resourceType']}/{resource['id']}/_history/{version}",
         },
     }
 
 
-def _entry_problem(entry: Any, before: dict[str, Resource]) -> str:
+def _entry_problem(entry: Any, before: dict[str, Resource], check_request: CheckRequest) -> str:
     """Return in Russian what is wrong with an entry of a Bundle, apart from its resource; empty if nothing."""
     if not isinstance(entry, dict) or not isinstance(entry.get("resource"), dict):
         return "нет ресурса"
@@ -283,10 +304,17 @@ def _entry_problem(entry: Any, before: dict[str, Resource]) -> str:
         return "в fullUrl указан некорректный UUID"
     if full_url in before:
         return "fullUrl повторяется"
-    request = entry.get("request", {"method": "POST", "url": kind})
-    if not isinstance(request, dict) or (request.get("method"), request.get("url", kind)) != ("POST", kind):
-        return f"request: ожидается POST {kind}"
+    try:
+        check_request(kind, entry.get("request"))
+    except ValueError as error:
+        return str(error)
     return ""
+
+
+def _check_creation(kind: str, request: object) -> None:
+    is_post = isinstance(request, dict) and (request.get("method"), request.get("url", kind)) == ("POST", kind)
+    if request is not None and not is_post:
+        raise ValueError(f"request: ожидается POST {kind}")
 
 
 def _not_taken(contained: dict[str, Resource]) -> str:

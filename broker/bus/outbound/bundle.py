@@ -123,8 +123,9 @@ def add_patient(bundle: Transaction, patient: Patient, profile: Profile) -> Reso
 
 def sent_patient(body: str) -> Patient | None:
     """Return the patient of a Bundle that was sent, as far as it identifies them; None if it bears no Patient."""
-    resources = [entry.get("resource", {}) for entry in json.loads(body).get("entry", [])] if body else []
-    for resource in resources:
+    sent = json.loads(body) if body else {}
+    entries = sent.get("entry", []) if isinstance(sent, dict) else []  # a patch of a status is a list
+    for resource in (entry.get("resource", {}) for entry in entries):
         if resource.get("resourceType") == "Patient":
             name = resource["name"][0]
             given = [*name.get("given", []), "", ""]

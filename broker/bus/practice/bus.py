@@ -20,7 +20,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from broker.bus.fhir_server.requests import check_media_type, deviations, strict_json
+from broker.bus.fhir_server import r4
+from broker.bus.fhir_server.requests import answer_type, check_media_type, deviations, names_fhir, strict_json
 from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource
 from broker.bus.practice.connection import BASE_PATH, hang_up, stopping, wait
 from broker.bus.practice.faults import NO_FAULT, Fault, Faults, answer_instead, fault, spoil
@@ -41,7 +42,7 @@ class PracticeBus:
         """Open the bus and replay its journal. Raise ValueError if that is damaged, OSError if unreadable."""
         settings = settings or PracticeSettings()
         self.log = RequestLog()
-        self._clock, self._latency = settings.clock, settings.latency
+        self._clock, self._latency, self._dialect = settings.clock, settings.latency, settings.dialect
         self._callers = {_digest(f"N3 {token}".encode()): guid for token, guid in settings.callers.items()}
         self._service = PracticeService(settings)
         self._faults = Faults(settings.fault_rate, settings.seed)
@@ -64,7 +65,8 @@ class PracticeBus:
 
     def transaction(self, bundle: Resource, organisation: str = "") -> Resource:
         """Store a Bundle as if an organisation (empty: any) had posted it, without HTTP; raise OperationRefused."""
-        return deepcopy(self._service.transaction(deepcopy(bundle), organisation))
+        is_r4 = self._dialect == "r4"
+        return deepcopy(self._service.transaction(deepcopy(bundle), organisation, is_r4=is_r4))
 
     def update_status(self, task_id: str, status: str, organisation: str = "") -> Resource:
         """Change a Task's status as if an organisation (empty: any) had, without HTTP; raise OperationRefused."""
@@ -101,7 +103,7 @@ class PracticeBus:
             await asyncio.sleep(self._latency)
         caller = self._callers.get(_digest(request.headers.get("authorization", "").encode("latin-1")), "")
         reason = ""
-        due = self._faults.take(path)
+        due = self._faults.take(path, is_search=request.method == "GET" and path.count("/") == 1)
         if due.kind == "slow":
             await wait(request, due.seconds)
         if due.kind == "drop":
@@ -123,6 +125,9 @@ class PracticeBus:
             await wait(request, due.seconds)
         if response is None:
             return await hang_up(request)
+        if response.headers.get("content-type", "").startswith("application/json"):
+            accepted, declared = (request.headers.get(name, "") for name in ("accept", "content-type"))
+            response.headers["Content-Type"] = answer_type(accepted, declared)
         response.headers["Date"] = format_datetime(came.astimezone(UTC), usegmt=True)
         return response
 
@@ -130,7 +135,7 @@ class PracticeBus:
         """Carry out a call; return status, resource, and why it was refused or how it deviates from the profile."""
         try:
             _check_frame(request, body, caller)
-            status, answer = self._dispatch(request.method, path, body or b"", caller)
+            status, answer = self._dispatch(request, path, body or b"", caller)
             found = deviations(strict_json(body or b"")) if request.method == "POST" and path == "/" else []
             return status, answer, f"принято с отступлениями: {'; '.join(found)}" if found else ""
         except OperationRefused as refused:
@@ -140,14 +145,14 @@ class PracticeBus:
             text = "Сервис временно не может сохранить данные"
             return 503, OperationRefused(503, Issue("exception", text)).outcome(), text
 
-    def _dispatch(self, method: str, path: str, body: bytes, caller: str) -> tuple[int, Resource]:
+    def _dispatch(self, request: Request, path: str, body: bytes, caller: str) -> tuple[int, Resource]:
         """Carry out the operation of a method and path; raise OperationRefused."""
-        service = self._service
+        service, is_r4, method = self._service, self._speaks_r4(request), request.method
         if not path.startswith("/"):  # the base URL with characters appended
             raise OperationRefused(404, Issue("not-found", "Адрес не найден"))
         match method, path.strip("/").split("/"):
             case "POST", [""]:
-                return 200, service.transaction(strict_json(body), caller)
+                return 200, service.transaction(strict_json(body), caller, is_r4=is_r4)
             case "POST", ["$updatestatus"]:
                 return 200, service.update_status(strict_json(body), caller)
             case "POST", [resource_type, "_search"]:
@@ -155,11 +160,21 @@ class PracticeBus:
             case "POST", [resource_type]:
                 created = service.create(resource_type, strict_json(body))
                 return 201 if created["meta"]["versionId"] == "1" else 200, created
+            case "GET", [resource_type] if is_r4 and resource_type:
+                parameters = r4.search_parameters(request.query_params.multi_items())
+                return 200, service.search(resource_type, parameters, caller, is_r4=True)
+            case "PATCH", ["Task", task_id] if is_r4:
+                return 200, service.patch(task_id, strict_json(body), caller)
             case "GET", [resource_type, resource_id]:
                 return 200, service.read(resource_type, resource_id, caller)
             case (("GET" | "POST"), _):
                 raise OperationRefused(404, Issue("not-found", f"Метод {path} не найден"))
         raise OperationRefused(405, Issue("not-supported", f"{method} не поддерживается"))
+
+    def _speaks_r4(self, request: Request) -> bool:
+        """Return True if a call is to be understood as FHIR R4 has it, and not only as the profile does."""
+        named = names_fhir(*(request.headers.get(name, "") for name in ("accept", "content-type")))
+        return self._dialect == "r4" or (not self._dialect and named)
 
 
 async def _body(request: Request) -> bytes | None:
@@ -184,6 +199,8 @@ def _check_frame(request: Request, body: bytes | None, caller: str) -> None:
         raise OperationRefused(413, Issue("too-long", f"Тело запроса больше {BODY_LIMIT // 1024 // 1024} МБ"))
     if request.method == "POST":
         check_media_type(request.headers.get("content-type", ""))
+    if request.method == "PATCH" and request.headers.get("content-type", "").partition(";")[0] != r4.PATCH_TYPE:
+        raise OperationRefused(415, Issue("not-supported", f"Ожидается Content-Type: {r4.PATCH_TYPE}"))
 
 
 def _digest(authorization: bytes) -> bytes:

@@ -81,9 +81,9 @@ class Fault(NamedTuple):
         """Return True if the request is not carried out at all."""
         return self.kind in _INSTEAD
 
-    def meant_for(self, path: str) -> bool:
-        """Return True if it is to be shown to a path, and would be noticed there."""
-        searching = path.endswith("/_search")
+    def meant_for(self, path: str, *, is_search: bool = False) -> bool:
+        """Return True if it is to be shown to a path, and would be noticed there; `is_search`: by its parameters."""
+        searching = is_search or path.endswith("/_search")
         if self.kind == "out-of-order" and not searching:
             return False
         if self.kind == "duplicates" and not searching and path != "/":
@@ -147,15 +147,18 @@ class Faults:
         with self._lock:
             return list(self._due), self._rate
 
-    def take(self, path: str) -> Fault:
+    def take(self, path: str, *, is_search: bool = False) -> Fault:
         """Take the first fault that is meant for a path; NO_FAULT if none is."""
         with self._lock:
             for i, (due, times) in enumerate(self._due):
-                if due.meant_for(path):
+                if due.meant_for(path, is_search=is_search):
                     self._due[i : i + 1] = [(due, times - 1)] if times > 1 else []
                     return due
             if self._rate and self._die.random() < self._rate:
-                return self._die.choice([made for kind in RANDOM_FAULTS if (made := Fault(kind)).meant_for(path)])
+                possible = [
+                    made for kind in RANDOM_FAULTS if (made := Fault(kind)).meant_for(path, is_search=is_search)
+                ]
+                return self._die.choice(possible)
             return NO_FAULT
 
 

@@ -71,6 +71,6 @@ def _keys(resource: Resource) -> Iterator[tuple[str, str, str]]:
     kind = resource["resourceType"]
     if kind in SEARCHABLE:
         yield kind, "", ""
-    for name in SEARCHABLE.get(kind, ()):
+    for name in {*SEARCHABLE.get(kind, ()), "identifier"}:  # by which conditions find resources of every type
         for value in search_values(resource, name):
             yield kind, name, value

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from broker.bus.fhir_server.records import (
     as_stored,
     assign_references,
     identity_keys,
+    is_assigned,
     is_order,
     resolve_references,
 )
@@ -27,6 +29,8 @@ from broker.bus.fhir_server.rules import Resource
 from broker.bus.practice.index import Index
 
 log = logging.getLogger(__name__)
+
+NOWHERE: Mapping[str, str] = MappingProxyType({})
 
 
 class Records:
@@ -49,21 +53,44 @@ class Records:
         """Find what "Type/id" names."""
         return self._resources.get(reference)
 
-    def write(self, kind: str, entries: dict[str, Resource]) -> list[Resource]:
-        """Store checked resources, keyed by fullUrl, all or nothing; return them as stored, in the same order."""
+    def write(
+        self,
+        kind: str,
+        entries: dict[str, Resource],
+        placed: Mapping[str, str] = NOWHERE,
+        unchanged: Collection[str] = (),
+    ) -> list[Resource]:
+        """Store checked resources, keyed by fullUrl, all or nothing; return them as stored, in the same order.
+
+        `placed` is the "Type/id" of those that are to take the place of a stored one; those among `unchanged` leave it
+        as it is.
+        """
         now = self._now()
-        targets = assign_references(entries, lambda key, _: self._match(key, now), lambda: str(uuid4()), now.date())
+        targets = assign_references(
+            entries, lambda key, _: self._match(key, now), lambda: str(uuid4()), now.date(), placed=placed
+        )
         written: dict[str, Resource] = {}
         orders = self._orders
         for url, resource in entries.items():
             reference = targets[url]
+            if url in unchanged:
+                continue
             before = written.get(reference) or self._resources.get(reference)
             written[reference] = kept = as_stored(resolve_references(resource, targets), reference, before, now)
             if is_order(kept) and before is None:
                 orders += 1
-                kept["identifier"] = [*kept["identifier"], accession_number(self._accession_format.format(orders))]
-        self.commit(kind, list(written.values()), now)
-        return [written[targets[url]] for url in entries]
+                own = [each for each in kept["identifier"] if not is_assigned(each)]
+                kept["identifier"] = [*own, accession_number(self._accession_format.format(orders))]
+            elif is_order(kept) and before is not None:
+                own = [each for each in kept["identifier"] if not is_assigned(each)]
+                kept["identifier"] = [*own, *filter(is_assigned, before["identifier"])]
+        if written:
+            self.commit(kind, list(written.values()), now)
+        return [written.get(targets[url]) or self._resources[targets[url]] for url in entries]
+
+    def identified(self, kind: str, identifier: str) -> list[Resource]:
+        """Return the resources of a type that bear an identifier, "system|value" or the value alone."""
+        return self.index.having(kind, "identifier", identifier)
 
     def _match(self, key: tuple[str, ...], now: datetime) -> str | None:
         """Return what an identity key leads to; None also where the identifier has ended since it was written."""

@@ -1,4 +1,4 @@
-"""The operations of the practice bus: transaction, create, read, search, $updatestatus.
+"""The operations of the practice bus: transaction, create, read, search, $updatestatus, and a patch of a status.
 
 Over parsed JSON, under one lock, without HTTP (see `bus`). A refusal is an `OperationRefused` and changes nothing.
 `caller` is the GUID of the calling organisation, empty for all: orders and their results are visible to requester and
@@ -8,8 +8,10 @@ owner, people and reports to everybody. [inferred]
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection, Mapping
 from datetime import date
 
+from broker.bus.fhir_server import r4
 from broker.bus.fhir_server.requests import (
     created,
     duplicate_task,
@@ -22,7 +24,7 @@ from broker.bus.fhir_server.requests import (
     transaction_response,
 )
 from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource, check, check_bundle
-from broker.bus.practice.records import Records
+from broker.bus.practice.records import NOWHERE, Records
 from broker.bus.practice.settings import PracticeSettings
 from broker.bus.practice.view import View, read_view
 
@@ -37,18 +39,58 @@ class PracticeService:
         self._statuses = frozenset(settings.statuses)
         self._answer_urn = settings.answer_urn
         self._lenient = settings.lenient
+        self._is_r4_only = settings.dialect == "r4"
         self._clock = settings.clock
         self._lock = threading.RLock()
         self._records = Records(settings.directory, settings.accession_format, settings.clock)
 
-    def transaction(self, bundle: object, caller: str = "") -> Resource:
-        """Store an order or a result and return the transaction-response; raise OperationRefused."""
-        sent = entries(bundle)
-        resources = list(sent.values())
+    def transaction(self, bundle: object, caller: str = "", *, is_r4: bool = False) -> Resource:
+        """Store an order or a result and return the transaction-response; raise OperationRefused.
+
+        `is_r4`: entries may be conditional, or replace what is stored.
+        """
+        sent = entries(bundle, r4.read_request if is_r4 else None)
+        if is_r4 and isinstance(bundle, dict):
+            return self._conditional(bundle, sent, caller)
+        return self._store(sent, sent, caller)
+
+    def _conditional(self, bundle: Resource, sent: dict[str, Resource], caller: str) -> Resource:
+        """Store a transaction as a strict R4 server does; raise OperationRefused."""
+        issues = r4.missing_members(bundle) if self._is_r4_only else []
+        if issues:
+            raise OperationRefused(422, *issues)
+        asked = r4.requests(bundle)
+        with self._lock:
+            placed = {url: found for url, each in asked.items() if (found := self._target(sent[url], each, caller))}
+            checked = {url: r4.as_profile(each, asked.get(url, r4.EntryRequest())) for url, each in sent.items()}
+            unchanged = {url for url in placed if not asked[url].is_update}
+            return self._store(sent, checked, caller, placed, unchanged)
+
+    def _target(self, resource: Resource, asked: r4.EntryRequest, caller: str) -> str:
+        """Return the "Type/id" that an entry means; empty if it is new. Raise OperationRefused if it is not one."""
+        kind = resource["resourceType"]
+        if asked.id:
+            return full_url(self.read(kind, asked.id, caller))
+        found = self._records.identified(kind, asked.identifier) if asked.identifier else []
+        if len(found) > 1:  # FHIR R4 3.1.0.7.1, 3.1.0.8.1
+            text = f"Условие {kind}?identifier={asked.identifier} находит {len(found)} ресурсов"
+            raise OperationRefused(412, Issue("multiple-matches", text))
+        return full_url(found[0]) if found else ""
+
+    def _store(
+        self,
+        sent: dict[str, Resource],
+        checked: dict[str, Resource],
+        caller: str,
+        placed: Mapping[str, str] = NOWHERE,
+        unchanged: Collection[str] = (),
+    ) -> Resource:
+        """Store what was sent, if that is right in the form in which it is `checked`; see `Records.write`."""
+        resources = list(checked.values())
         with self._lock:
 
             def find(reference: str) -> Resource | None:
-                return sent.get(reference) or self._find(reference)
+                return checked.get(reference) or self._find(reference)
 
             issues: list[Issue] = []
             today = self._today()
@@ -57,11 +99,13 @@ class PracticeService:
             issues = issues or check_bundle(resources, find)
             if issues:
                 raise OperationRefused(422, *issues)
-            task = next(r for r in resources if r["resourceType"] == "Task")
+            [(url, task)] = [(url, each) for url, each in checked.items() if each["resourceType"] == "Task"]
             refuse_foreign_sender(task, caller)
-            self._refuse_repeated(task)
-            stored = self._records.write("order" if task["intent"] == "original-order" else "result", sent)
-        return transaction_response(stored, self._full_url)
+            if url not in placed:
+                self._refuse_repeated(task)
+            kind = "order" if task["intent"] == "original-order" else "result"
+            stored = self._records.write(kind, sent, placed, unchanged)
+        return transaction_response(stored, self._full_url, {placed[url] for url in unchanged})
 
     def create(self, resource_type: str, resource: object) -> Resource:
         """Store one resource, or find the same person or device; raise OperationRefused."""
@@ -91,12 +135,14 @@ class PracticeService:
             raise OperationRefused(404, Issue("not-found", f"Ресурс {reference} не найден"))
         return found
 
-    def search(self, resource_type: str, parameters: object, caller: str = "") -> Resource:
+    def search(self, resource_type: str, parameters: object, caller: str = "", *, is_r4: bool = False) -> Resource:
         """Return a searchset, oldest change first, at most `_count`; raise OperationRefused.
 
-        There are no links to further pages: they are searched for by `_lastUpdated` from the last instant on.
+        There are no links to further pages: they are searched for by `_lastUpdated` from the last instant on. `is_r4`:
+        values are escaped as in an address.
         """
-        query = read_query(resource_type, parameters, by_name=True)
+        split = {"split": r4.unescaped} if is_r4 else {}
+        query = read_query(resource_type, parameters, by_name=True, **split)
         with self._lock:
             found = self._records.index.search(resource_type, query.filters, query.since)
             found = [resource for resource in found if self._concerns(resource, caller)]
@@ -107,14 +153,21 @@ class PracticeService:
         task_id, status = read_status(parameters)
         if status not in self._statuses:
             raise OperationRefused(422, Issue("value", f"Недопустимый статус {status}", "status"))
+        return self._set_status(task_id, {"status": status}, caller)
+
+    def patch(self, task_id: str, operations: object, caller: str = "") -> Resource:
+        """Change a Task's status, and why, by a JSON Patch, and return the Task; raise OperationRefused."""
+        return self._set_status(task_id, r4.read_patch(operations), caller)
+
+    def _set_status(self, task_id: str, members: Resource, caller: str) -> Resource:
         with self._lock:
             task = self.read("Task", task_id, caller)
-            if task["status"] == status:
+            if task["status"] == members["status"]:
                 return task
             if task["status"] in ("completed", "cancelled", "rejected") or self._answered_by_report(task):
-                text = f"Task/{task['id']} уже завершён, статус {status} установить нельзя"
+                text = f"Task/{task['id']} уже завершён, статус {members['status']} установить нельзя"
                 raise OperationRefused(422, Issue("business-rule", text, "status"))
-            return self._records.revise("status", task, status=status)
+            return self._records.revise("status", task, **members)
 
     def resources(self, resource_type: str) -> list[Resource]:
         """List the stored resources of one type, oldest first; they must not be changed."""

@@ -32,6 +32,8 @@ class PracticeSettings:
     # Accept missing values that need the official dictionaries: body site, diagnosis, the doctor and the codes of a
     # position.
     lenient: bool = False
+    # What is spoken here: n3, or r4 as FHIR has it. Empty: r4 with clients that name FHIR's media type, else n3.
+    dialect: str = ""
     latency: float = 0.0  # seconds that every call takes longer
     fault_rate: float = 0.0  # probability of one of RANDOM_FAULTS, 0 to 1 …
     seed: int | None = None  # … the same seed, the same faults
@@ -40,6 +42,8 @@ class PracticeSettings:
     def __post_init__(self) -> None:
         if len(self.callers) < len(self._named):
             raise ValueError("practice bus: two organisations cannot have one token")
+        if self.dialect not in ("", "n3", "r4"):
+            raise ValueError(f"practice bus: unknown dialect {self.dialect}, known are n3 and r4")
         if not (math.isfinite(self.latency) and self.latency >= 0):
             raise ValueError(f"practice bus: latency {self.latency} is not a number of seconds")
 

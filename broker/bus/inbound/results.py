@@ -279,7 +279,7 @@ class ResultPoll:
     ) -> ExternalResultOutcome:
         """Note that a result got no answer and is to be retried; raise BusUnavailable if the connection is down."""
         answer = unavailable.answer
-        if isinstance(answer, Paused | NotSent) or answer.after is not None:
+        if isinstance(answer, Paused | NotSent) or answer.asks_to_wait:
             raise unavailable
         earlier = known.attempts if known and known.version == arrival.version else 0
         needs_attention = earlier + 1 >= MAX_ATTEMPTS

@@ -18,7 +18,7 @@ from broker.bus.inbound.results import ResultPoll, ResultPollSummary
 from broker.bus.outbound.delivery import Delivery
 from broker.bus.practice import PRACTICE_TOKEN, PracticeServer
 from broker.bus.transport import session
-from broker.bus.transport.answers import Answer, Delivered, Rejected
+from broker.bus.transport.answers import TOO_MANY, Answer, Delivered, Rejected, Retry
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, Dialect, n3
 from broker.bus.transport.rate_limit import RateLimiter
@@ -657,6 +657,28 @@ def test_a_wait_that_the_bus_asks_for_also_holds_for_sending(clinic: Clinic) -> 
     with clinic.store.read() as reader:
         assert outbox.channel_state(reader) == "waiting"
     assert clinic.bus.tasks() == []
+
+
+def test_a_429_that_names_no_time_ends_the_look_at_its_first_report_and_holds_for_sending(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed = [clinic.refer() for _ in range(3)]
+    for order in placed:
+        clinic.answer(order)
+    too_many, sent, real = Retry(TOO_MANY, uncertain=False), [], clinic.client.call
+
+    def call(called: Call) -> Answer:
+        sent.append(called.path)
+        return too_many if called.path.startswith("/DiagnosticReport/") else real(called)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clinic.client, "call", call)
+        assert clinic.poll() == ResultPollSummary(stopped=TOO_MANY)
+    assert sum(path.startswith("/DiagnosticReport/") for path in sent) == 1
+    assert clinic.ledger() == []  # none of them has failed
+    assert clinic.limiter.held
+    clinic.limiter.reset()
+    assert clinic.poll().completed == 3
 
 
 def test_a_search_that_the_bus_refuses_is_shown_to_people_until_it_works(

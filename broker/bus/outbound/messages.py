@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from broker.bus.outbound.bundle import sent_patient, task_number, task_search
 from broker.bus.outbound.orders import amendment_bundle, order_bundle
-from broker.bus.outbound.results import appended_bundle, images_bundle, report_bundle, sent_images
+from broker.bus.outbound.results import appended_bundle, images_bundle, report_bundle, sent_images, without_content
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Rejected
 from broker.bus.transport.dialect import STUDY, Call, Dialect
@@ -249,8 +249,12 @@ def render(
                 signed = message.report
                 if signed is None:
                     return Rejected("no report of this order is signed")
-                pdf = make_pdf(signed)
-                content = (order, signed.report, message.performed, known, profile, pdf, made_at)
+                content = (order, signed.report, message.performed, known, profile, make_pdf(signed), made_at)
+                if message.is_consent_withdrawn:  # taken back without a word that the region does not have
+                    has_images, content = (
+                        False,
+                        (order, without_content(signed.report), (), known, profile, b"", made_at),
+                    )
                 if kind is OutboxKind.APPENDED:
                     version, replaces = message.version, dialect.amends
                     bundle = appended_bundle(*content, version=version, archived=archived, replaces=replaces)
@@ -275,7 +279,10 @@ def _render_decline(referral: IncomingReferral, dialect: Dialect, profile: Profi
 def _reason_not_to_send(message: OrderMessage, dialect: Dialect) -> Rejected | Unsupported | None:
     """Return why a message is not for this bus, or not to be sent as things stand; None if it can be sent."""
     kind, order, known = message.row.kind, message.order, message.references
-    if message.is_consent_withdrawn and kind not in NOT_ABOUT_THE_PATIENT:
+    is_withdrawal = message.report is not None and message.report.report.is_withdrawn
+    # The region may be shown a report that is not true: it is taken back also without the consent.
+    is_taken_back = kind in REPORTS and is_withdrawal and bool(known.patient)
+    if message.is_consent_withdrawn and kind not in NOT_ABOUT_THE_PATIENT and not is_taken_back:
         return Rejected(CONSENT_WITHDRAWN)
     if kind is OutboxKind.AMEND and not dialect.amends:
         return Unsupported(NO_CORRECTIONS)
@@ -284,7 +291,6 @@ def _reason_not_to_send(message: OrderMessage, dialect: Dialect) -> Rejected | U
         return Rejected("; ".join(INCOMPLETE[each] for each in lacks))
     if not known.task and not (kind is OutboxKind.ORDER or (kind in RESULTS and order.bus_role is BusRole.WALK_IN)):
         return Rejected("the bus has given no id to this order")
-    is_withdrawal = message.report is not None and message.report.report.is_withdrawn
     if kind in RESULTS and message.in_region and message.contradicted and not is_withdrawal:
         if lacks := missing(order.patient):  # whose they are has to be found out first
             return Rejected("; ".join(INCOMPLETE[each] for each in lacks))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -122,6 +123,11 @@ def appended_bundle(
     )
     status = _STATUSES[replaces].get(report.change, "appended")
     return result.bundle(_report_members(result, report, profile, pdf, made_at) | {"status": status}, "completed")
+
+
+def without_content(report: Report) -> Report:
+    """Return a withdrawn report with nothing that a doctor wrote, not even why it is withdrawn."""
+    return replace(report, description="", conclusion="", recommendations="", effective_dose=None, reason="")
 
 
 # DiagnosticReport.status of a new version, by whether the bus takes corrections. Readers behind the others know `final`
@@ -363,7 +369,7 @@ def sent_images(body: str) -> dict[str, int]:
 def _conclusion(report: Report) -> str:
     """Return the conclusion as readers are to see it, who may know no other status than a final one."""
     if report.is_withdrawn:
-        return f"Протокол отозван: {report.reason}"
+        return f"Протокол отозван: {report.reason}" if report.reason else "Протокол отозван"
     is_corrected = report.change is ReportChange.CORRECTION
     return f"Исправлено: {report.reason}\n\n{report.conclusion}" if is_corrected else report.conclusion
 

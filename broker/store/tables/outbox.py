@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxState
+from broker.domain.messages import CONSENT_WITHDRAWN, BusReferences, OutboxKind, OutboxRow, OutboxState
 from broker.store.database import Reader, Row, Tx
 
 MAX_ANSWER = 4000  # characters of an answer of the bus that are stored
@@ -58,16 +58,18 @@ def withdraw_amendment(tx: Tx, order_id: int, order_revision: int) -> None:
 def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
     """Return the first undelivered row of each order or incoming referral, if it is pending, oldest first.
 
-    At most `limit`. Results come last: whose they are is corrected before they are sent.
+    At most `limit`. Results come last: whose they are is corrected before they are sent. A correction that waits for
+    the patient's consent holds back nothing, for what takes something back needs none.
     """
     rows = reader.rows(
         # Written so that only the index of open rows is read, however many rows were delivered.
         "SELECT * FROM outbox WHERE state = 'pending' AND seq IN"
         " (SELECT coalesce(min(seq) FILTER (WHERE kind NOT IN ('images', 'report', 'appended')), min(seq))"
         " FROM outbox WHERE state IN ('pending', 'needs_attention')"
+        " AND NOT (kind = 'amend' AND state = 'needs_attention' AND reason = ?)"
         " GROUP BY order_id, incoming_id)"
         " ORDER BY seq LIMIT ?",
-        [limit],
+        [CONSENT_WITHDRAWN, limit],
     )
     return [from_row(row) for row in rows]
 
@@ -166,10 +168,15 @@ def hold(tx: Tx, seq: int, reason: str) -> None:
 
 
 def hold_patient(tx: Tx, patient_id: int, reason: str, *, without: Collection[OutboxKind]) -> None:
-    """Have what is queued of a patient's orders wait for a person, with the reason, without messages of some kinds."""
+    """Have what is queued of a patient's orders wait for a person, with the reason, without messages of some kinds.
+
+    Nor does a report that is withdrawn wait.
+    """
     tx.run(
         "UPDATE outbox SET state = 'needs_attention', reason = ? WHERE state = 'pending'"
         " AND kind NOT IN (SELECT value FROM json_each(?))"
+        " AND NOT (kind IN ('report', 'appended') AND 'withdrawal' = (SELECT v.change FROM report_version v"
+        " WHERE v.order_id = outbox.order_id ORDER BY v.version DESC LIMIT 1))"
         " AND order_id IN (SELECT id FROM orders WHERE patient_id = ?)",
         [reason, json.dumps(list(without)), patient_id],
     )

@@ -1,7 +1,8 @@
 """Whether a patient agrees that data go to the region: recorded, and heeded by whatever would be sent from then on.
 
 Orders that are registered without the consent are not for the region at all; what is queued waits, and goes once the
-patient agrees again. A cancellation is sent: it says nothing of the patient, and the other clinic need not wait.
+patient agrees again. A cancellation is sent: it says nothing of the patient, and the other clinic need not wait. So is
+the withdrawal of a report, without its text: it only takes back what the region has.
 """
 
 from __future__ import annotations

@@ -237,6 +237,8 @@ def _queue_version(tx: Tx, order: Order, report: Report, clinic: Clinic) -> None
             outbox.reinstate(tx, order.id, OutboxKind.REPORT)
         return
     outbox.release(tx, order.id, OutboxKind.APPENDED)
+    if report.is_withdrawn:
+        outbox.release(tx, order.id, OutboxKind.REPORT)  # it takes itself back
     if not outbox.has_unsent(tx, order.id, OutboxKind.APPENDED):
         outbox.add(tx, order.id, OutboxKind.APPENDED)
 

@@ -75,7 +75,7 @@ class BoardDay:
     similar: SimilarSummary | None = None  # cards of imported items
     offered: Sequence[OfferedStudy] = ()  # studies in the archive that an order fits
     undecided: Sequence[OrderOfTwo] = ()
-    lacks: Mapping[int, Lack] = field(default_factory=dict)  # by order id, of any day
+    lacks: Mapping[int, Lack] = field(default_factory=dict)  # by order id, of the day's visits
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: dateti
     end = datetime.combine(on + timedelta(days=1), time.min, zone).astimezone(UTC)
     visits = schedule.day(reader, on)
     performed_steps = schedule.performed_steps(reader, {visit.order.id for visit in visits})
-    lacks = archive_gaps.lacks(reader, images_due)
+    waiting = archive_gaps.lacks(reader, images_due) if on == today else {}
     return BoardDay(
         on=on,
         # Referred visits take no time here, unless a device here performed them nevertheless.
@@ -170,9 +170,9 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: dateti
         doubtful=board.doubtful(reader) if on == today else (),
         archive=archive_gaps.open_studies(reader) if on == today else (),
         offered=unreferred_studies.offered(reader) if on == today else (),
-        missing=[each for each in lacks.values() if isinstance(each, MissingImages)] if on == today else (),
-        counts=[each for each in lacks.values() if isinstance(each, OtherCount)] if on == today else (),
-        lacks=lacks,
+        missing=[each for each in waiting.values() if isinstance(each, MissingImages)],
+        counts=[each for each in waiting.values() if isinstance(each, OtherCount)],
+        lacks=archive_gaps.lacks(reader, images_due, {visit.order.id for visit in visits}),
         undecided=undecided.waiting(reader) if on == today else (),
         refused=refused_imports.summary(reader) if on == today else None,
         similar=refused_imports.similar_summary(reader) if on == today else None,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 
 from broker.domain.orders import OrderState
 from broker.domain.patients import identity
@@ -12,6 +12,8 @@ from broker.domain.studies.performed import PerformedStep
 from broker.store.database import Reader
 from broker.store.queries import schedule
 from broker.store.queries.schedule import Visit
+from broker.store.queries.studies import archive_gaps
+from broker.store.queries.studies.archive_gaps import Lack
 
 MOST_SHOWN = 50  # visits that are shown at once
 _SEARCHED = 100  # visits that a search looks through
@@ -23,13 +25,21 @@ class LinkCandidates:
 
     visits: tuple[Visit, ...] = ()
     more: bool = False
+    lacks: Mapping[int, Lack] = field(default_factory=dict)  # by order id
 
 
-def find(reader: Reader, step: PerformedStep, on: date, typed: str) -> LinkCandidates:
-    """Return the visits of any day that what was typed finds; while nothing is typed, those of the study's day `on`."""
+def find(
+    reader: Reader, step: PerformedStep, on: date, typed: str, images_due: datetime | None = None
+) -> LinkCandidates:
+    """Return the visits of any day that what was typed finds; while nothing is typed, those of the study's day `on`.
+
+    `images_due` is that of `archive_gaps.lacks`.
+    """
     found = schedule.studies(reader, typed, on, _SEARCHED)
     ranked = rank(found.visits, step)
-    return LinkCandidates(tuple(ranked[:MOST_SHOWN]), found.more or len(ranked) > MOST_SHOWN)
+    shown = tuple(ranked[:MOST_SHOWN])
+    lacks = archive_gaps.lacks(reader, images_due, [visit.order.id for visit in shown])
+    return LinkCandidates(shown, found.more or len(ranked) > MOST_SHOWN, lacks)
 
 
 def rank(visits: Iterable[Visit], step: PerformedStep) -> list[Visit]:

@@ -15,12 +15,13 @@ from broker.domain.studies.performed import PerformedStep
 from broker.store.queries.board import UnlinkedStep
 from broker.store.queries.patients import patient_index
 from broker.store.queries.schedule import Visit
+from broker.store.queries.studies.archive_gaps import Lack
 from broker.workflow.studies import step_links
 from ui.board import link_candidates
 from ui.board.link_candidates import LinkCandidates
 from ui.live import attempt, current_actor, latest_only, read_as_viewer
 from ui.services import Services
-from ui.text import words
+from ui.text import visit_states, words
 from ui.widgets import theme
 from ui.widgets.form_field import labelled_field
 from ui.widgets.theme import text
@@ -76,8 +77,8 @@ class LinkDialog:
         """Return the visits that what was typed finds, of any day; those of the study's day while nothing is typed."""
         if self._study is None:
             return LinkCandidates()
-        step, on, typed = self._study.step, self._on, self._typed
-        return await read_as_viewer(self._services, lambda reader: link_candidates.find(reader, step, on, typed))
+        step, on, typed, due = self._study.step, self._on, self._typed, self._services.images_due()
+        return await read_as_viewer(self._services, lambda reader: link_candidates.find(reader, step, on, typed, due))
 
     def _show(self, found: LinkCandidates) -> None:
         self._choose(None)
@@ -87,17 +88,17 @@ class LinkDialog:
             if not found.visits:
                 text("p", "Таких направлений нет." if self._typed else "В этот день направлений нет.", "muted")
             for visit in found.visits:
-                self._choices[visit.order.id] = self._draw(visit)
+                self._choices[visit.order.id] = self._draw(visit, found.lacks.get(visit.order.id))
             if found.more:
                 text("p", "Показаны не все: уточните фамилию или номер.", "muted")
 
-    def _draw(self, visit: Visit) -> ui.element:
+    def _draw(self, visit: Visit, lack: Lack | None) -> ui.element:
         order, patient = visit.order, visit.order.patient
         with ui.element("button").classes("choice").props("type=button role=radio aria-checked=false") as choice:
             text("span", f"{visit.start:%H:%M}" if visit.start.date() == self._on else f"{visit.start:%d.%m}", "time")
             text("span", f"{names.short(patient.name)}, {words.born(patient.born)}", "name cut")
             text("span", f"{order.accession_number}, {words.procedure(order)}", "what cut")
-            theme.state_chip(words.visit_state(visit))
+            theme.state_chip(*visit_states.state(visit, lack, self._services.now(), self._services.clinic.zone))
         full = f"{visit.start:%d.%m.%Y %H:%M}, {patient.name}, {words.procedure(order)}"
         choice.props["title"] = full
         return choice.on("click", lambda: self._compare(visit))

@@ -247,7 +247,7 @@ class DeskForm:
             visits=schedule.day(reader, on, device.ae_title) if device else [],
             latest=schedule.recent(reader, midnight, 4),
             found=found,
-            earlier=history.read(reader, patient) if patient else None,
+            earlier=history.read(reader, patient, services.images_due()) if patient else None,
             closed=self.mode.closed_reason(reader),
             contradictions=tuple(self.mode.contradictions(reader, patient or typed)),
         )
@@ -268,7 +268,8 @@ class DeskForm:
             found = prior_studies.repeated_studies(
                 procedure.modality, procedure.body_site, on, earlier.own, external, days
             )
-        self.repeats.show(found, earlier.clinics if earlier else {})
+        states = history.own_states(earlier, self.services.now(), self.services.clinic.zone) if earlier else {}
+        self.repeats.show(found, earlier.clinics if earlier else {}, states)
         self._name_save()
 
     def _name_save(self) -> None:

@@ -6,8 +6,8 @@ It reads what is stored and requests nothing; "unknown" is never shown as "none"
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from nicegui import ui
 
@@ -23,8 +23,10 @@ from broker.store.queries import directory_search, schedule
 from broker.store.queries.patients import patient_history
 from broker.store.queries.patients.patient_history import ExternalHistory
 from broker.store.queries.schedule import Visit
+from broker.store.queries.studies import archive_gaps
+from broker.store.queries.studies.archive_gaps import Lack
 from ui.services import Services
-from ui.text import links, words
+from ui.text import archive, links, visit_states, words
 from ui.widgets import theme
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
@@ -44,6 +46,7 @@ class PatientHistory:
     own: tuple[OwnStudy, ...]
     external: ExternalHistory
     clinics: dict[str, str]  # GUID -> name
+    lacks: Mapping[int, Lack] = field(default_factory=dict)  # by order id
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +61,46 @@ class HistoryLine:
     reference: str = ""
 
 
-def read(reader: Reader, patient: Patient) -> PatientHistory:
-    """Return what is stored about a patient's studies."""
+def read(reader: Reader, patient: Patient, images_due: datetime | None = None) -> PatientHistory:
+    """Return what is stored about a patient's studies; `images_due` is that of `archive_gaps.lacks`."""
+    visits = tuple(schedule.history(reader, patient.stored_id, MAX_OWN))
+    own = tuple(patient_history.own(reader, patient.stored_id))
     external = patient_history.external(reader, patient.stored_id)
     guids = {study.organisation for study in external.studies if study.organisation}
     return PatientHistory(
         patient=patient,
-        visits=tuple(schedule.history(reader, patient.stored_id, MAX_OWN)),
-        own=tuple(patient_history.own(reader, patient.stored_id)),
+        visits=visits,
+        own=own,
         external=external,
         clinics={guid: words.clinic(directory_search.organisation_name(reader, guid), guid) for guid in guids},
+        lacks=archive_gaps.lacks(reader, images_due, [visit.order.id for visit in visits]),
     )
 
 
-def lines(earlier: PatientHistory) -> list[HistoryLine]:
-    """Return the studies of this and other clinics, newest first; an own study that the bus returns is listed once."""
+def lines(earlier: PatientHistory, now: datetime, zone: tzinfo) -> list[HistoryLine]:
+    """Return the studies of this and other clinics, newest first; an own study that the bus returns is listed once.
+
+    `now` is local clinic time, naive.
+    """
+    states = own_states(earlier, now, zone)
     done = {study.order_id: study for study in earlier.own}
     ours = {study.study_instance_uid for study in earlier.own if study.study_instance_uid}
-    found = [_own(visit, done.get(visit.order.id)) for visit in earlier.visits]
+    found = [_own(visit, states[visit.order.id], done.get(visit.order.id)) for visit in earlier.visits]
     found += [
         _external(study, earlier.clinics)
         for study in earlier.external.studies
         if not (study.study_instance_uid and study.study_instance_uid in ours)
     ]
     return sorted(found, key=lambda line: line.on or date.min, reverse=True)
+
+
+def own_states(earlier: PatientHistory, now: datetime, zone: tzinfo) -> dict[int, str]:
+    """Return the states of this clinic's studies in words, by order id; `now` is local clinic time, naive."""
+    found = {}
+    for visit in earlier.visits:
+        key, word = visit_states.state(visit, earlier.lacks.get(visit.order.id), now, zone)
+        found[visit.order.id] = archive.lowered(word or theme.STATES[key][1])
+    return found
 
 
 _FIELDS = {"snils": "СНИЛС", "policy": "полис", "given": "имя", "birth_date": "дата рождения", "sex": "пол"}
@@ -142,7 +161,7 @@ class HistorySection:
         if earlier is None and asks_region and typed_number:
             freshness = "Новый пациент: регион спросим, когда запишете"
         year = dose(earlier, services.today()) if earlier else ""
-        found = lines(earlier) if earlier else []
+        found = lines(earlier, services.now(), services.clinic.zone) if earlier else []
         patient_given = patient_given or earlier is not None
         self._list.show((patient_given, found), lambda: self._draw(found, patient_given))
         self._foot.show((year, freshness), lambda: self._draw_foot(year, freshness))
@@ -229,10 +248,9 @@ def place(earlier: PriorStudy, clinics: dict[str, str]) -> str:
     return clinics.get(earlier.organisation, "в другой клинике") if earlier.reference else "у нас"
 
 
-def _own(visit: Visit, done: OwnStudy | None) -> HistoryLine:
+def _own(visit: Visit, state: str, done: OwnStudy | None) -> HistoryLine:
     order = visit.order
     dose = report_pdf.dose(done.effective_dose) if done and done.effective_dose is not None else ""
-    state = theme.STATES[words.visit_state(visit)][1].lower()
     made = order.state in (OrderState.COMPLETED, OrderState.IN_PROGRESS)
     where = "в другую клинику" if order.owner and not made else "у нас" if not order.owner else "в другой клинике"
     return HistoryLine(

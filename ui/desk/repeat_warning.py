@@ -22,15 +22,17 @@ class RepeatWarning:
     def __init__(self, open_external: Callable[[str], None]) -> None:
         self._open_external = open_external
         self._found: tuple[PriorStudy, ...] = ()
+        self._state = ""  # of the first
         self._seen: tuple[PriorStudy, ...] = ()  # the person was warned of these and wants to repeat them
         self._box = ui.element("div").classes("repeat").props("role=alert")
         self._box.set_visibility(False)
 
-    def show(self, found: Sequence[PriorStudy], clinics: Mapping[str, str]) -> None:
-        """Show what would be repeated; the box cannot be closed."""
-        if tuple(found) == self._found:
+    def show(self, found: Sequence[PriorStudy], clinics: Mapping[str, str], states: Mapping[int, str]) -> None:
+        """Show what would be repeated; the box cannot be closed. `states` are those of our own studies, by order id."""
+        state = states.get(found[0].order_id or 0, "") if found else ""
+        if (tuple(found), state) == (self._found, self._state):
             return
-        self._found = tuple(found)
+        self._found, self._state = tuple(found), state
         if not found:
             self._seen = ()
         self._box.set_visibility(bool(found))
@@ -41,7 +43,7 @@ class RepeatWarning:
         with self._box:
             ui.icon("warning").props("aria-hidden=true")
             with ui.element("div").classes("cut-not"):
-                text("b", sentence(first, clinics))
+                text("b", sentence(first, clinics, state))
                 for word in remarks(found):
                     text("p", word, "small")
             self._draw_opener(first)
@@ -72,12 +74,14 @@ class RepeatWarning:
         )
 
 
-def sentence(first: PriorStudy, clinics: Mapping[str, str]) -> str:
-    """Return what was done, when and where, and its conclusion."""
+def sentence(first: PriorStudy, clinics: Mapping[str, str], state: str = "") -> str:
+    """Return what was done, when and where, and its conclusion; of our own study without one, its state."""
     kind = words.MODALITIES.get(first.modality, first.procedure_name or first.modality)
     whole = " ".join(first.conclusion.split()).rstrip(".")
     shown = names.cut(whole, LONGEST)
-    result = f": «{shown}{'' if shown == whole else '…'}»." if shown else ", заключения нет."
+    result = (
+        f": «{shown}{'' if shown == whole else '…'}»." if shown else f", {f'{state}, ' if state else ''}заключения нет."
+    )
     return f"{kind} уже делали {first.studied_on:%d.%m.%Y}, {place(first, dict(clinics))}{result}"
 
 

@@ -141,8 +141,8 @@ class OrderPage:
             card.report_doubt,
             card.appended,
         )
-        state = self._state(_visit(card))
-        facts = (order, *reported, card.discrepancies, card.holding, card.images_missing, card.undecided, state, today)
+        state = self._state(card.visit)
+        facts = (order, *reported, card.discrepancies, card.holding, card.lack, card.undecided, state, today)
         self._facts.show(facts, self._draw_facts)
         self._wires.show(facts, self._draw_wires)
         actions = (
@@ -232,7 +232,7 @@ class OrderPage:
                 )
                 copy.on("click", js_handler=COPY)
             with ui.element("div").classes("row-line").style("margin-top: 8px"):
-                visit = _visit(card)
+                visit = card.visit
                 theme.state_chip(*self._state(visit))
                 if card.report_doubt:
                     theme.state_chip("attention", "Проверьте протокол")
@@ -322,7 +322,7 @@ class OrderPage:
             with theme.section(f"{archive.IN_ARCHIVE}: {archive.lowered(archive.TITLES[each.kind])}"):
                 text("p", archive.meaning(each.kind, number), "attention-reason")
                 ui.link("Сравнить", links.comparison(number)).classes("btn btn-small")
-        if card.images_missing:
+        if isinstance(card.lack, MissingImages):
             at = words.moment(card.since, self._services.clinic.zone, self._services.today())
             with theme.section(archive.MISSING):
                 text("p", archive.missing(at), "attention-reason")
@@ -332,13 +332,12 @@ class OrderPage:
             with theme.section(archive.IN_ARCHIVE, archive.held(card.holding.exists, card.holding.images)):
                 if card.holding.waived and not card.holding.exists:
                     text("p", "Отмечено: снимков не будет.", "muted")
-                if card.other_count:
-                    text("p", archive.difference(card.other_count.counted), "attention-reason")
+                if card.lack:
+                    text("p", archive.difference(card.lack.counted), "attention-reason")
 
     def _state(self, visit: Visit) -> tuple[str, str]:
-        card, services = self._found.card, self._services
-        lack = MissingImages(card.order, card.since) if card.images_missing else card.other_count
-        return visit_states.state(visit, lack, services.now(), services.clinic.zone)
+        services = self._services
+        return visit_states.state(visit, self._found.card.lack, services.now(), services.clinic.zone)
 
     def _about(self, order: Order) -> list[tuple[str, str]]:
         today = self._services.today()
@@ -391,26 +390,6 @@ class OrderPage:
                 *(("MPPS", step.sop_instance_uid) for step in card.performed),
             ]
         )
-
-
-def _visit(card: Card) -> Visit:
-    """Return the card's order as a visit of a day."""
-    step = card.order.steps[0]
-    done = [each for each in card.performed if each.state is not PerformedState.DISCONTINUED]
-    known = card.holding is not None  # what the archive says outweighs what devices have reported
-    archived = card.holding.exists if card.holding else any(each.source is StepSource.ARCHIVE for each in done)
-    return Visit(
-        card.order,
-        step.start,
-        step.station_ae_titles,
-        card.since,
-        card.seen_at,
-        card.bus,
-        reported=card.report is not None and card.report.state is ReportState.SIGNED,
-        doubtful=bool(card.conflicts) or card.disputed,
-        has_images=archived or (not known and any(each.images for each in done)),
-        archived=archived,
-    )
 
 
 def _patient(patient: Patient) -> list[tuple[str, str]]:

@@ -89,9 +89,10 @@ class StudyListPage:
 
     def read(self, reader: Reader) -> StudyListData:
         """Return the day's visits, or those that match the query, what they lack, and the devices."""
+        found = schedule.studies(reader, self._typed, self._services.today(), MOST)
         return StudyListData(
-            schedule.studies(reader, self._typed, self._services.today(), MOST),
-            archive_gaps.lacks(reader, self._services.images_due()),
+            found,
+            archive_gaps.lacks(reader, self._services.images_due(), [visit.order.id for visit in found.visits]),
             device_registry.approved(reader),
         )
 

@@ -63,7 +63,7 @@ class ReadingPageData:
 
 
 def _read(reader: Reader, services: Services, accession_number: str, only: str) -> ReadingPageData | None:
-    study = reading_list.study(reader, accession_number)
+    study = reading_list.study(reader, accession_number, services.images_due())
     if study is None:
         return None
     following = None
@@ -112,7 +112,11 @@ class ReadingPage:
         patient = card.order.patient
         self._title.show((patient, today), lambda: theme.patient_line(str(patient.name), patient.born, today))
         left = (card.order, card.performed, card.conflicts, found.study.series, found.study.doses, found.study.earlier)
-        self._known.show((*left, found.devices, today), lambda: study_facts.draw(found.study, found.devices, today))
+        states = study_facts.states(found.study, self._services.now(), self._services.clinic.zone)
+        self._known.show(
+            (*left, states, found.devices, today),
+            lambda: study_facts.draw(found.study, states, found.devices, today),
+        )
         signed = card.report if card.report and card.report.state is ReportState.SIGNED else None
         self._doubt.set_text(words.REPORT_DOUBTS[card.report_doubt] if card.report_doubt else "")
         self._alarm.set_visibility(card.report_doubt is not None)

@@ -18,7 +18,7 @@ from broker.store.queries.reading_list import ReadingQueue, UnreportedStudy
 from ui.layout.frame import frame
 from ui.live import current_actor, follow, latest
 from ui.services import Services
-from ui.text import links, words
+from ui.text import links, visit_states, words
 from ui.widgets import html, theme
 from ui.widgets.html import tag
 from ui.widgets.keyed_list import KeyedList, Redraw, html_row
@@ -57,6 +57,7 @@ class ReadingRow:
     device: str
     draft: str
     doubtful: bool
+    lack: str  # of images
     first: bool
 
 
@@ -75,6 +76,7 @@ def queue_rows(found: ReadingQueue, now: datetime, today: date, modality: str) -
                 device=each.device,
                 draft=f"черновик: {each.drafted_by}" if each.drafted_by else "",
                 doubtful=each.doubtful,
+                lack=visit_states.lacking(each.lack, now) if each.lack and not each.doubtful else "",
                 first=place == 0,
             ),
         )
@@ -116,7 +118,8 @@ class ReadingListPage:
     def read(self, reader: Reader) -> ReadingQueue:
         """Return the studies that wait for a report."""
         since = self._services.store.clock() - WINDOW
-        return reading_list.queue(reader, since, self._modality, older=self._older, limit=MOST)
+        due = self._services.images_due()
+        return reading_list.queue(reader, since, self._modality, older=self._older, limit=MOST, images_due=due)
 
     def show(self, found: ReadingQueue) -> None:
         """Draw what has changed."""
@@ -166,6 +169,7 @@ def _make_filter(model: tuple[str, str, int, bool]) -> tuple[ui.element, Redraw]
 def _write_line(line: ReadingRow) -> Markup:
     urgent = tag("b", "urgent", "Срочно") if line.urgent else ""
     doubtful = theme.state_chip_html("attention", "Тот ли пациент?") if line.doubtful else ""
+    lack = theme.state_chip_html("imageless", line.lack) if line.lack else ""
     return html.link(
         line.href,
         "wait",
@@ -173,6 +177,6 @@ def _write_line(line: ReadingRow) -> Markup:
         tag("span", "who", tag("span", "name", line.who), tag("span", "muted nowrap", line.born)),
         tag("span", "what", line.what),
         tag("span", "muted where", line.device),
-        tag("span", "remark", doubtful, tag("span", "muted small", line.draft)),
+        tag("span", "remark", doubtful, lack, tag("span", "muted small", line.draft)),
         **({"data_primary": "true"} if line.first else {}),
     )

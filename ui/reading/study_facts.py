@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime, tzinfo
 
 from nicegui import ui
 
@@ -18,12 +18,13 @@ from broker.store.queries.order_card import Card
 from broker.store.queries.reading_list import StudyToRead
 from broker.store.queries.schedule import Visit
 from ui.reading import dose
-from ui.text import archive, links, words
+from ui.text import archive, links, visit_states, words
 from ui.text.referral_fields import SEXES
 from ui.widgets import theme
 from ui.widgets.theme import text
 
 LONGEST = 160  # characters of an earlier conclusion that the list shows
+_TROUBLE = ("attention", "imageless")  # states that are shown beside a report, too
 
 
 def places(reader: Reader) -> dict[str, str]:
@@ -31,13 +32,25 @@ def places(reader: Reader) -> dict[str, str]:
     return {device.ae_title: words.device_place(device) for device in device_registry.approved(reader)}
 
 
-def draw(study: StudyToRead, device_places: Mapping[str, str], today: date) -> None:
+def states(study: StudyToRead, now: datetime, zone: tzinfo) -> dict[int, tuple[str, str]]:
+    """Return the states of the study and of the earlier ones as `visit_states.state` does, by order id."""
+    card, lacks = study.card, study.lacks
+    own = {card.order.id: visit_states.state(card.visit, card.lack, now, zone)}
+    return own | {
+        visit.order.id: visit_states.state(visit, lacks.get(visit.order.id), now, zone) for visit, _ in study.earlier
+    }
+
+
+def draw(
+    study: StudyToRead, states: Mapping[int, tuple[str, str]], device_places: Mapping[str, str], today: date
+) -> None:
     """Draw the facts as sections, the reason for the study first."""
     order = study.card.order
     with ui.element("section").classes("section"):
         text("h2", words.procedure(order))
         with ui.element("div").classes("row-line").style("margin: 4px 0 8px"):
             text("span", order.accession_number, "mono muted")
+            theme.state_chip(*states[order.id])
             if order.priority is Priority.URGENT:
                 theme.state_chip("attention", "Срочно")
         theme.facts(_why(order))
@@ -49,7 +62,7 @@ def draw(study: StudyToRead, device_places: Mapping[str, str], today: date) -> N
             text("li", "Ничего", "muted")
         for visit, report in study.earlier:
             with ui.element("li"):
-                _draw_earlier(visit, report, today)
+                _draw_earlier(visit, states[visit.order.id], report, today)
 
 
 def confirmed(card: Card, device_places: Mapping[str, str]) -> str:
@@ -118,13 +131,13 @@ def _series(each: PerformedSeries) -> str:
     return ", ".join(part for part in (name, images) if part)
 
 
-def _draw_earlier(visit: Visit, report: Report | None, today: date) -> None:
+def _draw_earlier(visit: Visit, state: tuple[str, str], report: Report | None, today: date) -> None:
     order = visit.order
     with ui.element("div").classes("row-line"):
         with ui.link("", links.card(order.accession_number)).classes("quiet"):
             text("span", f"{words.day(visit.start.date(), today)}, {words.procedure(order)}")
-        if report is None:
-            theme.state_chip(words.visit_state(visit))
+        if report is None or state[0] in _TROUBLE:
+            theme.state_chip(*state)
     if report is None:
         return
     if report.is_withdrawn:

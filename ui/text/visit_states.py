@@ -31,7 +31,11 @@ def state(visit: Visit, lack: Lack | None, now: datetime, zone: tzinfo) -> tuple
     usual = words.visit_state(visit)
     if usual == "attention" or lack is None:
         return usual, ""
+    return "imageless", lacking(lack, now.replace(tzinfo=zone))
+
+
+def lacking(lack: Lack, now: datetime) -> str:
+    """Return what images are lacking, or too many, as a state; `now` is an instant."""
     if isinstance(lack, MissingImages):
-        since = lack.since.astimezone(zone).replace(tzinfo=None)
-        return "imageless", archive.missing_for(max(now - since, timedelta(0)))
-    return "imageless", archive.other_count(lack.counted)
+        return archive.missing_for(max(now - lack.since, timedelta(0)))
+    return archive.other_count(lack.counted)

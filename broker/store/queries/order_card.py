@@ -16,8 +16,9 @@ from broker.domain.studies.reports import Report, ReportDoubt, SeenImages, Signe
 from broker.domain.studies.step_rules import PACKED, packed_count
 from broker.store.database import Reader, Row
 from broker.store.queries import schedule, undecided
+from broker.store.queries.schedule import Visit
 from broker.store.queries.studies import archive_gaps
-from broker.store.queries.studies.archive_gaps import OtherCount
+from broker.store.queries.studies.archive_gaps import Lack
 from broker.store.queries.undecided import OrderOfTwo
 from broker.store.tables import incoming, orders, outbox
 from broker.store.tables.studies import archive, performed, performed_links, reports
@@ -41,6 +42,7 @@ class Card:
     """Everything about one study."""
 
     order: Order
+    visit: Visit  # its first scheduled step, as lists have it
     request: tuple[Order, ...]  # the other orders of the same accession number
     since: datetime
     seen_at: datetime | None
@@ -60,8 +62,7 @@ class Card:
     discrepancies: tuple[Discrepancy, ...] = ()  # studies in the archive that bear its numbers and do not fit it
     holding: Holding | None = None  # what the archive holds of it
     undecided: OrderOfTwo | None = None  # it is not known of which of two patients it is
-    other_count: OtherCount | None = None  # the archive holds another number of images; no person has found it right
-    images_missing: bool = False  # a device has reported its end, and no images have come to the archive in time
+    lack: Lack | None = None  # its images have not come in time, or are others in number
 
 
 def order(reader: Reader, accession_number: str) -> Order | None:
@@ -72,7 +73,7 @@ def order(reader: Reader, accession_number: str) -> Order | None:
 def card(reader: Reader, accession_number: str, images_due: datetime | None = None) -> Card | None:
     """Return everything about the study with this number, or None.
 
-    `images_due`: studies that ended before this instant (UTC) must have images in the archive; None without one.
+    `images_due` is that of `archive_gaps.lacks`.
     """
     order = orders.by_accession_number(reader, accession_number)
     if order is None:
@@ -88,6 +89,7 @@ def card(reader: Reader, accession_number: str, images_due: datetime | None = No
     reason = reader.value("SELECT reason FROM outbox WHERE order_id = ? AND state = 'needs_attention'", [order.id])
     return Card(
         order=order,
+        visit=visit,
         request=tuple(orders.of_request(reader, order)),
         since=visit.since,
         seen_at=visit.seen_at,
@@ -107,8 +109,7 @@ def card(reader: Reader, accession_number: str, images_due: datetime | None = No
         discrepancies=tuple(archive.of_order(reader, order.id)),
         holding=archive.holding(reader, order.id),
         undecided=undecided.of_order(reader, order.id),
-        other_count=archive_gaps.other_count(reader, order),
-        images_missing=images_due is not None and archive_gaps.are_images_missing(reader, order.id, images_due),
+        lack=archive_gaps.lacks(reader, images_due, [order.id]).get(order.id),
     )
 
 

@@ -137,11 +137,12 @@ def read(reader: Reader, number: str, images_due: datetime | None = None) -> Pat
     if patient is None:
         return None
     id = patient.stored_id
+    visits = tuple(schedule.history(reader, id, MOST_VISITS))
     external = patient_history.external(reader, id)
     guids = {study.organisation for study in external.studies if study.organisation}
     return PatientCard(
         patient=patient,
-        visits=tuple(schedule.history(reader, id, MOST_VISITS)),
+        visits=visits,
         own=tuple(patient_history.own(reader, id)),
         external=external,
         organisations={guid: directory_search.organisation_name(reader, guid) for guid in guids},
@@ -151,7 +152,7 @@ def read(reader: Reader, number: str, images_due: datetime | None = None) -> Pat
         details=patient_details.get(reader, id),
         similar=tuple(patient_index.similar_cards(reader, patient)),
         undecided=undecided.of_card(reader, id),
-        lacks=archive_gaps.lacks(reader, images_due),
+        lacks=archive_gaps.lacks(reader, images_due, [visit.order.id for visit in visits]),
     )
 
 

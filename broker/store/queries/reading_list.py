@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,8 @@ from broker.store.database import Reader
 from broker.store.queries import order_card, schedule
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
+from broker.store.queries.studies import archive_gaps
+from broker.store.queries.studies.archive_gaps import Lack
 from broker.store.tables import orders
 from broker.store.tables.studies import archive, performed, reports
 
@@ -29,6 +32,7 @@ class UnreportedStudy:
     device: str
     drafted_by: str  # «Фамилия И. О.» of the draft's author, or empty
     doubtful: bool  # perhaps another patient's images: a person must confirm the patient before it is signed
+    lack: Lack | None = None  # its images have not come in time, or are others in number
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class StudyToRead:
     series: dict[int, list[PerformedSeries]]  # by id of the performed step
     doses: dict[int, list[Dose]]
     earlier: tuple[tuple[Visit, Report | None], ...]  # the patient's other studies here, newest first
+    lacks: Mapping[int, Lack]  # by order id, of the earlier ones
 
 
 # The conditions of the index orders_unreported, word for word, so that SQLite uses it.
@@ -55,11 +60,17 @@ _OPEN = "o.state = 'completed' AND o.reported = 0 AND o.owner = ''"
 
 
 def queue(
-    reader: Reader, since: datetime, modality: str = "", *, older: bool = False, limit: int = 200
+    reader: Reader,
+    since: datetime,
+    modality: str = "",
+    *,
+    older: bool = False,
+    limit: int = 200,
+    images_due: datetime | None = None,
 ) -> ReadingQueue:
     """Return the studies that wait for a report and were completed since an instant, of one modality or of all.
 
-    `older`: those completed before that instant instead.
+    `older`: those completed before that instant instead; `images_due` is that of `archive_gaps.lacks`.
     """
     side = "<" if older else ">="
     wanted: list[Any] = [since.isoformat(), modality, modality, limit]
@@ -81,6 +92,7 @@ def queue(
     behind = reader.value(f"SELECT count(*) FROM orders o WHERE {_OPEN} AND o.state_since < ?", [since.isoformat()])
     found = {order.id: order for order in orders.get_many(reader, [row["id"] for row in rows])}
     made = _devices(reader, list(found))
+    lacks = archive_gaps.lacks(reader, images_due, list(found))
     waiting = tuple(
         UnreportedStudy(
             order=found[row["id"]],
@@ -90,15 +102,18 @@ def queue(
             if row["author_family"]
             else "",
             doubtful=bool(row["doubtful"]),
+            lack=lacks.get(row["id"]),
         )
         for row in rows
     )
     return ReadingQueue(waiting, {row["modality"]: row["number"] for row in counts}, behind)
 
 
-def study(reader: Reader, accession_number: str, earlier: int = 8) -> StudyToRead | None:
-    """Return everything about the study with this number, or None."""
-    card = order_card.card(reader, accession_number)
+def study(
+    reader: Reader, accession_number: str, images_due: datetime | None = None, earlier: int = 8
+) -> StudyToRead | None:
+    """Return everything about the study with this number, or None; `images_due` is that of `archive_gaps.lacks`."""
+    card = order_card.card(reader, accession_number, images_due)
     if card is None:
         return None
     visits = schedule.history(reader, card.order.patient.stored_id, earlier + 1)
@@ -108,6 +123,7 @@ def study(reader: Reader, accession_number: str, earlier: int = 8) -> StudyToRea
         series={step.stored_id: performed.series(reader, step.stored_id) for step in card.performed},
         doses={step.stored_id: performed.doses(reader, step.stored_id) for step in card.performed},
         earlier=tuple((visit, reports.signed(reader, visit.order.id)) for visit in others),
+        lacks=archive_gaps.lacks(reader, images_due, [visit.order.id for visit in others]),
     )
 
 

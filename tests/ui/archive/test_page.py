@@ -249,15 +249,17 @@ async def test_images_that_come_late_are_missed_no_more(scene: Scene, services: 
 
 
 async def test_the_card_says_when_the_archive_has_other_numbers_of_images(
-    scene: Scene, user: User, performed: Order
+    scene: Scene, services: Services, performed: Order
 ) -> None:
     answer(scene, performed, study(performed))
-    await user.open(f"/order/{performed.accession_number}")
-    await user.should_see("Аппарат сообщил о 3, в архиве 2.")
-    answer(scene, performed, replace(study(performed), images=3))
-    await user.open(f"/order/{performed.accession_number}")
-    await user.should_see("3 снимка")
-    await user.should_not_see("Аппарат сообщил о")
+    scene.now += timedelta(minutes=31)
+    async with person(replace(services, clinic=FOLLOWED)) as user:
+        await user.open(f"/order/{performed.accession_number}")
+        await user.should_see("Аппарат сообщил о 3, в архиве 2.")
+        answer(scene, performed, replace(study(performed), images=3))
+        await user.open(f"/order/{performed.accession_number}")
+        await user.should_see("3 снимка")
+        await user.should_not_see("Аппарат сообщил о")
 
 
 def test_what_says_nothing_is_not_held_against_a_study(scene: Scene) -> None:

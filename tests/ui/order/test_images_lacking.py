@@ -10,14 +10,17 @@ from nicegui import ui
 from nicegui.testing import User
 
 from broker.domain.orders import Order
+from broker.domain.studies import prior_studies
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.reports import Report, ReportState
 from broker.store.tables.studies import reports
 from broker.workflow.studies import archive_images
+from tests.support.clock import TODAY
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, press
+from ui.desk import history, repeat_warning
 from ui.services import Services
 
 pytestmark = pytest.mark.usefixtures("scene")
@@ -111,3 +114,69 @@ async def test_a_patients_studies_are_filtered_by_what_they_lack(scene: Scene, s
         await user.should_see("Рентгенография коленного сустава")
         press(user, "Другие клиники")
         await user.should_not_see("Рентгенография коленного сустава, справа")
+
+
+async def test_nothing_is_said_of_images_while_they_may_still_come(scene: Scene, services: Services) -> None:
+    fewer = made(scene, "Ли Ен", "08:10", 3)
+    async with person(services) as user:
+        for path in (f"/order/{fewer.accession_number}", f"/patient/{fewer.patient.patient_id}"):
+            await user.open(path)
+            await user.should_see("Снимки в архиве")
+            await user.should_not_see("Снимков 3 из 4")
+        await user.open(f"/order/{fewer.accession_number}")
+        await user.should_not_see("Аппарат сообщил о 4")
+
+
+async def test_what_images_lack_is_true_for_longer_than_it_needs_attention(scene: Scene, services: Services) -> None:
+    lost, fewer = made(scene, "Попов Степан", "08:00", 0), made(scene, "Ли Ен", "08:10", 3)
+    scene.now += timedelta(minutes=40)
+    answer(scene, lost, 0)
+    scene.now += timedelta(days=30)
+    async with person(services) as user:
+        for order, word in ((lost, "Снимков нет 30 дн"), (fewer, "Снимков 3 из 4")):
+            for path in (f"/order/{order.accession_number}", f"/patient/{order.patient.patient_id}"):
+                await user.open(path)
+                await user.should_see(word)
+        await user.open("/board")
+        await user.should_not_see("Снимки не пришли")
+
+
+async def test_the_doctor_and_who_chooses_whose_images_these_are_see_it(scene: Scene, services: Services) -> None:
+    lost = made(scene, "Попов Степан", "08:00", 0)
+    fewer = made(scene, "Попов Степан", "08:10", 3)
+    scene.now += timedelta(minutes=40)
+    answer(scene, lost, 0)
+    scene.begin(None, "1.2.9", start=scene.local("10:00"))
+    async with person(services, "volskaya") as user:
+        await user.open("/reading")
+        await user.should_see("Снимков нет 40 мин")
+        await user.should_see("Снимков 3 из 4")
+        await user.open(f"/reading/{fewer.accession_number}")
+        await user.should_see("Снимков 3 из 4")
+        await user.should_see("Снимков нет 40 мин")  # the earlier one's
+    async with person(services) as user:
+        await user.open("/board")
+        press(user, "Найти направление")
+        await wait_until_async(lambda: "Снимков нет 40 мин" in choices(user))
+        assert "Снимков 3 из 4" in choices(user)
+
+
+def choices(user: User) -> str:
+    [listed] = [each for each in user.find(ui.element).elements if "choices" in each.classes]
+    return " ".join(str(getattr(each, "text", "") or getattr(each, "content", "")) for each in listed.descendants())
+
+
+async def test_the_desk_says_it_of_what_was_done_before_and_of_what_would_be_repeated(
+    scene: Scene, services: Services
+) -> None:
+    fewer = made(scene, "Ли Ен", "08:10", 3)
+    scene.now += timedelta(minutes=40)
+    with scene.store.read() as reader:
+        earlier = history.read(reader, fewer.patient, services.images_due())
+    states = history.own_states(earlier, services.now(), CLINIC.zone)
+    [line] = history.lines(earlier, services.now(), CLINIC.zone)
+    assert line.more == "у нас · снимков 3 из 4"
+    [repeated] = prior_studies.repeated_studies("DX", "", TODAY, earlier.own, (), {"DX": 30})
+    assert repeated.order_id is not None
+    sentence = repeat_warning.sentence(repeated, {}, states[repeated.order_id])
+    assert sentence == "Рентген уже делали 24.11.2026, у нас, снимков 3 из 4, заключения нет."

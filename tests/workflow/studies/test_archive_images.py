@@ -726,6 +726,63 @@ def test_images_of_one_order_are_compared_with_its_own_steps(store: Store, order
     assert counts(store, clock) == [(5, 3, 3)]
 
 
+def made(store: Store, uid: str, order: Order, state: PerformedState, study: str = "", **changes: object) -> None:
+    """Let a step be performed for an order, under the Study Instance UID of it or this one."""
+    number = order.accession_number
+    reference = StepReference(study or order.study_instance_uid, accession_number=number)
+    if study:
+        reference = replace(reference, sps_id=order.steps[0].sps_id)
+    store.write(performed_steps.start, performed(uid, reference), message(f"start {uid}"), XRAY, CLINIC)
+    ended = replace(PerformedChange(state), **changes)  # type: ignore[arg-type]
+    request = performed_steps.ChangeRequest(uid, ended, message(f"end {uid}"))
+    store.write(performed_steps.change, request, XRAY, CLINIC)
+
+
+@pytest.mark.parametrize(
+    ("archived", "different"),
+    [
+        (7, []),
+        (4, [(7, 4, 4), (7, 4, 4)]),  # as many as one of them had: the other one's are lost
+        (9, [(7, 9, 9), (7, 9, 9)]),
+    ],
+)
+def test_images_of_several_orders_that_the_archive_keeps_as_one_study_are_compared_in_sum(
+    store: Store, order: Order, clock: Clock, archived: int, different: list[tuple[int, int, int]]
+) -> None:
+    sharing = replace(CLINIC, shares_accession_numbers=True)
+    second = store.write(referrals.register_another, order.id, draft(procedure_code="WLB-FOOT"), REGISTRAR, sharing)
+    made(store, "1.2.1", order, PerformedState.COMPLETED, "1.2.5", images=4)
+    made(store, "1.2.2", second, PerformedState.COMPLETED, "1.2.5", images=3)
+    one = replace(fitting(order), study_instance_uid="1.2.5", images=archived)
+    answer(store, order, one)
+    answer(store, second, one)
+    assert held(store, second) == ("1.2.5", archived)
+    assert counts(store, clock) == different
+    if different:
+        store.write(archive_images.accept_count, second.id, archived, REGISTRAR)
+        assert counts(store, clock) == []
+
+
+@pytest.mark.parametrize(("archived", "reported"), [(3, 4), (4, None), (6, None), (7, 6)])
+def test_images_of_an_interrupted_step_may_be_in_the_archive_or_not(
+    store: Store, order: Order, clock: Clock, archived: int, reported: int | None
+) -> None:
+    made(store, "1.2.1", order, PerformedState.DISCONTINUED, images=2)
+    made(store, "1.2.2", order, PerformedState.COMPLETED, images=4)
+    answer(store, order, replace(fitting(order), images=archived))
+    assert counts(store, clock) == ([(reported, archived, archived)] if reported else [])
+
+
+@pytest.mark.parametrize(("archived", "reported"), [(3, 4), (9, None)])
+def test_where_a_device_counts_only_some_of_its_images_more_of_them_are_no_gap(
+    store: Store, order: Order, clock: Clock, archived: int, reported: int | None
+) -> None:
+    made(store, "1.2.1", order, PerformedState.COMPLETED, images=4)
+    made(store, "1.2.2", order, PerformedState.COMPLETED)
+    answer(store, order, replace(fitting(order), images=archived))
+    assert counts(store, clock) == ([(reported, archived, archived)] if reported else [])
+
+
 def held(store: Store, order: Order) -> tuple[str, int | None]:
     with store.read() as reader:
         holding = archive.holding(reader, order.id)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from broker.domain.orders import Order, OrderState
+from broker.domain.orders import Order
 from broker.domain.patients.people import Patient
 from broker.domain.studies.archive import ArchiveStudy, Discrepancy, DiscrepancyKind
 from broker.store.database import Reader, Row
@@ -44,7 +45,8 @@ class MissingImages:
 class Counted:
     """How many images devices have reported of an order, and how many the archive holds.
 
-    What was made in one step for several orders is reported in one number: then both are those of all these orders.
+    What was made in one step for several orders is reported in one number, and what the archive keeps as one study for
+    several orders is held as one: then both are those of all these orders.
     """
 
     reported: int
@@ -96,15 +98,16 @@ def _with_orders(reader: Reader, rows: Iterable[Row]) -> list[DoubtfulStudy]:
     return [DoubtfulStudy(each, by_id[each.order_id], cards[each.order_id]) for each in found]
 
 
-def missing_images(reader: Reader, ended_before: datetime) -> tuple[MissingImages, ...]:
+def missing_images(
+    reader: Reader, ended_before: datetime, order_ids: Collection[int] | None = None
+) -> tuple[MissingImages, ...]:
     """Return the orders that ended before an instant (UTC) without images in the archive, the longest missing first.
 
     Only what a device or the archive has reported counts, unless a device reported series without images; the archive
     must have answered since. What waits for a person as a discrepancy may be these images, and a person may say that
-    none will come.
+    none will come. Of all orders those of the last days; of `order_ids` also older ones.
     """
-    since = (ended_before - MISSED_FOR).isoformat()
-    rows = reader.rows(_MISSING + " ORDER BY o.state_since, o.id", [since, ended_before.isoformat()])
+    rows = _rows(reader, _MISSING, ended_before, MISSED_FOR, order_ids)
     by_id = {order.id: order for order in orders.get_many(reader, [row["id"] for row in rows])}
     return tuple(MissingImages(by_id[row["id"]], datetime.fromisoformat(row["state_since"])) for row in rows)
 
@@ -112,14 +115,7 @@ def missing_images(reader: Reader, ended_before: datetime) -> tuple[MissingImage
 def unresolved(reader: Reader, now: datetime) -> list[int]:
     """Return the orders (ids) with something that the archive may put right: a discrepancy, missing images."""
     open_ids = reader.rows("SELECT DISTINCT order_id AS id FROM archive_discrepancy WHERE state = 'open' ORDER BY id")
-    since = (now - MISSED_FOR).isoformat()
-    return [row["id"] for row in (*open_ids, *reader.rows(_MISSING, [since, now.isoformat()]))]
-
-
-def are_images_missing(reader: Reader, order_id: int, ended_before: datetime) -> bool:
-    """Return True if `missing_images` has this order."""
-    since = (ended_before - MISSED_FOR).isoformat()
-    return bool(reader.rows(_MISSING + " AND o.id = ?3", [since, ended_before.isoformat(), order_id]))
+    return [row["id"] for row in (*open_ids, *_rows(reader, _MISSING, now, MISSED_FOR, None))]
 
 
 def gaps(reader: Reader, now: datetime, ended_before: datetime | None) -> ArchiveGaps:
@@ -136,64 +132,81 @@ def gaps(reader: Reader, now: datetime, ended_before: datetime | None) -> Archiv
     )
 
 
-def other_counts(reader: Reader, ended_before: datetime) -> tuple[OtherCount, ...]:
+def other_counts(
+    reader: Reader, ended_before: datetime, order_ids: Collection[int] | None = None
+) -> tuple[OtherCount, ...]:
     """Return the orders that ended before an instant (UTC) with other numbers of images, the longest different first.
 
-    That of the archive is what it settled on; one that a person has found right does not count.
+    That of the archive is what it settled on; one that a person has found right does not count. Of all orders those of
+    the last days; of `order_ids` also older ones.
     """
-    rows = reader.rows(_OTHER_COUNTS, [(ended_before - COUNTED_FOR).isoformat(), ended_before.isoformat()])
-    by_id = {order.id: order for order in orders.get_many(reader, [row["id"] for row in rows])}
-    alone = {row["id"]: Counted(row["made"], row["archived"]) for row in rows if not row["shared"]}
-    shared = {row["id"]: counted(reader, row["id"]) for row in rows if row["shared"]}
-    found = [(row["id"], row["archived"], alone.get(row["id"]) or shared.get(row["id"])) for row in rows]
+    rows = _rows(reader, _OTHER_COUNTS, ended_before, COUNTED_FOR, order_ids)
+    found = [
+        (row["id"], row["archived"], counted(reader, row["id"]) if row["is_shared"] else _counted(row, row["archived"]))
+        for row in rows
+    ]
+    by_id = {order.id: order for order in orders.get_many(reader, [id for id, _, _ in found])}
     return tuple(
         OtherCount(by_id[id], each, held) for id, held, each in found if each and each.reported != each.archived
     )
 
 
-def lacks(reader: Reader, ended_before: datetime | None) -> dict[int, Lack]:
-    """Return by their orders (ids) the images that are missed, or are more or fewer; None: none are missed."""
+def lacks(reader: Reader, ended_before: datetime | None, order_ids: Collection[int] | None = None) -> dict[int, Lack]:
+    """Return by their orders (ids) the images that are missed, or are more or fewer; None: none are missed.
+
+    What a page says of an order's images comes from here, so that all pages say the same. `order_ids`: of these only.
+    """
     if ended_before is None:
         return {}
-    found: dict[int, Lack] = {each.order.id: each for each in other_counts(reader, ended_before)}
-    return found | {each.order.id: each for each in missing_images(reader, ended_before)}
+    found: dict[int, Lack] = {each.order.id: each for each in other_counts(reader, ended_before, order_ids)}
+    return found | {each.order.id: each for each in missing_images(reader, ended_before, order_ids)}
+
+
+def _rows(
+    reader: Reader, sql: str, ended_before: datetime, period: timedelta, order_ids: Collection[int] | None
+) -> list[Row]:
+    """Return the rows of orders that ended in a period before an instant (UTC), or of these orders, however old."""
+    if order_ids is None:
+        return reader.rows(sql.format(only=""), [(ended_before - period).isoformat(), ended_before.isoformat()])
+    only = " AND o.id IN (SELECT value FROM json_each(?3))"
+    return reader.rows(sql.format(only=only), ["", ended_before.isoformat(), json.dumps(list(order_ids))])
 
 
 def counted(reader: Reader, order_id: int) -> Counted | None:
-    """Return how many images of an order were reported and are held, with the orders that it was made together with.
+    """Return how many images of an order were reported and are held, with the orders that are counted together with it.
 
-    None while that cannot be compared: not all are completed, or the archive has not answered of all.
+    None while that cannot be compared: not all are over, or the archive has not answered of all.
     """
     members = reader.rows(
         f"{_TOGETHER} SELECT o.id, o.accession_number, o.state, a.study_instance_uid, a.images FROM member m"
         " JOIN orders o ON o.id = m.id LEFT JOIN archive_study a ON a.order_id = m.id ORDER BY o.id",
         [order_id],
     )
-    if any(row["images"] is None or row["state"] != "completed" for row in members):
+    if any(row["images"] is None or row["state"] not in _OVER for row in members):
         return None
     held: dict[str, int] = {}  # orders whose images lie under one UID hold the same images
     for row in members:
         held[row["study_instance_uid"]] = max(row["images"], held.get(row["study_instance_uid"], 0))
-    made = reader.value(
-        f"{_TOGETHER} SELECT sum(p.images) FROM performed_step p WHERE p.source = 'modality' AND p.state = 'COMPLETED'"
-        " AND p.id IN (SELECT l.performed_step_id FROM performed_step_link l"
-        " JOIN scheduled_step s ON s.id = l.scheduled_step_id JOIN member m ON m.id = s.order_id)",
+    [made] = reader.rows(
+        f"{_TOGETHER} SELECT {_MADE} FROM performed_step p WHERE p.id IN (SELECT l.performed_step_id"
+        " FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " JOIN member m ON m.id = s.order_id)",
         [order_id],
     )
     others = tuple(row["accession_number"] for row in members if row["id"] != order_id)
-    return Counted(made or 0, sum(held.values()), others)
+    return _counted(made, sum(held.values()), others)
 
 
-def other_count(reader: Reader, order: Order) -> OtherCount | None:
-    """Return by how many images an order and the archive differ; None if they do not, or a person finds it right."""
-    holding = archive.holding(reader, order.id)
-    if order.state is not OrderState.COMPLETED or holding is None or not holding.images:
-        return None
-    found = counted(reader, order.id)
-    is_seen = holding.difference_seen == holding.images
-    if found is None or is_seen or not found.reported or found.reported == found.archived:
-        return None
-    return OtherCount(order, found, holding.images)
+def _counted(made: Row, archived: int, together: tuple[str, ...] = ()) -> Counted:
+    """Return what was reported beside what is held, the two equal where nothing contradicts.
+
+    Images of an interrupted step may be there or not, and of a step whose images nobody has counted there may be any
+    number. `made` has the columns of `_MADE`.
+    """
+    least, most = made["completed"] or 0, (made["completed"] or 0) + (made["interrupted"] or 0)
+    if archived > most and not made["uncounted"]:
+        return Counted(most, archived, together)
+    return Counted(max(least, archived), archived, together)
 
 
 def counted_together(reader: Reader, order_id: int) -> list[int]:
@@ -221,26 +234,46 @@ _MISSING = (
     " (SELECT 1 FROM scheduled_step s JOIN performed_step_link l ON l.scheduled_step_id = s.id"
     " JOIN performed_step p ON p.id = l.performed_step_id WHERE s.order_id = o.id AND p.state = 'COMPLETED'"
     " AND p.source <> 'manual' AND (p.images > 0 OR NOT EXISTS"
-    " (SELECT 1 FROM performed_series e WHERE e.performed_step_id = p.id)))"
+    " (SELECT 1 FROM performed_series e WHERE e.performed_step_id = p.id))){only} ORDER BY o.state_since, o.id"
 )
-# The order ?1, and those that were made in one performed step with it.
-_TOGETHER = (
-    "WITH RECURSIVE member (id) AS (SELECT ?1 UNION SELECT t.order_id FROM member m"
-    " JOIN scheduled_step s ON s.order_id = m.id JOIN performed_step_link l ON l.scheduled_step_id = s.id"
+# The orders that have images in common with the order {order}: made in one performed step, or kept as one study of the
+# archive's. That an order may have a study tell its own UID, what devices have reported, and what people have accepted.
+_IN_COMMON = (
+    "SELECT t.order_id FROM scheduled_step s JOIN performed_step_link l ON l.scheduled_step_id = s.id"
     " JOIN performed_step_link k ON k.performed_step_id = l.performed_step_id"
-    " JOIN scheduled_step t ON t.id = k.scheduled_step_id)"
+    " JOIN scheduled_step t ON t.id = k.scheduled_step_id WHERE s.order_id = {order}"
+    " UNION SELECT b.order_id FROM archive_study h JOIN archive_study b ON b.order_id IN"
+    " (SELECT x.id FROM orders x WHERE x.study_instance_uid = h.study_instance_uid"
+    " UNION ALL SELECT s.order_id FROM performed_step_reference r"
+    " JOIN performed_step_link l ON l.performed_step_id = r.performed_step_id"
+    " JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+    " WHERE r.study_instance_uid = h.study_instance_uid AND r.study_instance_uid <> ''"
+    " UNION ALL SELECT d.order_id FROM archive_discrepancy d"
+    " WHERE d.study_instance_uid = h.study_instance_uid AND d.state = 'accepted')"
+    " AND b.study_instance_uid = h.study_instance_uid WHERE h.order_id = {order} AND h.study_instance_uid <> ''"
+)
+# The order ?1, and those that are counted together with it.
+_TOGETHER = (
+    "WITH RECURSIVE member (id) AS (SELECT ?1 UNION SELECT c.id FROM member m"
+    f" JOIN orders c ON c.id IN ({_IN_COMMON.format(order='m.id')}))"
+)
+_OVER = ("completed", "discontinued")
+# What devices have reported of performed steps (p), and whether there are others of which nobody has counted.
+_MADE = (
+    "sum(p.images) FILTER (WHERE p.source = 'modality' AND p.state = 'COMPLETED') AS completed,"
+    " sum(p.images) FILTER (WHERE p.source = 'modality' AND p.state = 'DISCONTINUED') AS interrupted,"
+    " max(p.source <> 'modality' OR (p.state = 'COMPLETED' AND p.images = 0"
+    " AND NOT EXISTS (SELECT 1 FROM performed_series e WHERE e.performed_step_id = p.id))) AS uncounted"
 )
 _OTHER_COUNTS = (
-    "SELECT o.id, a.images AS archived, EXISTS (SELECT 1 FROM scheduled_step s"
-    " JOIN performed_step_link l ON l.scheduled_step_id = s.id"
-    " JOIN performed_step_link k ON k.performed_step_id = l.performed_step_id"
-    " JOIN scheduled_step t ON t.id = k.scheduled_step_id WHERE s.order_id = o.id AND t.order_id <> o.id) AS shared,"
-    " (SELECT sum(p.images) FROM performed_step p WHERE p.source = 'modality'"
-    " AND p.state = 'COMPLETED' AND p.id IN (SELECT l.performed_step_id FROM performed_step_link l"
-    " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = o.id)) AS made"
+    f"SELECT o.id, a.images AS archived, {_MADE},"
+    f" EXISTS (SELECT 1 FROM ({_IN_COMMON.format(order='o.id')}) WHERE order_id <> o.id) AS is_shared"
     " FROM (SELECT DISTINCT order_id FROM scheduled_step WHERE state = 'COMPLETED' AND state_since >= ?1) ended"
     " JOIN orders o ON o.id = ended.order_id JOIN archive_study a ON a.order_id = o.id"
+    " JOIN performed_step p ON p.id IN (SELECT l.performed_step_id FROM performed_step_link l"
+    " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = o.id)"
     " WHERE o.state = 'completed' AND o.state_since <= ?2 AND a.images > 0 AND a.difference_seen IS NOT a.images"
-    " AND made > 0 AND made <> a.images ORDER BY o.state_since, o.id"
+    "{only} GROUP BY o.id HAVING completed > 0 AND (is_shared OR completed <> archived)"
+    " ORDER BY o.state_since, o.id"
 )
 _GRAVITY = {kind: gravity for gravity, kind in enumerate(DiscrepancyKind)}

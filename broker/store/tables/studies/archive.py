@@ -27,7 +27,6 @@ class Holding:
     study_instance_uid: str = ""  # empty: nothing
     images: int | None = None  # None: it holds the study and does not tell how many
     waived: bool = False  # a person said that no images will come
-    difference_seen: int | None = None  # so many images a person has found right although a device reported others
     asked_at: datetime | None = None  # UTC: of the last answer that was written down; None: there was none
 
     @property
@@ -48,7 +47,6 @@ def holding_from_row(row: Row) -> Holding:
         row["study_instance_uid"],
         row["images"],
         bool(row["waived_by"]),
-        row["difference_seen"],
         rows.instant(row["asked_at"]),
     )
 

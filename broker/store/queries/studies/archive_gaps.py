@@ -237,7 +237,7 @@ _MISSING = (
     " (SELECT 1 FROM performed_series e WHERE e.performed_step_id = p.id))){only} ORDER BY o.state_since, o.id"
 )
 # The orders that have images in common with the order {order}: made in one performed step, or kept as one study of the
-# archive's. That an order may have a study tell its own UID, what devices have reported, and what people have accepted.
+# archive's, which is looked up by its own UID, by what devices have reported, and by what people have accepted.
 _IN_COMMON = (
     "SELECT t.order_id FROM scheduled_step s JOIN performed_step_link l ON l.scheduled_step_id = s.id"
     " JOIN performed_step_link k ON k.performed_step_id = l.performed_step_id"

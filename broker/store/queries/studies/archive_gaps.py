@@ -200,7 +200,7 @@ def counted(reader: Reader, order_id: int) -> Counted | None:
 def _counted(made: Row, archived: int, together: tuple[str, ...] = ()) -> Counted:
     """Return what was reported beside what is held, the two equal where nothing contradicts.
 
-    Images of an interrupted step may be there or not, and of a step whose images nobody has counted there may be any
+    Images of an interrupted step may be there or not, and of a step whose images were not counted there may be any
     number. `made` has the columns of `_MADE`.
     """
     least, most = made["completed"] or 0, (made["completed"] or 0) + (made["interrupted"] or 0)
@@ -258,7 +258,7 @@ _TOGETHER = (
     f" JOIN orders c ON c.id IN ({_IN_COMMON.format(order='m.id')}))"
 )
 _OVER = ("completed", "discontinued")
-# What devices have reported of performed steps (p), and whether there are others of which nobody has counted.
+# What devices have reported of performed steps (p), and whether there are others whose images were not counted.
 _MADE = (
     "sum(p.images) FILTER (WHERE p.source = 'modality' AND p.state = 'COMPLETED') AS completed,"
     " sum(p.images) FILTER (WHERE p.source = 'modality' AND p.state = 'DISCONTINUED') AS interrupted,"

@@ -6,7 +6,7 @@ It parses the fields, calls one use case and shows the result. What was typed is
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from urllib.parse import quote
@@ -17,7 +17,7 @@ from broker.domain.actors import Actor
 from broker.domain.clinic.devices import Device
 from broker.domain.errors import Duplicate, Invalid, Stale, WrongState
 from broker.domain.orders import Order
-from broker.domain.patients import names
+from broker.domain.patients import names, patient_merge
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.patient_match import Likeness, PatientMatch
 from broker.domain.patients.people import Patient
@@ -25,9 +25,11 @@ from broker.domain.studies import prior_studies
 from broker.domain.studies.prior_studies import PriorStudy
 from broker.store.database import Reader
 from broker.store.queries import desk, order_card, schedule
+from broker.store.queries.patient_cards import OrderToMove, orders_of
 from broker.store.queries.schedule import Visit
 from ui.desk import history
 from ui.desk.actions import ActionBar
+from ui.desk.consequences import draw_change
 from ui.desk.decline_dialog import DeclineDialog
 from ui.desk.history import PatientHistory
 from ui.desk.modes import AmendMode, FormMode, IncomingMode
@@ -45,6 +47,7 @@ from ui.services import Services
 from ui.text import errors, patient_cards, typed_values, words
 from ui.widgets import autocomplete
 from ui.widgets.draft import Draft
+from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
 FORM = "referral"  # the draft's name
@@ -63,6 +66,7 @@ class DeskData:
     earlier: PatientHistory | None  # of that patient
     closed: str  # why it cannot be saved any more; empty if it can
     contradictions: tuple[str, ...]  # in what a study that was made contradicts the patient
+    touched: tuple[OrderToMove, ...]  # that a change of the patient's card would change, too
 
 
 class DeskForm:
@@ -96,12 +100,16 @@ class DeskForm:
                     self.form.draw_study(self.take_nearest)
             with ui.element("div").classes("after"):
                 self.repeats = RepeatWarning(lambda reference: self.sidebar.history.open(reference))
+                with ui.element("div").classes("merge-after touched") as self.touched:
+                    self.touches = Memo(ui.element("section")), Memo(ui.element("section"))
+                self.touched.set_visibility(False)
                 self.bar = ActionBar(services, mode, self.options, self.save, self.start_new)
                 self.recent = RecentReferrals(services)
             self.sidebar = Sidebar(services, self.form.choose_time)
         self.form.left = self._left
         self.form.clear()
         mode.fill(self.form)
+        self.filled = self.form.parser(services.now()).patient()  # as it is known, before anybody has typed
         if mode.new:
             self.draft = Draft(services, actor, FORM, self.content, self.bar.show_draft_note)
         self._show_who()
@@ -224,6 +232,7 @@ class DeskForm:
         if self.mode.asks_region:
             self.region.ask(patient, is_known=seen.found.patient is not None)
         self._show_history(seen.earlier, patient, on)
+        self._show_touched(seen.touched, patient)
         minutes = {each.code: each.minutes for each in self.options.procedures}
         self.day = DeviceDay.of(seen.visits, device.ae_title if device else "", minutes, services.clinic.hours)
         if self.form.external:
@@ -250,7 +259,20 @@ class DeskForm:
             earlier=history.read(reader, patient, services.images_due()) if patient else None,
             closed=self.mode.closed_reason(reader),
             contradictions=tuple(self.mode.contradictions(reader, patient or typed)),
+            touched=orders_of(reader, typed.stored_id) if self._changes(typed) else (),
         )
+
+    def _changes(self, typed: Patient) -> Mapping[str, object]:
+        """Return which fields of a card will be others, where the form is about a certain patient."""
+        is_same = self.mode.patient_is_fixed and typed.id is not None
+        return patient_merge.changes(self.filled, typed) if is_same else {}
+
+    def _show_touched(self, touched: Sequence[OrderToMove], typed: Patient) -> None:
+        """Say what else a change of the patient changes: all orders of the card follow, not only this one."""
+        changed = self._changes(typed)
+        self.touched.set_visibility(bool(changed))
+        if changed:
+            draw_change(self.services, self.touches, touched, changed)
 
     def _show_history(self, earlier: PatientHistory | None, typed: Patient, on: date) -> None:
         """Show the patient's history, request the region's part once, and warn of what would be repeated."""
@@ -324,7 +346,7 @@ class DeskForm:
             self.bar.show_clear()
         if key in {"procedure", "device", "date", "time"}:
             ui.timer(0, self.refresh, once=True)
-        if key in _IDENTIFYING:
+        if key in _IDENTIFYING or (key in PATIENT and self.mode.patient_is_fixed):
             self._refresh_after_typing()
         if key in {"family", "given", "birth_date"} and self.form.patient:
             same = self.form.parser(self.services.now()).patient().id

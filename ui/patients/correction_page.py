@@ -19,6 +19,7 @@ from broker.security.permissions import Permission
 from broker.store.queries import patient_cards
 from broker.store.queries.patient_cards import CardToAmend
 from broker.workflow import patient_correction
+from ui.desk.consequences import draw_change, draw_lines
 from ui.desk.referral import field_values
 from ui.desk.referral.field_values import (
     EMPTY,
@@ -32,7 +33,6 @@ from ui.desk.referral.field_values import (
 )
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, read_as_viewer
-from ui.patients.consequences import draw_lines, order_lines, region_lines
 from ui.services import Services
 from ui.text import errors, words
 from ui.text import patient_cards as card_words
@@ -160,13 +160,8 @@ class CorrectionPage:
         for field, box in self._boxes.items():
             box.set_visibility(self._is_replaced(field, patient))
         self._show_made(correction.contradictions(self._patient, patient))
-        changed = set(patient_merge.changes(self._patient, patient))
-        orders = order_lines(self._found.orders, is_changed=bool(changed))
-        region = [("check", "Ничего: того, что знает регион, вы не меняли")]
-        if changed - {"phone", "mother"}:
-            region = region_lines(self._services, self._found.orders)
-        self._orders.show(orders, lambda: draw_lines("Что станет с исследованиями", orders))
-        self._region.show(region, lambda: draw_lines("Что скажем региону", region))
+        changed = patient_merge.changes(self._patient, patient)
+        draw_change(self._services, (self._orders, self._region), self._found.orders, changed)
 
     def _show_made(self, contradicted: tuple[str, ...]) -> None:
         """Ask whether it is the same person where the new data contradict those under which something was made."""

@@ -12,9 +12,9 @@ from broker.security.permissions import Permission
 from broker.store.queries import patient_cards
 from broker.store.queries.patient_cards import CardComparison, ComparedCard
 from broker.workflow import patient_merge
+from ui.desk.consequences import MOST_LINES, draw_lines, region_lines
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, read_as_viewer
-from ui.patients.consequences import MOST_LINES, draw_lines, region_lines
 from ui.services import Services
 from ui.text import patient_cards as card_words
 from ui.text import words

@@ -117,10 +117,14 @@ def to_amend(reader: Reader, number: str) -> CardToAmend | None:
     patient = find(reader, number)
     if patient is None:
         return None
-    visits = schedule.history(reader, patient.stored_id, MOST_VISITS)
-    orders = tuple(_to_move(reader, visit) for visit in visits)
+    orders = orders_of(reader, patient.stored_id)
     made = tuple(made_studies.of_patients(reader, [patient.stored_id]))
     return CardToAmend(patient, patient_details.get(reader, patient.stored_id), orders, made)
+
+
+def orders_of(reader: Reader, patient_id: int) -> tuple[OrderToMove, ...]:
+    """Return a patient's orders and what the region and the devices have of them, newest first, no cancelled ones."""
+    return tuple(_to_move(reader, visit) for visit in schedule.history(reader, patient_id, MOST_VISITS))
 
 
 def find(reader: Reader, number: str) -> Patient | None:
@@ -207,7 +211,7 @@ def _compared(reader: Reader, patient: Patient) -> ComparedCard:
         patient=patient,
         since=instant(first["authored_on"]) if first else None,
         created_by=first["created_by"] if first else "",
-        orders=tuple(_to_move(reader, visit) for visit in schedule.history(reader, patient.stored_id, MOST_VISITS)),
+        orders=orders_of(reader, patient.stored_id),
         order_ids=tuple(patient_merges.order_ids(reader, patient.stored_id)),
         external_studies=int(
             reader.value("SELECT count(*) FROM external_study WHERE patient_id = ?", [patient.id]) or 0

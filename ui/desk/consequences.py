@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from nicegui import ui
 
@@ -10,9 +10,26 @@ from broker.domain.orders import BusRole, OrderState
 from broker.store.queries.patient_cards import OrderToMove
 from ui.services import Services
 from ui.text import words
+from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
 MOST_LINES = 5
+_NOT_SENT = {"phone", "mother"}  # fields of a card that the region is not sent a correction of
+
+
+def draw_change(
+    services: Services, box: Sequence[Memo], orders: Sequence[OrderToMove], changed: Collection[str]
+) -> None:
+    """Draw into two boxes what becomes of a patient's orders, and what the region learns, if fields of the card change.
+
+    `changed` are fields as `patient_merge.changes` names them.
+    """
+    of_orders = order_lines(orders, is_changed=bool(changed))
+    of_region = [("check", "Ничего: того, что знает регион, вы не меняли")]
+    if set(changed) - _NOT_SENT:
+        of_region = region_lines(services, orders)
+    box[0].show(of_orders, lambda: draw_lines("Что станет с исследованиями", of_orders))
+    box[1].show(of_region, lambda: draw_lines("Что скажем региону", of_region))
 
 
 def region_lines(services: Services, concerned: Iterable[OrderToMove]) -> list[tuple[str, str]]:

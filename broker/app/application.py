@@ -39,6 +39,8 @@ from broker.security.throttle import Throttle
 from broker.store.backup import copy_database
 from broker.store.database import Reader, StoreError
 from broker.store.queries import device_registry
+from broker.store.queries.studies import reading_cases
+from broker.workflow.studies import reads
 from broker.workflow.studies.stale_steps import StaleStepJob
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ WORKLIST_FOLDER_EVERY = 5.0  # seconds between two looks into the folder of work
 ABANDONED_EVERY = 300.0  # seconds between two searches for steps whose device has stopped reporting
 AVAILABLE_EVERY = 2.0  # seconds between two looks whether somebody has said that images are in the archive
 FORWARD_EVERY = 2.0  # seconds between two looks for MPPS messages that a node has not got yet
+READS_EVERY = 15.0  # seconds between two looks for reads that can no longer be taken back
 ARCHIVE_EVERY = 60.0  # seconds between two searches for images that no device has reported
 
 
@@ -163,6 +166,7 @@ class Application:
         jobs = [
             Job("health", self.health.check, every=CHECK_EVERY),
             Job("abandoned", self.abandoned.run, every=ABANDONED_EVERY),
+            Job("reading", self._settle_reads, every=READS_EVERY),
         ]
         if folder := self.config.dicom.worklist_folder:
             watch = WorklistFolder(folder, self.store, self.clinic)
@@ -179,6 +183,12 @@ class Application:
         if interval := systemd.watchdog_interval():
             jobs.append(Job("watchdog", self._notify_watchdog, every=interval))
         return jobs
+
+    def _settle_reads(self) -> None:
+        with self.store.read() as reader:
+            is_due = reading_cases.is_any_due(reader, self.store.clock())
+        if is_due:
+            self.store.write(reads.settle_due, self.clinic)
 
     def back_up(self) -> Path:
         """Copy the database into the backup directory, check the copy, delete surplus ones; return the copy's path."""

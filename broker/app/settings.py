@@ -17,6 +17,7 @@ from broker.dicom.server import PortSettings
 from broker.dicom.upper_layer.limits import Limits
 from broker.domain.clinic.settings import Clinic, OpeningHours
 from broker.domain.patients import names
+from broker.domain.studies.reading import Arbitration, ReadingRules
 from ui.settings import ScreenSettings, ServerSettings, WorklistAddress
 
 
@@ -33,6 +34,14 @@ def clinic_of(config: Config) -> Clinic:
         sends_start=config.bus.sends_start,
         hours=OpeningHours(*config.clinic.opening_hours),
         images_within=timedelta(minutes=config.pacs.images_within) if config.pacs.address else None,
+        reading=ReadingRules(
+            hold_minutes=config.reading.hold_minutes,
+            lease_minutes=config.reading.lease_minutes,
+            arbitration=Arbitration(config.reading.arbitration),
+            strict=config.reading.strict,
+            own_referrals=config.reading.own_referrals,
+            pause_seconds=config.reading.pause_seconds,
+        ),
         waits_for_images=config.pacs.wait_for_images and bool(config.pacs.address),
     )
 

@@ -16,6 +16,7 @@ from broker.cli import (
     imports,
     orders,
     practice_bus,
+    reading,
     server,
 )
 from broker.cli.commands import Commands, Exit
@@ -37,7 +38,7 @@ Referrals, Modality Worklist, MPPS and the regional bus for a clinic without a R
 
 Commands that read have --json; commands that change something have --dry-run.
 """
-_GROUPS = (server, accounts, devices, orders, imports, directories, clients, practice_bus, dicom_tools)
+_GROUPS = (server, accounts, devices, orders, imports, directories, clients, practice_bus, dicom_tools, reading)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ from broker.config.sections import (
     DicomConfig,
     LogConfig,
     PacsConfig,
+    ReadingConfig,
     Section,
     WebConfig,
 )
@@ -29,6 +30,7 @@ class Config(Section):
     web: WebConfig = WebConfig()
     dicom: DicomConfig = DicomConfig()
     pacs: PacsConfig = PacsConfig()
+    reading: ReadingConfig = ReadingConfig()
     bus: BusConfig = BusConfig()
     data: DataConfig
     backup: BackupConfig = BackupConfig()

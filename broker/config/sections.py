@@ -179,6 +179,17 @@ class PacsConfig(Section):
     wait_for_images: Switch = False
 
 
+class ReadingConfig(Section):
+    """How doctors read studies; which procedures two of them read is data (`reading double`)."""
+
+    hold_minutes: Annotated[WholeNumber, Field(ge=0, le=1440)] = 10
+    lease_minutes: Annotated[WholeNumber, Field(ge=1, le=240)] = 15
+    arbitration: Literal["discordant", "recalls"] = "discordant"
+    strict: Switch = False
+    own_referrals: Switch = False
+    pause_seconds: Annotated[WholeNumber, Field(ge=0, le=5)] = 2
+
+
 class BusConfig(Section):
     """The regional bus; an empty url means there is none."""
 

@@ -78,6 +78,17 @@ class AuditAction(StrEnum):
     REPORT_CORRECT = "report_correct"
     REPORT_WITHDRAW = "report_withdraw"
 
+    # ---- reads: nothing of what was found stands in the trail ----
+    READ_GIVE = "read_give"
+    READ_TAKE_BACK = "read_take_back"
+    READ_DEFER = "read_defer"
+    READ_RESUME = "read_resume"
+    READ_FREE = "read_free"
+    READ_ONCE = "read_once"
+    READING_SET = "reading_set"
+    TEMPLATE_PUT = "template_put"
+    TEMPLATE_DELETE = "template_delete"
+
     # ---- the exchange ----
     RESEND = "resend"
     REGION_PATIENT_CONFIRMED = "region_patient_confirmed"
@@ -97,3 +108,15 @@ class AuditAction(StrEnum):
     CLIENT_DISABLE = "client_disable"
     CLIENT_ENABLE = "client_enable"
     DIRECTORY_REPLACED = "directory_replaced"
+
+
+# What would show others that a study was read, and by whom, before its report is signed.
+BLIND = frozenset(
+    {
+        AuditAction.READ_GIVE,
+        AuditAction.READ_TAKE_BACK,
+        AuditAction.READ_DEFER,
+        AuditAction.READ_RESUME,
+        AuditAction.READ_FREE,
+    }
+)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import NamedTuple
 
+from broker.domain.studies.reading import ReadingRules
+
 
 class OpeningHours(NamedTuple):
     """When devices work, as times since midnight; 24 hours is the end of the day."""
@@ -15,6 +17,7 @@ class OpeningHours(NamedTuple):
 
 
 DEFAULT_HOURS = OpeningHours()
+DEFAULT_READING = ReadingRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Clinic:
     sends_start: bool = False  # send messages about the start of studies
     hours: OpeningHours = DEFAULT_HOURS
     images_within: timedelta | None = None  # from the end of a study to its images in the archive; None: no archive
+    reading: ReadingRules = DEFAULT_READING
     waits_for_images: bool = False  # the region learns of images only when the archive has them
 
     def local(self, instant: datetime) -> datetime:

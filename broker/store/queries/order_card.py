@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from broker.domain.audit import AuditAction
+from broker.domain.audit import BLIND, AuditAction
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.studies.archive import Discrepancy
@@ -116,7 +116,10 @@ def card(reader: Reader, accession_number: str, images_due: datetime | None = No
 def _timeline(reader: Reader, order_id: int) -> list[OrderEvent]:
     """Return the events of an order, newest first: audit trail, deliveries to devices, attempts at messages."""
     lines = []
+    is_signed = reports.signed(reader, order_id) is not None
     for row in reader.rows("SELECT * FROM audit WHERE order_id = ?", [order_id]):
+        if row["action"] in BLIND and not is_signed:
+            continue
         details = json.loads(row["details"])
         lines.append(
             OrderEvent(

@@ -55,10 +55,6 @@ class StudyToRead:
     lacks: Mapping[int, Lack]  # by order id, of the earlier ones
 
 
-# The conditions of the index orders_unreported, word for word, so that SQLite uses it.
-_OPEN = "o.state = 'completed' AND o.reported = 0 AND o.owner = ''"
-
-
 def queue(
     reader: Reader,
     since: datetime,
@@ -79,17 +75,19 @@ def queue(
         " EXISTS (SELECT 1 FROM scheduled_step s JOIN performed_step_link l ON l.scheduled_step_id = s.id"
         " WHERE s.order_id = o.id AND l.conflict <> '')"
         f" OR EXISTS ({archive.DISPUTED.format(order='o.id')}) AS doubtful"
-        f" FROM orders o LEFT JOIN report r ON r.order_id = o.id AND r.reading = 1 AND r.state = 'draft' WHERE {_OPEN}"
-        f" AND o.state_since {side} ? AND (? = '' OR o.modality = ?)"
+        " FROM orders o LEFT JOIN report r ON r.order_id = o.id AND r.reading = 1 AND r.state = 'draft'"
+        f" WHERE {orders.UNREPORTED} AND o.state_since {side} ? AND (? = '' OR o.modality = ?)"
         " ORDER BY o.priority = 'urgent' DESC, o.state_since, o.id LIMIT ?",
         wanted,
     )
     counts = reader.rows(
-        f"SELECT o.modality, count(*) AS number FROM orders o WHERE {_OPEN} AND o.state_since {side} ?"
+        f"SELECT o.modality, count(*) AS number FROM orders o WHERE {orders.UNREPORTED} AND o.state_since {side} ?"
         " GROUP BY o.modality ORDER BY 1",
         [since.isoformat()],
     )
-    behind = reader.value(f"SELECT count(*) FROM orders o WHERE {_OPEN} AND o.state_since < ?", [since.isoformat()])
+    behind = reader.value(
+        f"SELECT count(*) FROM orders o WHERE {orders.UNREPORTED} AND o.state_since < ?", [since.isoformat()]
+    )
     found = {order.id: order for order in orders.get_many(reader, [row["id"] for row in rows])}
     made = _devices(reader, list(found))
     lacks = archive_gaps.lacks(reader, images_due, list(found))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from broker.domain.audit import AuditAction
+from broker.domain.audit import BLIND, AuditAction
 from broker.domain.incoming import IncomingState
 from broker.domain.orders import OrderState
 from broker.store.database import Reader, Row, Tx
@@ -156,6 +156,7 @@ _DECISIONS = "', '".join(
         AuditAction.WRONG_ENTRY,
     )
 )
+_BLIND = "', '".join(sorted(BLIND))
 _AUDITED = " FROM audit a WHERE a.order_id = o.id AND a.action"
 _LINKED = (
     " FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
@@ -190,7 +191,8 @@ def client_orders(
         # Every change that is reported sets one of these times or writes an audit row.
         conditions += (
             " AND (t.updated_at >= :since OR r.changed_at >= :since OR o.state_since >= :since"
-            " OR EXISTS (SELECT 1 FROM audit a WHERE a.order_id = o.id AND a.at >= :since))"
+            " OR EXISTS (SELECT 1 FROM audit a WHERE a.order_id = o.id AND a.at >= :since"
+            f" AND a.action NOT IN ('{_BLIND}')))"
         )
         values["since"] = since.astimezone(UTC).isoformat(timespec="seconds")[:19]
     return [_client_order(row) for row in reader.rows(_ORDERS + conditions, values)]

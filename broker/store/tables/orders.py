@@ -25,6 +25,9 @@ HAS_NUMBER = (
 )
 _OWN_FIRST = f"SELECT id FROM orders WHERE {HAS_NUMBER} ORDER BY accession_number <> ?1, id LIMIT 1"
 
+# Completed studies of ours without a signed report; the conditions of the index orders_unreported, word for word.
+UNREPORTED = "o.state = 'completed' AND o.reported = 0 AND o.owner = ''"
+
 
 def next_number(tx: Tx, name: str) -> int:
     """Increment a named counter and return it."""

@@ -23,7 +23,7 @@ from broker.domain.studies.reports import Report, ReportChange, ReportDoubt, Rep
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import accounts, audit, orders, outbox, undecided_orders
-from broker.store.tables.studies import archive, performed, performed_links, reports
+from broker.store.tables.studies import archive, performed, performed_links, reads, reports
 
 LONGEST = {"description": 20_000, "conclusion": 4_000, "recommendations": 4_000}  # characters
 MAX_DOSE = 1000.0  # mSv; finds doses that were typed in µSv by mistake
@@ -62,6 +62,7 @@ def save_report(tx: Tx, order_id: int, revision: int, text: ReportText, actor: A
         raise WrongState(f"the report on {order.accession_number} is signed")
     if ReportText.of(before) == text and (before.author == actor.name or not before.revision):
         return before
+    check_is_free(tx, order)
     if before.revision != revision:
         raise Stale(f"the report on {order.accession_number}")
     if order.state not in _STARTED or not performed.states_of_order(tx, order_id):
@@ -100,15 +101,16 @@ def sign(
         if ReportText.of(before) == text and before.author == actor.name:
             return before
         raise WrongState(f"the report on {order.accession_number} is signed")
+    check_is_free(tx, order)
     if before.revision != revision:
         raise Stale(f"the report on {order.accession_number}")
-    _check_images(tx, order)
-    if seen is not None and not _are_seen(tx, order, seen):
+    check_images(tx, order)
+    if seen is not None and not are_seen(tx, order, seen):
         raise Invalid({"images": "changed"})
     written = _with_text(tx, before, text, actor)
     after = reports.put(tx, replace(written, state=ReportState.SIGNED, signed_at=tx.now))
     audit.write(tx, actor, AuditAction.REPORT_SIGN, order_id, drafted_by=str(before.author_name))
-    _queue_report(tx, order, clinic)
+    queue_report(tx, order, clinic)
     tx.notify()
     return after
 
@@ -124,14 +126,14 @@ def uphold(tx: Tx, order_id: int, seen: SeenImages, actor: Actor, clinic: Clinic
     doubt = reports.doubt(tx, order_id)
     if doubt is None:
         raise WrongState(f"no report is in doubt on {order.accession_number}")
-    _check_images(tx, order)
-    if not _are_seen(tx, order, seen):
+    check_images(tx, order)
+    if not are_seen(tx, order, seen):
         raise Stale(f"images of order {order.accession_number}")
     # Others may have been unlinked since images were added, which withdrew the message about them.
     has_more = doubt is ReportDoubt.IMAGES_ADDED or reports.has_more_images(tx, order_id)
     studies = ", ".join(uid for uid, _, _ in seen.steps)
     audit.write(tx, actor, AuditAction.REPORT_UPHOLD, order_id, sop_instance_uids=studies, images=seen.count)
-    _queue_report(tx, order, clinic)
+    queue_report(tx, order, clinic)
     if not outbox.release(tx, order_id, OutboxKind.APPENDED):
         if has_more:
             _queue_added_images(tx, order, clinic)
@@ -187,8 +189,8 @@ def revise(
     if found:
         raise Invalid(found)
     if revision.change is not ReportChange.WITHDRAWAL:
-        _check_images(tx, order)
-        if seen is not None and not _are_seen(tx, order, seen):
+        check_images(tx, order)
+        if seen is not None and not are_seen(tx, order, seen):
             raise Invalid({"images": "changed"})
     after = replace(
         _with_text(tx, before, text, actor),
@@ -264,7 +266,8 @@ def problems(text: ReportText, *, signing: bool = False) -> dict[str, str]:
     return found
 
 
-def _check_images(tx: Tx, order: Order) -> None:
+def check_images(tx: Tx, order: Order) -> None:
+    """Raise WrongState or Invalid (`images`) unless an order's images are made and surely its patient's."""
     if order.state is not OrderState.COMPLETED:
         raise WrongState(f"{order.accession_number} is {order.state}")
     if PerformedState.COMPLETED not in performed.states_of_order(tx, order.id):
@@ -277,7 +280,15 @@ def _check_images(tx: Tx, order: Order) -> None:
         raise Invalid({"images": "disputed"})
 
 
-def _are_seen(tx: Tx, order: Order, seen: SeenImages) -> bool:
+def check_is_free(tx: Tx, order: Order) -> None:
+    """Raise WrongState where a report is made of reads: two doctors read the study, or one has given an opinion."""
+    current = reports.images(tx, order)
+    given = [read for read in reads.of_order(tx, order.id) if read.given_at and read.images == current.revision]
+    if reads.needed(tx, order.id) > 1 or given:
+        raise WrongState(f"the report on {order.accession_number} is made of its reads")
+
+
+def are_seen(tx: Tx, order: Order, seen: SeenImages) -> bool:
     """Return True if these are the images of an order, and their patient, as they are now."""
     try:
         confirmation.check(order.patient, (), Confirmation(seen.patient))
@@ -286,7 +297,8 @@ def _are_seen(tx: Tx, order: Order, seen: SeenImages) -> bool:
     return replace(reports.images(tx, order), patient=seen.patient) == seen
 
 
-def _queue_report(tx: Tx, order: Order, clinic: Clinic) -> None:
+def queue_report(tx: Tx, order: Order, clinic: Clinic) -> None:
+    """Queue an order's signed report for the region, once."""
     if clinic.sends_to_bus and order.bus_role and not outbox.has(tx, order.id, OutboxKind.REPORT):
         outbox.add(tx, order.id, OutboxKind.REPORT)
 
@@ -305,13 +317,13 @@ def _with_text(tx: Tx, before: Report, text: ReportText, actor: Actor) -> Report
         recommendations=text.recommendations,
         effective_dose=text.effective_dose,
         author=actor.name,
-        author_name=_name(account.full_name if account else actor.title or actor.name),
+        author_name=doctors_name(account.full_name if account else actor.title or actor.name),
         author_snils=account.snils if account else "",
         author_position=account.position if account else "",
     )
 
 
-def _name(full_name: str) -> PersonName:
+def doctors_name(full_name: str) -> PersonName:
     """Split the name of an account; the initials of «Соколов В.И.» have no blank between them."""
     name = names.split(full_name)
     first, dot, second = name.given.partition(".")

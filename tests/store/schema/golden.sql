@@ -163,6 +163,12 @@ BEGIN INSERT INTO worklist_change (order_id) SELECT s.order_id FROM scheduled_st
 CREATE TRIGGER scheduled_step_update_new AFTER UPDATE ON scheduled_step
 BEGIN INSERT INTO worklist_change (order_id) VALUES (new.order_id); END;
 
+CREATE TRIGGER study_read_is_final BEFORE UPDATE ON study_read WHEN old.settled = 1
+BEGIN SELECT RAISE(ABORT, 'a read that stands is final'); END;
+
+CREATE TRIGGER study_read_stays BEFORE DELETE ON study_read WHEN old.given_at IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'a read that was given stays'); END;
+
 CREATE TRIGGER worklist_change_forget AFTER INSERT ON worklist_change WHEN new.revision % 1000 = 0
 BEGIN DELETE FROM worklist_change WHERE revision <= new.revision - 10000; END;
 
@@ -370,6 +376,10 @@ CREATE TABLE directory_import (
     file TEXT NOT NULL,
     entries INTEGER NOT NULL,
     at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE double_procedure (
+    code TEXT PRIMARY KEY
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE draft (  -- what a person has typed and not saved yet
@@ -703,6 +713,26 @@ CREATE TABLE procedure_type (
     hidden INTEGER NOT NULL DEFAULT 0 CHECK (hidden IN (0, 1))  -- 1: kept for the orders that have it
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE reading_deferral (
+    order_id INTEGER PRIMARY KEY REFERENCES orders (id),
+    reader TEXT NOT NULL,  -- login
+    reader_title TEXT NOT NULL,
+    reason TEXT NOT NULL CHECK (reason <> ''),
+    at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE reading_lease (
+    order_id INTEGER PRIMARY KEY REFERENCES orders (id),
+    reader TEXT NOT NULL,  -- login
+    until TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE reading_needed (
+    order_id INTEGER PRIMARY KEY REFERENCES orders (id),
+    reads INTEGER NOT NULL CHECK (reads IN (1, 2)),
+    reason TEXT NOT NULL CHECK (reason <> '')
+) STRICT;
+
 CREATE TABLE region_patient (
     order_id INTEGER PRIMARY KEY REFERENCES orders (id),
     bus_id TEXT NOT NULL,  -- of the Patient there; '' where a person has confirmed the data of this order alone
@@ -734,6 +764,19 @@ CREATE TABLE report (
     signed_at TEXT,
     revision INTEGER NOT NULL DEFAULT 1,
     UNIQUE (order_id, reading)
+) STRICT;
+
+CREATE TABLE report_template (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    procedure_code TEXT NOT NULL,
+    owner TEXT NOT NULL DEFAULT '',  -- login; '': the clinic's
+    name TEXT NOT NULL CHECK (name <> ''),
+    finding TEXT NOT NULL DEFAULT '' CHECK (finding IN ('', 'norm', 'known', 'recall', 'technical')),
+    description TEXT NOT NULL,
+    conclusion TEXT NOT NULL,
+    recommendations TEXT NOT NULL,
+    revision INTEGER NOT NULL DEFAULT 1,
+    UNIQUE (procedure_code, owner, name)
 ) STRICT;
 
 CREATE TABLE report_version (
@@ -791,6 +834,32 @@ CREATE TABLE similar_import (
     at TEXT NOT NULL,
     settled_at TEXT,  -- one of the cards is merged, or a person has said that they are two people's
     UNIQUE (patient_id, other_id)
+) STRICT;
+
+CREATE TABLE study_read (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id INTEGER NOT NULL REFERENCES orders (id),
+    images INTEGER NOT NULL,  -- the revision of the images that it is about; it counts for these only
+    patient_id INTEGER NOT NULL,  -- the card that they were of
+    reader TEXT NOT NULL,  -- login
+    reader_family TEXT NOT NULL,
+    reader_given TEXT NOT NULL,
+    reader_middle TEXT NOT NULL,
+    reader_snils TEXT NOT NULL,
+    reader_position TEXT NOT NULL,
+    arbitrates INTEGER NOT NULL CHECK (arbitrates IN (0, 1)),
+    opinion TEXT NOT NULL,  -- JSON: broker.domain.studies.reading.Opinion; '' in a draft without one
+    description TEXT NOT NULL,
+    conclusion TEXT NOT NULL,
+    recommendations TEXT NOT NULL,
+    effective_dose REAL CHECK (effective_dose >= 0),  -- mSv
+    given_at TEXT,  -- NULL: a draft
+    stands_at TEXT,  -- until then its reader may take it back
+    settled INTEGER NOT NULL DEFAULT 0 CHECK (settled IN (0, 1)),  -- 1: it stands, and nothing changes it any more
+    revision INTEGER NOT NULL DEFAULT 1,
+    CHECK ((given_at IS NULL) = (stands_at IS NULL)),
+    CHECK (given_at IS NULL OR opinion <> ''),
+    UNIQUE (order_id, images, patient_id, reader)
 ) STRICT;
 
 CREATE TABLE undecided_order (
@@ -920,6 +989,8 @@ CREATE INDEX performed_step_running ON performed_step (id) WHERE state = 'IN PRO
 
 CREATE INDEX region_patient_bus ON region_patient (bus_id) WHERE bus_id <> '';
 
+CREATE UNIQUE INDEX report_template_finding ON report_template (procedure_code, owner, finding) WHERE finding <> '';
+
 CREATE INDEX scheduled_step_closed ON scheduled_step (state_since) WHERE state = 'COMPLETED';
 
 CREATE INDEX scheduled_step_open ON scheduled_step (start) WHERE state IN ('SCHEDULED', 'STARTED');
@@ -933,6 +1004,8 @@ CREATE INDEX scheduled_step_station_ae_title ON scheduled_step_station (ae_title
 CREATE INDEX similar_import_open ON similar_import (id) WHERE settled_at IS NULL;
 
 CREATE INDEX similar_import_other ON similar_import (other_id);
+
+CREATE INDEX study_read_held ON study_read (stands_at) WHERE given_at IS NOT NULL AND settled = 0;
 
 CREATE INDEX worklist_file_order ON worklist_file (order_id);
 

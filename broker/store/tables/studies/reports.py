@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import date, datetime
 
@@ -124,16 +125,22 @@ def images(reader: Reader, order: Order) -> SeenImages:
         [order.id],
     )
     held = archive.holding(reader, order.id)
-    changed = reader.value(
-        "SELECT max(seq) FROM audit WHERE order_id = ? AND action IN (SELECT value FROM json_each(?))",
-        [order.id, json.dumps([*_SEEN, *_REMOVED, *_ADDED])],
-    )
     return SeenImages(
         order.patient,
         tuple((row["sop_instance_uid"], row["state"], row["images"]) for row in steps),
         (held.study_instance_uid, held.images) if held else ("", None),
-        changed or 0,
+        image_revisions(reader, [order.id])[order.id],
     )
+
+
+def image_revisions(reader: Reader, order_ids: Collection[int]) -> dict[int, int]:
+    """Return the last line of the audit trail about each order's images; 0 where there is none."""
+    rows = reader.rows(
+        "SELECT order_id, max(seq) AS seq FROM audit WHERE order_id IN (SELECT value FROM json_each(?))"
+        " AND action IN (SELECT value FROM json_each(?)) GROUP BY order_id",
+        [json.dumps(list(order_ids)), json.dumps([*_SEEN, *_REMOVED, *_ADDED])],
+    )
+    return dict.fromkeys(order_ids, 0) | {row["order_id"]: row["seq"] for row in rows}
 
 
 def _were_added(reader: Reader, order_id: int) -> bool:

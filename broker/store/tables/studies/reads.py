@@ -1,0 +1,193 @@
+"""Reads: what each reader found on a study's images. Whoever shows them has to know who may see them.
+
+Reports are another table (`reports`): what is sent, printed, searched and shown to others is never made of reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.reading import Finding, Opinion, Read
+from broker.store import rows
+from broker.store.database import Reader, Row, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """A study that a reader has put aside."""
+
+    order_id: int
+    reader: str  # login
+    reader_title: str
+    reason: str
+    at: datetime  # UTC
+
+
+def of_order(reader: Reader, order_id: int) -> list[Read]:
+    """Return all reads of an order, also those of former images and drafts, the oldest first."""
+    return [from_row(row) for row in reader.rows("SELECT * FROM study_read WHERE order_id = ? ORDER BY id", [order_id])]
+
+
+def put(tx: Tx, read: Read) -> Read:
+    """Insert a read, or write it over its older state; return it with its id and revision."""
+    key = {"order_id": read.order_id, "images": read.images, "patient_id": read.patient_id, "reader": read.reader}
+    values = key | {
+        "reader_family": read.reader_name.family,
+        "reader_given": read.reader_name.given,
+        "reader_middle": read.reader_name.middle,
+        "reader_snils": read.reader_snils,
+        "reader_position": read.reader_position,
+        "arbitrates": int(read.arbitrates),
+        "opinion": json.dumps(asdict(read.opinion)) if read.opinion else "",
+        "description": read.description,
+        "conclusion": read.conclusion,
+        "recommendations": read.recommendations,
+        "effective_dose": read.effective_dose,
+        "given_at": read.given_at.isoformat() if read.given_at else None,
+        "stands_at": read.stands_at.isoformat() if read.stands_at else None,
+    }
+    rows.upsert(tx, "study_read", values, key=list(key), also="revision = revision + 1")
+    [row] = tx.rows(
+        "SELECT * FROM study_read WHERE order_id = ? AND images = ? AND patient_id = ? AND reader = ?",
+        list(key.values()),
+    )
+    return from_row(row)
+
+
+def settle(tx: Tx, order_id: int) -> None:
+    """Make an order's reads that stand by now final; the database refuses to change them since."""
+    tx.run(
+        "UPDATE study_read SET settled = 1 WHERE order_id = ? AND stands_at <= ? AND settled = 0",
+        [order_id, tx.now.isoformat()],
+    )
+
+
+def due(reader: Reader, now: datetime) -> list[int]:
+    """Return the orders (ids) with reads that stand since `now` (UTC) or earlier and are not final yet."""
+    found = reader.rows(
+        "SELECT DISTINCT order_id FROM study_read WHERE given_at IS NOT NULL AND settled = 0 AND stands_at <= ?",
+        [now.isoformat()],
+    )
+    return [row["order_id"] for row in found]
+
+
+# ---- leases ----
+
+
+def lessee(reader: Reader, order_id: int, now: datetime) -> str:
+    """Return the login of who has an order open for reading; empty if nobody has."""
+    found = reader.value(
+        "SELECT reader FROM reading_lease WHERE order_id = ? AND until > ?", [order_id, now.isoformat()]
+    )
+    return str(found or "")
+
+
+def lease(tx: Tx, order_id: int, login: str, until: datetime) -> None:
+    """Give an order to a reader until an instant."""
+    values = {"order_id": order_id, "reader": login, "until": until.isoformat()}
+    rows.upsert(tx, "reading_lease", values, key=["order_id"])
+
+
+def free(tx: Tx, order_id: int, login: str = "") -> bool:
+    """End the lease of an order, of one reader or of whoever has it; return True if there was one."""
+    return bool(
+        tx.change("DELETE FROM reading_lease WHERE order_id = ? AND (? = '' OR reader = ?)", [order_id, login, login])
+    )
+
+
+# ---- what is put aside ----
+
+
+def deferral(reader: Reader, order_id: int) -> Deferral | None:
+    """Return why an order was put aside, or None."""
+    row = reader.one("SELECT * FROM reading_deferral WHERE order_id = ?", [order_id])
+    return _deferral(row) if row else None
+
+
+def deferrals(reader: Reader) -> list[Deferral]:
+    """Return what was put aside, the oldest first."""
+    return [_deferral(row) for row in reader.rows("SELECT * FROM reading_deferral ORDER BY at, order_id")]
+
+
+def defer(tx: Tx, order_id: int, login: str, title: str, reason: str) -> None:
+    """Put an order aside, or say another reason."""
+    values = {
+        "order_id": order_id,
+        "reader": login,
+        "reader_title": title,
+        "reason": reason,
+        "at": tx.now.isoformat(),
+    }
+    rows.upsert(tx, "reading_deferral", values, key=["order_id"])
+
+
+def resume(tx: Tx, order_id: int) -> bool:
+    """Put an order back on the lists; return False if it was there."""
+    return bool(tx.change("DELETE FROM reading_deferral WHERE order_id = ?", [order_id]))
+
+
+# ---- how many reads a study needs ----
+
+
+def needed(reader: Reader, order_id: int) -> int:
+    """Return how many reads an order needs: 1 or 2."""
+    own = reader.value("SELECT reads FROM reading_needed WHERE order_id = ?", [order_id])
+    return int(own) if own else 1 + int(is_double(reader, order_id))
+
+
+def is_double(reader: Reader, order_id: int) -> bool:
+    """Return True if an order's procedure is one that two doctors read."""
+    found = reader.value(
+        "SELECT 1 FROM orders o JOIN double_procedure d ON d.code = o.procedure_code WHERE o.id = ?", [order_id]
+    )
+    return found is not None
+
+
+def set_needed(tx: Tx, order_id: int, reads: int, reason: str) -> None:
+    """Write down how many reads an order needs, whatever its procedure's setting."""
+    rows.upsert(tx, "reading_needed", {"order_id": order_id, "reads": reads, "reason": reason}, key=["order_id"])
+
+
+def double_procedures(reader: Reader) -> frozenset[str]:
+    """Return the codes of the procedures that two doctors read."""
+    return frozenset(row["code"] for row in reader.rows("SELECT code FROM double_procedure"))
+
+
+def set_double_procedures(tx: Tx, codes: Collection[str]) -> None:
+    """Replace the procedures that two doctors read."""
+    tx.run("DELETE FROM double_procedure")
+    for code in sorted(codes):
+        tx.run("INSERT INTO double_procedure (code) VALUES (?)", [code])
+
+
+def from_row(row: Row) -> Read:
+    """Return the Read of a row of its table."""
+    opinion = json.loads(row["opinion"]) if row["opinion"] else None
+    return Read(
+        order_id=row["order_id"],
+        reader=row["reader"],
+        reader_name=PersonName(row["reader_family"], row["reader_given"], row["reader_middle"]),
+        reader_snils=row["reader_snils"],
+        reader_position=row["reader_position"],
+        opinion=Opinion(**opinion | {"finding": Finding(opinion["finding"])}) if opinion else None,
+        description=row["description"],
+        conclusion=row["conclusion"],
+        recommendations=row["recommendations"],
+        effective_dose=row["effective_dose"],
+        images=row["images"],
+        patient_id=row["patient_id"],
+        arbitrates=bool(row["arbitrates"]),
+        given_at=rows.instant(row["given_at"]),
+        stands_at=rows.instant(row["stands_at"]),
+        revision=row["revision"],
+        id=row["id"],
+    )
+
+
+def _deferral(row: Row) -> Deferral:
+    at = datetime.fromisoformat(row["at"])
+    return Deferral(row["order_id"], row["reader"], row["reader_title"], row["reason"], at)

@@ -166,7 +166,7 @@ class Application:
         jobs = [
             Job("health", self.health.check, every=CHECK_EVERY),
             Job("abandoned", self.abandoned.run, every=ABANDONED_EVERY),
-            Job("reading", self._settle_reads, every=READS_EVERY),
+            Job("reading", self._conclude_reads, every=READS_EVERY),
         ]
         if folder := self.config.dicom.worklist_folder:
             watch = WorklistFolder(folder, self.store, self.clinic)
@@ -184,11 +184,11 @@ class Application:
             jobs.append(Job("watchdog", self._notify_watchdog, every=interval))
         return jobs
 
-    def _settle_reads(self) -> None:
+    def _conclude_reads(self) -> None:
         with self.store.read() as reader:
             is_due = reading_cases.is_any_due(reader, self.store.clock())
         if is_due:
-            self.store.write(reads.settle_due, self.clinic)
+            self.store.write(reads.conclude_due, self.clinic)
 
     def back_up(self) -> Path:
         """Copy the database into the backup directory, check the copy, delete surplus ones; return the copy's path."""

@@ -40,6 +40,7 @@ def clinic_of(config: Config) -> Clinic:
             arbitration=Arbitration(config.reading.arbitration),
             strict=config.reading.strict,
             own_referrals=config.reading.own_referrals,
+            deadline_hours=config.reading.deadline_hours,
             pause_seconds=config.reading.pause_seconds,
         ),
         waits_for_images=config.pacs.wait_for_images and bool(config.pacs.address),

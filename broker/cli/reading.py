@@ -7,8 +7,9 @@ import argparse
 from broker.cli.commands import Commands, Exit
 from broker.cli.context import CommandContext
 from broker.cli.output import show
-from broker.domain.errors import Invalid
-from broker.store.queries import lookups
+from broker.domain.errors import Invalid, NotFound
+from broker.domain.orders import Order
+from broker.store.queries import lookups, order_card
 from broker.store.queries.studies import reading_cases
 from broker.workflow.studies import reads
 
@@ -26,6 +27,14 @@ def register(commands: Commands) -> None:
     double = group.changing("double", _double, "say which procedures two doctors read", _DOUBLE)
     double.add_argument("codes", metavar="CODE", nargs="*", help="codes of procedures")
     double.add_argument("--none", action="store_true", help="every study is read once")
+    once = group.changing("once", _once, "let one read do for a study where no second reader comes")
+    once.add_argument("number", metavar="ACCESSION-NUMBER")
+    once.add_argument("--reason", required=True, help="why; it stays in the audit trail")
+    free = group.changing("free", _free, "take a study from the reader who has it open; a read is not touched")
+    free.add_argument("number", metavar="ACCESSION-NUMBER")
+    resume = group.changing("resume", _resume, "put a study back on the readers' lists that one has put aside")
+    resume.add_argument("number", metavar="ACCESSION-NUMBER")
+    group.reading("deferred", _deferred, "list the studies that readers have put aside, and why")
     group.reading("list", _list, "list the procedures and how many doctors read each")
 
 
@@ -40,6 +49,52 @@ def _double(args: argparse.Namespace) -> int:
         context.change(reads.set_double, frozenset(args.codes), context.actor)
         context.report(f"Two doctors read {len(set(args.codes))} procedures.")
     return Exit.OK
+
+
+def _once(args: argparse.Namespace) -> int:
+    with CommandContext(args) as context:
+        context.change(reads.read_once, _order(context, args.number).id, args.reason, context.actor, context.clinic)
+        context.report(f"One read does for {args.number}.")
+    return Exit.OK
+
+
+def _free(args: argparse.Namespace) -> int:
+    with CommandContext(args) as context:
+        context.change(reads.free_lease, _order(context, args.number).id, context.actor)
+        context.report(f"{args.number} is free for other readers.")
+    return Exit.OK
+
+
+def _resume(args: argparse.Namespace) -> int:
+    with CommandContext(args) as context:
+        context.change(reads.resume, _order(context, args.number).id, context.actor)
+        context.report(f"{args.number} is on the lists again.")
+    return Exit.OK
+
+
+def _deferred(args: argparse.Namespace) -> int:
+    with CommandContext(args) as context, context.store.read() as reader:
+        found = reading_cases.deferred(reader)
+        show(
+            args.json,
+            [
+                {"accession_number": order.accession_number, "reader": each.reader_title, "reason": each.reason}
+                for order, each in found
+            ],
+            (
+                f"{order.accession_number}\t{context.local(each.at):%Y-%m-%d %H:%M}\t{each.reader_title}\t{each.reason}"
+                for order, each in found
+            ),
+        )
+    return Exit.OK
+
+
+def _order(context: CommandContext, number: str) -> Order:
+    with context.store.read() as reader:
+        found = order_card.order(reader, number)
+    if found is None:
+        raise NotFound(f"study {number}")
+    return found
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -31,18 +31,22 @@ from broker.domain.studies.performed import (
     PerformedStep,
     StepReference,
 )
+from broker.domain.studies.reading import Finding
 from broker.store.database import Store
 from broker.store.queries import access, schedule
+from broker.store.tables.studies.report_templates import ReportTemplate
 from broker.workflow import accounts, devices, directories
 from broker.workflow.directories import DirectorySource
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import performed_steps
+from broker.workflow.studies import performed_steps, reads, report_templates
 
 PASSWORD = "practice-2026"
 ACCOUNTS = (
     ("orlova", "Орлова Наталья Викторовна", Role.REGISTRAR, ""),
     ("yudin", "Юдин Константин Егорович", Role.TECHNOLOGIST, ""),
     ("volskaya", "Вольская Татьяна Андреевна", Role.RADIOLOGIST, "врач-рентгенолог"),
+    ("larin", "Ларин Павел Сергеевич", Role.RADIOLOGIST, "врач-рентгенолог"),
+    ("gushchina", "Гущина Елена Марковна", Role.RADIOLOGIST, "врач-рентгенолог"),
     ("admin", "Администратор", Role.ADMINISTRATOR, ""),
 )
 DEVICES = (
@@ -65,11 +69,12 @@ PEOPLE = (
     ("Попов Степан Фёдорович", "1938-02-17", "M"),
     ("Соколова Вера Игоревна", "1995-03-08", "F"),
 )
-# Person, procedure, device, minutes from now. The first three have been done, the fourth is on the device.
+# Person, procedure, device, minutes from now. The first four have been done, the fifth is on the device.
 REFERRALS = (
     (2, "WLB-FLG1", "FLG_12", -50),
     (11, "WLB-FLG1", "FLG_12", -40),
     (6, "WLB-KNEE", "XRAY_14", -35),
+    (0, "WLB-MMG4", "MAMMO_9", -30),
     (5, "WLB-FLG1", "FLG_12", -5),
     (3, "WLB-FLG1", "FLG_12", 10),
     (4, "WLB-FLG2", "FLG_12", 20),
@@ -78,6 +83,24 @@ REFERRALS = (
     (1, "WLB-SINUS", "XRAY_14", 60),
     (9, "WLB-MMG4", "MAMMO_9", 25),
     (8, "WLB-MMG4", "MAMMO_9", 45),
+)
+# Two doctors read these.
+DOUBLE = frozenset({"WLB-FLG1", "WLB-FLG2", "WLB-MMG4"})
+LUNGS = (
+    "Лёгочные поля прозрачны, очаговых и инфильтративных теней нет. Корни структурны, не расширены. Синусы свободны."
+    " Диафрагма расположена обычно. Срединная тень не расширена."
+)
+# Procedure, name, description, conclusion of what the key of «норма» writes.
+NORMS = (
+    ("WLB-FLG1", "норма лёгких", LUNGS, "Лёгкие и сердце без патологических изменений."),
+    ("WLB-FLG2", "норма лёгких", LUNGS, "Лёгкие и сердце без патологических изменений."),
+    ("WLB-CHEST2", "норма лёгких", LUNGS, "Лёгкие и сердце без патологических изменений."),
+    (
+        "WLB-MMG4",
+        "норма молочных желёз",
+        "Молочные железы симметричны, кожа и соски не изменены. Узловых образований и скоплений микрокальцинатов нет.",
+        "Патологических изменений не выявлено.",
+    ),
 )
 SYSTEM = Actor(ActorKind.SYSTEM, "demo", "Демонстрация")
 CLINICS = DirectorySource("organisations", "1.2.643.2.69.1.1.1.64", "demo", "demo")
@@ -175,6 +198,8 @@ def fill(store: Store, clinic: Clinic) -> None:
             account = accounts.new_account(login, name, frozenset({role}), PASSWORD, snils=snils, position=position)
             store.write(accounts.add_account, account, SYSTEM)
     store.write(directories.replace_directory, CLINICS, CLINIC_NAMES, SYSTEM)
+    if not known:
+        _set_up_reading(store)
     for device in DEVICES:
         store.write(devices.put_device, device, SYSTEM)
     if has_work:
@@ -197,8 +222,15 @@ def fill(store: Store, clinic: Clinic) -> None:
             SYSTEM,
             clinic,
         )
-        if number < 4:
-            _perform(store, clinic, where, order.study_instance_uid, start, done=number < 3)
+        if number < 5:
+            _perform(store, clinic, where, order.study_instance_uid, start, done=number < 4)
+
+
+def _set_up_reading(store: Store) -> None:
+    store.write(reads.set_double, DOUBLE, SYSTEM)
+    for code, name, description, conclusion in NORMS:
+        template = ReportTemplate(code, name, finding=Finding.NORM, description=description, conclusion=conclusion)
+        store.write(report_templates.put, template, SYSTEM)
 
 
 def _patient(number: int) -> Patient:

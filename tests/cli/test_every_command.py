@@ -31,6 +31,7 @@ READING = {
     "directory show": "diagnoses M17",
     "client list": "",
     "reading list": "",
+    "reading deferred": "",
     "echo": "NOBODY 127.0.0.1 1",
     "why": "K2611-0001 XRAY_14",
     "worklist": "XRAY_14",
@@ -41,6 +42,9 @@ CHANGING = {
     "account disable": "orlova",
     "account password": "orlova --password-stdin",
     "reading double": "WLB-KNEE",
+    "reading free": "K2611-0001",
+    "reading once": "K2611-0001 --reason болеет",
+    "reading resume": "K2611-0001",
     "device add": "CT_1 --name КТ --modality CT",
     "order add": "--json orders.json",
     "import": "referrals.csv",
@@ -98,7 +102,17 @@ def clinic(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         f"client add mis --organisation {GUID}",
     ):
         assert main([*shlex.split(command), "-c", str(config)]) == Exit.OK, command
+    put_aside(config)
     return config
+
+
+def put_aside(config: Path) -> None:
+    """Let a reader have put the clinic's study aside, and another have it open."""
+    with sqlite3.connect(config.parent / "data" / "worklist.sqlite") as db:
+        db.execute(
+            "INSERT INTO reading_deferral SELECT id, 'volskaya', 'Вольская', 'нет снимка', '2026-11-30' FROM orders"
+        )
+    db.close()
 
 
 def content(config: Path) -> list[str]:

@@ -18,10 +18,11 @@ from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import reading_list
 from broker.store.queries.reading_list import StudyToRead, UnreportedStudy
+from broker.store.queries.studies import reading_cases
 from broker.workflow.studies import reports
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
-from ui.reading import queue_page, signed_report, study_facts
+from ui.reading import queue_page, session_panel, signed_report, study_facts
 from ui.reading.form import ReportForm
 from ui.reading.revision import RevisionPanel
 from ui.services import Services
@@ -47,6 +48,14 @@ def build(services: Services) -> None:
                 theme.empty(f"Исследования с номером «{accession_number[:40]}» нет.", "Проверьте номер.")
                 return
             ui.page_title(f"Описание {found.study.card.order.accession_number}")
+            if found.made_of_reads:
+                order = found.study.card.order
+                theme.empty(
+                    "Это исследование читают в сеансе.", "Протокол составят из мнений, когда они станут окончательны."
+                )
+                link = ui.link("Читать", session_panel.address((order.modality, 0), first=order.accession_number))
+                link.classes("btn btn-primary").props("data-primary")
+                return
             page = ReadingPage(services, actor, only, found)
             refresh = latest(services, page.read, page.show)
             follow(services, refresh)
@@ -60,16 +69,19 @@ class ReadingPageData:
     study: StudyToRead
     devices: dict[str, str]
     following: UnreportedStudy | None
+    made_of_reads: bool = False  # two doctors read it, or one has given an opinion: this page writes no report of it
 
 
 def _read(reader: Reader, services: Services, accession_number: str, only: str) -> ReadingPageData | None:
     study = reading_list.study(reader, accession_number, services.images_due())
     if study is None:
         return None
-    following = None
+    following, made_of_reads = None, False
     if study.card.report and study.card.report.state is ReportState.SIGNED:
         following = queue_page.following(reader, services.store.clock(), only, study.card.order.id)
-    return ReadingPageData(study, study_facts.places(reader), following)
+    else:
+        made_of_reads = bool(reading_cases.made_of_reads(reader, [study.card.order.id]))
+    return ReadingPageData(study, study_facts.places(reader), following, made_of_reads)
 
 
 class ReadingPage:

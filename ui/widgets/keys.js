@@ -69,7 +69,8 @@
       if (e.code === 'Slash' && e.shiftKey) sheet()?.showModal();
       else if (e.code === 'Slash') { e.preventDefault(); document.getElementById('find')?.focus(); }
       else if (waiting && places[e.code]) location.assign(places[e.code]);
-      waiting = e.code === 'KeyG';
+      // While reading, letters are the reader's: none of them leaves the page.
+      waiting = e.code === 'KeyG' && !document.body.classList.contains('room');
     }
   }, true);                                               // while capturing: Quasar's select stops Enter on its way up
 })();

@@ -88,6 +88,26 @@ DARK = {
     "veil": "rgba(0, 0, 0, .6)",
 }
 
+# The reading room is darker, its letters dimmer: bright ones beside a radiograph tire the eye.
+ROOM = {
+    "ground": "#0b0e11",
+    "side": "#11161a",
+    "hover": "#1a2127",
+    "line": "#252e36",
+    "edge": "#63717d",
+    "text": "#c9d2d9",
+    "muted": "#93a1ad",
+    "accent": "#57aed1",
+    "accent-deep": "#7cc3e0",
+    "accent-tint": "#10262f",
+    "on-accent": "#041a23",
+    "amber": "#d9a24f",
+    "amber-tint": "#211b10",
+    "red": "#ee8279",
+    "red-tint": "#261615",
+    "green": "#69b97d",
+}
+
 # A state is an icon, a word and a colour, never a colour alone. See `words.visit_state`.
 STATES = {
     "waiting": ("schedule", "Ожидает", "slate"),
@@ -105,6 +125,15 @@ STATES = {
     "doubtful": ("person_search", "Не сходится", "red"),
     "imageless": ("hide_image", "Снимков нет", "red"),
     "attention": ("error", "Требует внимания", "red"),
+    "first_read": ("looks_one", "Первое чтение", "blue"),
+    "second_read": ("looks_two", "Второе чтение", "indigo"),
+    "third_read": ("looks_3", "Решает третий", "amber"),
+    "norm": ("check", "Норма", "green"),
+    "known": ("info", "Особенности", "blue"),
+    "recall": ("manage_search", "Дообследование", "amber"),
+    "technical": ("replay", "Брак, переснять", "red"),
+    "soon": ("hourglass_bottom", "Скоро", "amber"),
+    "overdue": ("error", "Просрочено", "red"),
 }
 
 
@@ -119,7 +148,7 @@ def tokens() -> str:
     return (
         f"body{{color-scheme:light;{block(SIZES)}{block(LIGHT)}{quasar}}}"
         f"@media(prefers-color-scheme:dark){{body:not(.body--light){{color-scheme:dark;{block(DARK)}}}}}"
-        f"body.body--dark{{color-scheme:dark;{block(DARK)}}}{tones}"
+        f"body.body--dark{{color-scheme:dark;{block(DARK)}}}body.room.body--dark{{{block(ROOM)}}}{tones}"
     )
 
 

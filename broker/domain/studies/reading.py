@@ -149,6 +149,7 @@ class ReadingRules:
     arbitration: Arbitration = Arbitration.DISCORDANT
     strict: bool = False  # BI-RADS categories are compared by their numbers
     own_referrals: bool = False  # doctors read what they referred themselves
+    deadline_hours: int = 24  # from the end of a study to its report
     pause_seconds: int = 2  # so long after a study is drawn the keys of opinions do nothing
 
 

@@ -70,11 +70,12 @@ def leave(tx: Tx, order_id: int, actor: Actor) -> None:
 
 
 def free_lease(tx: Tx, order_id: int, actor: Actor) -> None:
-    """End whoever's lease, as an administrator may; a read is not touched."""
+    """End any reader's lease, as an administrator may; a read is not touched. Raise WrongState, Forbidden."""
     permit(tx, actor, Permission.MANAGE)
-    if reads.free(tx, order_id):
-        audit.write(tx, actor, AuditAction.READ_FREE, order_id)
-        tx.notify()
+    if not reads.free(tx, order_id):
+        raise WrongState(f"order {order_id} is open for no reader")
+    audit.write(tx, actor, AuditAction.READ_FREE, order_id)
+    tx.notify()
 
 
 def keep(
@@ -135,7 +136,7 @@ def give(
         reads.set_needed(tx, order_id, 2, "read twice since the first read")
     audit.write(tx, actor, AuditAction.READ_GIVE, order_id)
     reads.free(tx, order_id, actor.name)
-    settle(tx, order_id, clinic)
+    conclude(tx, order_id, clinic)
     tx.notify()
     return given
 
@@ -162,7 +163,7 @@ def finish(tx: Tx, order_ids: tuple[int, ...], actor: Actor, clinic: Clinic) -> 
         own = _held_by(tx, orders.require(tx, order_id), actor)
         if own is not None:
             reads.put(tx, replace(own, stands_at=tx.now))
-            settle(tx, order_id, clinic)
+            conclude(tx, order_id, clinic)
             count += 1
     if count:
         tx.notify()
@@ -170,10 +171,10 @@ def finish(tx: Tx, order_ids: tuple[int, ...], actor: Actor, clinic: Clinic) -> 
 
 
 def defer(tx: Tx, order_id: int, reason: str, actor: Actor, clinic: Clinic) -> None:
-    """Put a study aside with a reason; it is on nobody's list until it is taken up again. The own draft stays."""
+    """Put a study aside with a reason; it is on no list until it is taken up again. The own draft stays."""
     reason = " ".join(reason.split())
     if not reason or len(reason) > LONGEST_REASON:
-        raise Invalid({"reason": "too_long" if reason else "required"})
+        raise Invalid({"defer_reason": "too_long" if reason else "required"})
     permit(tx, actor, Permission.REPORT)
     order = orders.require(tx, order_id)
     _open(tx, order, actor, clinic)
@@ -209,7 +210,7 @@ def read_once(tx: Tx, order_id: int, reason: str, actor: Actor, clinic: Clinic) 
         raise WrongState(f"{order.accession_number} waits for no second reader")
     reads.set_needed(tx, order_id, 1, reason)
     audit.write(tx, actor, AuditAction.READ_ONCE, order_id, reason=reason)
-    settle(tx, order_id, clinic)
+    conclude(tx, order_id, clinic)
     tx.notify()
 
 
@@ -224,23 +225,23 @@ def set_double(tx: Tx, codes: frozenset[str], actor: Actor) -> None:
     tx.notify()
 
 
-def settle_due(tx: Tx, clinic: Clinic) -> int:
-    """Settle every study of which a read has come to stand; return how many."""
+def conclude_due(tx: Tx, clinic: Clinic) -> int:
+    """Conclude every study of which a read has come to stand; return how many."""
     due = reads.due(tx, tx.now)
     for order_id in due:
-        settle(tx, order_id, clinic)
+        conclude(tx, order_id, clinic)
     if due:
         tx.notify()
     return len(due)
 
 
-def settle(tx: Tx, order_id: int, clinic: Clinic) -> None:
+def conclude(tx: Tx, order_id: int, clinic: Clinic) -> None:
     """Make reads that stand final; sign and queue the report if the case is concluded and has none.
 
     What may not be signed now (images in doubt, an unfinished order) is left until the next reader opens it.
     """
     order = orders.require(tx, order_id)
-    reads.settle(tx, order_id)
+    reads.make_final(tx, order_id)
     decisive = _case(tx, order, clinic).decisive
     if decisive is None or decisive.given_at is None:
         return

@@ -82,7 +82,7 @@ class Room:
 
     def later(self, delta: timedelta = HOLD) -> None:
         self.clock.now += delta
-        self.store.write(reading.settle_due, self.clinic)
+        self.store.write(reading.conclude_due, self.clinic)
 
     def report(self, order: Order) -> Report | None:
         with self.store.read() as reader:

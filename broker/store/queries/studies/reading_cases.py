@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -122,14 +123,31 @@ def deferred(reader: Reader, login: str = "") -> list[tuple[Order, Deferral]]:
     return [(by_id[each.order_id], each) for each in found]
 
 
+def was_recalled(reader: Reader, patient_id: int, except_order: int) -> bool:
+    """Return True if a concluded study of a patient led to a further examination, or its readers differed."""
+    found = reader.value(
+        "SELECT 1 FROM study_read r JOIN orders o ON o.id = r.order_id WHERE o.patient_id = ? AND o.id <> ?"
+        " AND o.reported = 1 AND r.settled = 1 AND (r.arbitrates = 1 OR r.opinion ->> '$.finding' = 'recall') LIMIT 1",
+        [patient_id, except_order],
+    )
+    return found is not None
+
+
 def is_any_due(reader: Reader, now: datetime) -> bool:
-    """Return True if a read has come to stand and its study is not settled yet; `now` is UTC."""
+    """Return True if a read has come to stand and is not final yet; `now` is UTC."""
     return bool(reads.due(reader, now))
 
 
-def is_read_by_two(reader: Reader, order_id: int) -> bool:
-    """Return True if a study needs two readers, or its report is made of reads: it is read at «Чтение» only."""
-    return reads.needed(reader, order_id) > 1
+def made_of_reads(reader: Reader, order_ids: Collection[int]) -> frozenset[int]:
+    """Return the studies (ids) whose report is made of reads: those that need two readers, or have a given read."""
+    rows = reader.rows(
+        "SELECT o.id FROM orders o LEFT JOIN reading_needed n ON n.order_id = o.id"
+        " LEFT JOIN double_procedure d ON d.code = o.procedure_code WHERE o.id IN (SELECT value FROM json_each(?))"
+        " AND (coalesce(n.reads, 1 + (d.code IS NOT NULL)) > 1"
+        "  OR EXISTS (SELECT 1 FROM study_read r WHERE r.order_id = o.id AND r.given_at IS NOT NULL))",
+        [json.dumps(list(order_ids))],
+    )
+    return frozenset(row["id"] for row in rows)
 
 
 def double_procedures(reader: Reader) -> frozenset[str]:

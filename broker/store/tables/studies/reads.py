@@ -1,4 +1,4 @@
-"""Reads: what each reader found on a study's images. Whoever shows them has to know who may see them.
+"""Reads: what each reader found on a study's images. A page that shows them has to know who may see them.
 
 Reports are another table (`reports`): what is sent, printed, searched and shown to others is never made of reads.
 """
@@ -58,7 +58,7 @@ def put(tx: Tx, read: Read) -> Read:
     return from_row(row)
 
 
-def settle(tx: Tx, order_id: int) -> None:
+def make_final(tx: Tx, order_id: int) -> None:
     """Make an order's reads that stand by now final; the database refuses to change them since."""
     tx.run(
         "UPDATE study_read SET settled = 1 WHERE order_id = ? AND stands_at <= ? AND settled = 0",
@@ -79,7 +79,7 @@ def due(reader: Reader, now: datetime) -> list[int]:
 
 
 def lessee(reader: Reader, order_id: int, now: datetime) -> str:
-    """Return the login of who has an order open for reading; empty if nobody has."""
+    """Return the login of who has an order open for reading; empty if no reader has."""
     found = reader.value(
         "SELECT reader FROM reading_lease WHERE order_id = ? AND until > ?", [order_id, now.isoformat()]
     )
@@ -93,7 +93,7 @@ def lease(tx: Tx, order_id: int, login: str, until: datetime) -> None:
 
 
 def free(tx: Tx, order_id: int, login: str = "") -> bool:
-    """End the lease of an order, of one reader or of whoever has it; return True if there was one."""
+    """End the lease of an order, of one reader or of any; return True if there was one."""
     return bool(
         tx.change("DELETE FROM reading_lease WHERE order_id = ? AND (? = '' OR reader = ?)", [order_id, login, login])
     )

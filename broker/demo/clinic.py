@@ -32,9 +32,9 @@ from broker.domain.studies.performed import (
     StepReference,
 )
 from broker.domain.studies.reading import Finding
+from broker.domain.studies.report_templates import ReportTemplate
 from broker.store.database import Store
 from broker.store.queries import access, schedule
-from broker.store.tables.studies.report_templates import ReportTemplate
 from broker.workflow import accounts, devices, directories
 from broker.workflow.directories import DirectorySource
 from broker.workflow.referrals import referrals

@@ -109,6 +109,7 @@ def clinic(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def put_aside(config: Path) -> None:
     """Let a reader have put the clinic's study aside, and another have it open."""
     with sqlite3.connect(config.parent / "data" / "worklist.sqlite") as db:
+        db.execute("INSERT INTO reading_lease SELECT id, 'larin', '2999-01-01' FROM orders")
         db.execute(
             "INSERT INTO reading_deferral SELECT id, 'volskaya', 'Вольская', 'нет снимка', '2026-11-30' FROM orders"
         )

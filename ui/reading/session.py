@@ -10,6 +10,7 @@ from broker.domain.actors import Actor
 from broker.domain.errors import WrongState
 from broker.domain.studies.prior_studies import OwnStudy
 from broker.domain.studies.reading import Finding, Opinion, OpinionForm, ReadingStage, form_of
+from broker.domain.studies.report_templates import ReportTemplate
 from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Reader
 from broker.store.queries import reading_list
@@ -17,7 +18,6 @@ from broker.store.queries.patients import patient_history
 from broker.store.queries.reading_list import StudyToRead
 from broker.store.queries.studies import reading_cases
 from broker.store.queries.studies.reading_cases import HeldRead
-from broker.store.tables.studies.report_templates import ReportTemplate
 from broker.workflow.studies import reads
 from broker.workflow.studies.reads import OpenCase
 from ui.services import Services

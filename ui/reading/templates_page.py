@@ -11,12 +11,12 @@ from broker.domain.actors import Actor
 from broker.domain.clinic.devices import ProcedureType
 from broker.domain.errors import Invalid
 from broker.domain.studies.reading import Finding
+from broker.domain.studies.report_templates import ReportTemplate
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import lookups
 from broker.store.queries.studies import reading_cases
-from broker.store.tables.studies.report_templates import ReportTemplate
 from broker.workflow.studies import report_templates
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest

@@ -131,6 +131,17 @@ class Read:
         return self.given_at is not None and not self.stands(now)
 
 
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """A study that a reader has put aside."""
+
+    order_id: int
+    reader: str  # login
+    reader_title: str
+    reason: str
+    at: datetime  # UTC
+
+
 class ReadingStage(StrEnum):
     """What a study waits for."""
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.errors import Forbidden, Invalid, NotFound, Stale
+from broker.domain.studies.report_templates import ReportTemplate
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import audit
 from broker.store.tables.studies import report_templates
-from broker.store.tables.studies.report_templates import ReportTemplate
 from broker.workflow.studies.reports import ReportText, problems, tidy
 
 LONGEST_NAME = 80  # characters

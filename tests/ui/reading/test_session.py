@@ -15,9 +15,9 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.orders import Order
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.domain.studies.reading import Finding, Opinion, ReadingRules
+from broker.domain.studies.report_templates import ReportTemplate
 from broker.store.queries.studies import reading_cases
 from broker.store.tables.studies import reads, reports
-from broker.store.tables.studies.report_templates import ReportTemplate
 from broker.workflow import accounts
 from broker.workflow.referrals import referrals
 from broker.workflow.studies import performed_steps, report_templates

@@ -13,12 +13,11 @@ from datetime import datetime
 
 from broker.domain.orders import Order, Priority
 from broker.domain.studies import reading
-from broker.domain.studies.reading import Read, ReadingRules, ReadingStage
+from broker.domain.studies.reading import Deferral, Read, ReadingRules, ReadingStage
+from broker.domain.studies.report_templates import ReportTemplate
 from broker.store.database import Reader
 from broker.store.tables import orders
 from broker.store.tables.studies import archive, reads, report_templates, reports
-from broker.store.tables.studies.reads import Deferral
-from broker.store.tables.studies.report_templates import ReportTemplate
 
 MOST = 2000  # studies that are looked at for one list
 

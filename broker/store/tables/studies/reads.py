@@ -7,24 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 
 from broker.domain.patients.people import PersonName
-from broker.domain.studies.reading import Finding, Opinion, Read
+from broker.domain.studies.reading import Deferral, Finding, Opinion, Read
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
-
-
-@dataclass(frozen=True, slots=True)
-class Deferral:
-    """A study that a reader has put aside."""
-
-    order_id: int
-    reader: str  # login
-    reader_title: str
-    reason: str
-    at: datetime  # UTC
 
 
 def of_order(reader: Reader, order_id: int) -> list[Read]:

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from broker.domain.studies.reading import Finding
+from broker.domain.studies.report_templates import ReportTemplate
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
-
-
-@dataclass(frozen=True, slots=True)
-class ReportTemplate:
-    """Texts of a report; with `finding`, those that the key of this finding writes."""
-
-    procedure_code: str
-    name: str
-    owner: str = ""  # login; "": the clinic's
-    finding: Finding | None = None
-    description: str = ""
-    conclusion: str = ""
-    recommendations: str = ""
-    revision: int = 0
-    id: int | None = None
 
 
 def get(reader: Reader, id: int) -> ReportTemplate | None:

@@ -92,7 +92,7 @@ def parse(query: Dataset) -> WorklistQuery:
     term = "\\".join(declared) if isinstance(declared, MultiValue | list) else str(declared)
     top = _part(query, TOP_BY_TAG, term, unsupported)
     step = _step(query, term, unsupported)
-    if not top.returned and step is None:
+    if step is None and not (top.returned or top.others):  # what names only attributes of imports is asked of these
         raise MalformedKey("", "no key of the worklist in the identifier")
     undecodable = [
         supported[tag].keyword

@@ -269,3 +269,42 @@ def test_dcmtk_gets_a_private_attribute_and_the_status_that_is_due(
             assert (found.status, len(found.matches), answered) == (0, len(statuses), statuses)
             values = [each[0x8001, 0x1001].value for each in found.matches if (0x8001, 0x1001) in each]
             assert values == ([b"STOL-2"] if len(statuses) == 2 else [])  # on the wire without VR
+
+
+# ---- a query that names nothing of the table ----
+
+
+def test_a_query_of_unknown_keys_only_is_answered_with_all_that_the_device_sees(store: Store) -> None:
+    bring(store, made.dataset(EthnicGroup="Якут"))
+    register(store)
+    ds = Dataset()
+    ds.EthnicGroup = ""
+    assert sorted((status, found.get("EthnicGroup")) for status, found in answers(store, ds)) == [
+        (Status.PENDING, "Якут"),
+        (Status.PENDING_WARNING, None),
+    ]
+    ds.EthnicGroup = "Чукча"  # matched where an import brought it only
+    assert [(status, found.get("EthnicGroup")) for status, found in answers(store, ds)] == [
+        (Status.PENDING_WARNING, None)
+    ]
+
+
+def test_a_query_of_private_keys_only_is_answered(store: Store) -> None:
+    bring(store, private(made.dataset(), {1: ("LO", "A")}))
+    register(store)
+    for key, statuses in (("", [0xFF00, 0xFF01]), ("A", [0xFF00, 0xFF01]), ("B", [0xFF01])):
+        assert sorted(status for status, _ in answers(store, private(Dataset(), {1: ("LO", key)}))) == statuses
+    ds = Dataset()
+    ds.add_new((0x8001, 0x1001), "LO", "")  # no creator
+    assert sorted(status for status, _ in answers(store, ds)) == [0xFF00, 0xFF01]
+
+
+def test_dcmtk_gets_a_match_that_has_nothing_of_what_was_asked(
+    store: Store, server: DicomServer, tmp_path: Path
+) -> None:
+    register(store)
+    bring(store, private(made.dataset(EthnicGroup="Yakut"), {1: ("LO", "STOL-2")}))
+    for _ in range(2):  # worked out, then from memory
+        found = findscu(server.port, "EthnicGroup", directory=tmp_path / "found", options=("-d",))
+        assert (found.status, len(found.matches)) == (0, 2), found.words
+        assert sorted(each.get("EthnicGroup", "") for each in found.matches) == ["", "Yakut"]

@@ -58,6 +58,7 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo) -> bytes:
             ("Направил", order.referring_doctor),
             ("Диагноз", order.diagnosis),
             ("Эффективная доза", dose(report.effective_dose)),
+            *_readers(signed, zone),
             ("Версия", f"{report.version}, заменяет прежние" if report.change else ""),
         ]
     )
@@ -69,6 +70,16 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo) -> bytes:
     doctor = report.author_position[:1].upper() + report.author_position[1:] or "Врач"
     pdf.signature(doctor, str(report.author_name), report.signed_at.astimezone(zone))
     return bytes(pdf.output())
+
+
+def _readers(signed: SignedReport, zone: tzinfo) -> list[tuple[str, str]]:
+    """Return who else has read the study; their words are no part of the document."""
+    author = signed.report.author
+    others = [read for read in signed.reads if read.reader != author]
+    if not others:
+        return []
+    said = [f"{read.reader_name}, {read.given_at.astimezone(zone):%d.%m.%Y}" for read in others if read.given_at]
+    return [("Второе чтение" if len(others) == 1 else "Чтения", "; ".join(said))]
 
 
 def dose(value: float | None) -> str:

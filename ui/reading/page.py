@@ -154,6 +154,7 @@ class ReadingPage:
         with theme.section("Протокол"):
             signed_report.draw(report, zone, today, number=card.order.accession_number)
             signed_report.draw_earlier(card.earlier_reports, zone, today)
+            signed_report.draw_reads(self._found.study.reads, zone, today)
 
     def _draw_revising(self, report: Report | None) -> None:
         if report is None or not permissions.may(self._actor, Permission.REPORT):

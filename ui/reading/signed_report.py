@@ -11,13 +11,14 @@ from nicegui import ui
 
 from broker.documents import report_pdf
 from broker.domain.patients import names
+from broker.domain.studies.reading import Read
 from broker.domain.studies.reports import Report, ReportChange, ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import order_card
 from ui.layout import plain_page
 from ui.services import Services
-from ui.text import errors, links, words
+from ui.text import errors, links, reading, words
 from ui.widgets import theme
 from ui.widgets.theme import text
 
@@ -86,6 +87,23 @@ def draw_earlier(earlier: Sequence[Report], zone: tzinfo, today: date) -> None:
         with ui.element("details"):
             text("summary", f"Версия {report.version}: {at}, {names.short(report.author_name)}")
             for part in (report.description, report.conclusion, report.recommendations):
+                if part:
+                    text("p", part, "written small muted")
+
+
+def draw_reads(reads: Sequence[Read], zone: tzinfo, today: date) -> None:
+    """Draw what each reader found, folded; for doctors only."""
+    if not reads:
+        return
+    with ui.element("details"):
+        text("summary", f"Чтения: {len(reads)}")
+        for read in reads:
+            at = words.moment(read.given_at, zone, today) if read.given_at else ""
+            with ui.element("div").classes("row-line"):
+                if read.opinion:
+                    theme.state_chip(read.opinion.finding.value, reading.said(read.opinion).capitalize())
+                text("span", f"{names.short(read.reader_name)}, {at}", "muted small")
+            for part in (read.description, read.conclusion, read.recommendations):
                 if part:
                     text("p", part, "written small muted")
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from broker.domain.orders import Order
 from broker.domain.patients.people import NO_NAME, Patient, PersonName
+from broker.domain.studies.reading import Read
 
 
 class ReportState(StrEnum):
@@ -95,6 +96,7 @@ class SignedReport:
     report: Report
     images_made_on: date | None = None  # None: no modality has reported it
     devices: str = ""  # names and rooms, for people
+    reads: tuple[Read, ...] = ()  # of which it was made, where there were several, the first one first
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from broker.domain.orders import Order
 from broker.domain.patients import names
 from broker.domain.patients.people import PersonName
 from broker.domain.studies.performed import Dose, PerformedSeries
+from broker.domain.studies.reading import Read
 from broker.domain.studies.reports import Report
 from broker.store.database import Reader
 from broker.store.queries import order_card, schedule
@@ -20,7 +21,7 @@ from broker.store.queries.schedule import Visit
 from broker.store.queries.studies import archive_gaps
 from broker.store.queries.studies.archive_gaps import Lack
 from broker.store.tables import orders
-from broker.store.tables.studies import archive, performed, reports
+from broker.store.tables.studies import archive, performed, reads, reports
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class StudyToRead:
     doses: dict[int, list[Dose]]
     earlier: tuple[tuple[Visit, Report | None], ...]  # the patient's other studies here, newest first
     lacks: Mapping[int, Lack]  # by order id, of the earlier ones
+    reads: tuple[Read, ...] = ()  # of which the signed report was made, where there were several
 
 
 def queue(
@@ -121,6 +123,7 @@ def study(
         series={step.stored_id: performed.series(reader, step.stored_id) for step in card.performed},
         doses={step.stored_id: performed.doses(reader, step.stored_id) for step in card.performed},
         earlier=tuple((visit, reports.signed(reader, visit.order.id)) for visit in others),
+        reads=reads.of_report(reader, card.order.id),
         lacks=archive_gaps.lacks(reader, images_due, [visit.order.id for visit in others]),
     )
 

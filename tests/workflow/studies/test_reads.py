@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pypdf import PdfReader
 
+from broker.documents import report_pdf
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Forbidden, Invalid, Stale, WrongState
@@ -17,7 +20,7 @@ from broker.domain.orders import Order, Priority
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.domain.studies.reading import Finding, Opinion, Read, ReadingRules
 from broker.domain.studies.reports import Report
-from broker.store.database import Tx
+from broker.store.database import Store, Tx
 from broker.store.queries import order_card
 from broker.store.queries.studies import reading_cases
 from broker.store.tables import accounts
@@ -28,7 +31,7 @@ from broker.workflow.studies import reads as reading
 from broker.workflow.studies import reports as written
 from broker.workflow.studies.reports import ReportText
 from tests.support import factory
-from tests.support.clock import Clock
+from tests.support.clock import ZONE, Clock
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed
 
 NORM, KNOWN, RECALL, TECHNICAL = map(Opinion, Finding)
@@ -47,15 +50,25 @@ def text(who: Actor) -> ReportText:
     return ReportText(f"Описание {who.name}", f"Заключение {who.name}")
 
 
+def pdf_text(made: bytes) -> str:
+    return " ".join(" ".join(page.extract_text() for page in PdfReader(io.BytesIO(made)).pages).split())
+
+
 class Room:
     """A clinic whose knees are read twice."""
 
     def __init__(self, path: Path) -> None:
         self.clock = Clock()
+        self.path = path
         self.store = factory.open_store(path, self.clock)
         self.clinic: Clinic = CLINIC
         self.number = 0
         self.store.write(reading.set_double, frozenset({"WLB-KNEE"}), ADMIN)
+
+    def reopen(self) -> None:
+        """Start again on the same database."""
+        self.store.close()
+        self.store = Store(self.path, clock=self.clock)
 
     def study(self, **changes: Any) -> Order:
         """Register a study whose images were made."""
@@ -422,3 +435,33 @@ def test_another_doctors_draft_of_a_study_that_is_read_once_is_not_read_beside_i
     room.store.write(written.save_report, order.id, 0, text(BORIS), BORIS)
     assert listed(room, ANNA) == []
     assert [number for number, _, _ in listed(room, BORIS)] == [order.accession_number]
+
+
+# ---- afterwards ----
+
+
+def test_the_paper_names_the_second_reader_and_not_what_they_said(room: Room) -> None:
+    order = room.study()
+    room.give(order, ANNA)
+    room.later()
+    room.give(order, BORIS, KNOWN)
+    room.later()
+    with room.store.read() as reader:
+        signed = reports.signed_report(reader, order)
+    assert signed is not None
+    paper = pdf_text(report_pdf.report_pdf(signed, "Клиника", ZONE))
+    assert "Второе чтение" in paper
+    assert "Boris А. Б." in paper
+    assert "Заключение anna" in paper
+    assert "Заключение boris" not in paper
+
+
+def test_a_study_that_one_doctor_read_names_no_second(room: Room) -> None:
+    order = room.study(procedure_code="WLB-HAND")
+    room.give(order, ANNA)
+    room.later()
+    with room.store.read() as reader:
+        signed = reports.signed_report(reader, order)
+    assert signed is not None
+    assert signed.reads == ()
+    assert "Второе чтение" not in pdf_text(report_pdf.report_pdf(signed, "Клиника", ZONE))

@@ -21,6 +21,21 @@ def of_order(reader: Reader, order_id: int) -> list[Read]:
     return [from_row(row) for row in reader.rows("SELECT * FROM study_read WHERE order_id = ? ORDER BY id", [order_id])]
 
 
+def of_report(reader: Reader, order_id: int) -> tuple[Read, ...]:
+    """Return the final reads of which an order's signed report was made, where there were several; else none.
+
+    Only doctors are shown their words; that there were several, and whose, stands on paper.
+    """
+    found = reader.rows(
+        "SELECT r.* FROM study_read r JOIN orders o ON o.id = r.order_id AND r.patient_id = o.patient_id"
+        " WHERE r.order_id = :order AND r.settled = 1 AND EXISTS (SELECT 1 FROM report p WHERE p.order_id = :order"
+        "  AND p.state = 'signed') AND r.images = (SELECT max(images) FROM study_read WHERE order_id = :order"
+        "  AND settled = 1) ORDER BY r.given_at, r.id",
+        {"order": order_id},
+    )
+    return tuple(from_row(row) for row in found) if len(found) > 1 else ()
+
+
 def put(tx: Tx, read: Read) -> Read:
     """Insert a read, or write it over its older state; return it with its id and revision."""
     key = {"order_id": read.order_id, "images": read.images, "patient_id": read.patient_id, "reader": read.reader}

@@ -14,7 +14,7 @@ from broker.domain.studies.reports import Report, ReportChange, ReportDoubt, Rep
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 from broker.store.tables import audit
-from broker.store.tables.studies import archive
+from broker.store.tables.studies import archive, reads
 
 
 def get(reader: Reader, id: int) -> Report | None:
@@ -86,7 +86,9 @@ def _version(first: Report, row: Row) -> Report:
 def signed_report(reader: Reader, order: Order) -> SignedReport | None:
     """Return an order's signed report with what its document states; None if none is signed."""
     report = signed(reader, order.id)
-    return SignedReport(order, report, *_images_made(reader, order.id)) if report else None
+    if report is None:
+        return None
+    return SignedReport(order, report, *_images_made(reader, order.id), reads.of_report(reader, order.id))
 
 
 # A doctor has looked at the images.

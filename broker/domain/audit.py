@@ -36,6 +36,8 @@ class AuditAction(StrEnum):
     ARCHIVE_DISMISS = "archive_dismiss"
     ARCHIVE_RECONSIDER = "archive_reconsider"
     IMAGES_ADDED = "images_added"
+    IMAGES_FEWER = "images_fewer"
+    IMAGES_RETURNED = "images_returned"
     IMAGES_REMOVED = "images_removed"
     IMAGES_WAIVED = "images_waived"
     IMAGES_COUNT_ACCEPTED = "images_count_accepted"

@@ -19,7 +19,7 @@ from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries.studies import archive_gaps
-from broker.store.queries.studies.archive_gaps import ArchiveGaps, DoubtfulStudy, MissingImages, OtherCount
+from broker.store.queries.studies.archive_gaps import ArchiveGaps, DoubtfulStudy, FewerImages, MissingImages, OtherCount
 from broker.store.queries.studies.unreferred_studies import UnreferredStudy
 from broker.workflow.referrals import unreferred_studies
 from broker.workflow.studies import archive_images
@@ -67,6 +67,7 @@ class ArchivePage:
     def __init__(self, services: Services, actor: Actor, number: str, tab: str = "") -> None:
         self._services = services
         self._links = permissions.may(actor, Permission.LINK)
+        self._reports = permissions.may(actor, Permission.REPORT)
         registers = permissions.may(actor, Permission.REGISTER)
         self._number = number  # of the referral to begin with
         # What is shown; empty: not decided. It does not change by itself: keys mean something else on the other one.
@@ -104,6 +105,11 @@ class ArchivePage:
                     text("h2", archive.COUNTS)
                     self._other_count = text("span", "", "muted small")
                 self._counts = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_count))
+            with ui.element("section").classes("section") as self._lost:
+                with ui.element("div").classes("head"):
+                    text("h2", archive.FEWER)
+                    self._lost_count = text("span", "", "muted small")
+                self._fewer = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_fewer))
         self._unreferred = UnreferredSection(services, self._reread, links=self._links, registers=registers)
         with ui.element("section").classes("section") as self._decided:
             with ui.element("div").classes("head"):
@@ -134,7 +140,7 @@ class ArchivePage:
         never = "Архив ещё не отвечал" if self._services.ask_archive else ""
         self._asked_at.set_text(f"Последняя сверка в {at}" if at else never)
         gaps = found.gaps
-        counted = {archive.GAPS: len(studies) + len(missing) + len(gaps.counts)}
+        counted = {archive.GAPS: len(studies) + len(missing) + len(gaps.counts) + len(gaps.fewer)}
         counted[archive.UNREFERRED] = len(gaps.unreferred)
         some = any(counted.values())
         if not self._tab and some:
@@ -163,6 +169,9 @@ class ArchivePage:
         self._other.set_visibility(bool(gaps.counts))
         self._other_count.set_text(str(len(gaps.counts)))
         self._counts.show((each.order.id, each) for each in gaps.counts)
+        self._lost.set_visibility(bool(gaps.fewer))
+        self._lost_count.set_text(str(len(gaps.fewer)))
+        self._fewer.show((each.order.id, each) for each in gaps.fewer)
         self._left.show((each.id, each) for each in gaps.left)
         self._decided.set_visibility(bool(gaps.decided or gaps.left))
         self._decisions.show((each.discrepancy.id, each) for each in found.gaps.decided)
@@ -249,6 +258,18 @@ class ArchivePage:
             ui.link("Открыть карточку", links.card(order.accession_number)).classes("btn btn-small")
             if self._links:
                 theme.button(f"Так и нужно: {each.counted.archived}", lambda: self._accept_count(each), small=True)
+
+    def _draw_fewer(self, each: FewerImages) -> None:
+        order = each.order
+        with ui.element("div"):
+            theme.state_chip("imageless", archive.fewer(each))
+        with ui.element("div"):
+            text("b", f"{names.short(order.patient.name)}, {order.accession_number}")
+            text("p", archive.FEWER_MEANS, "muted small")
+        with ui.element("div").classes("acts"):
+            ui.link("Открыть карточку", links.card(order.accession_number)).classes("btn btn-small")
+            if self._reports:
+                ui.link("Открыть протокол", links.reading(order.accession_number)).classes("btn btn-small")
 
     def _draw_left(self, each: UnreferredStudy) -> None:
         text("span", "Без направления", "muted")

@@ -16,7 +16,7 @@ from broker.store.queries import inbox
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.refused_imports import RefusedSummary, SimilarSummary
-from broker.store.queries.studies.archive_gaps import DoubtfulStudy, MissingImages, OtherCount
+from broker.store.queries.studies.archive_gaps import DoubtfulStudy, FewerImages, MissingImages, OtherCount
 from broker.store.queries.studies.unreferred_studies import OfferedStudy
 from broker.store.queries.undecided import OrderOfTwo
 from broker.workflow.referrals.incoming_referrals import CHANGED_LATE
@@ -53,6 +53,7 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
     found += [_offered(each) for each in day.offered]
     found += [_missing(each, day.on, zone) for each in day.missing]
     found += [_counted(each) for each in day.counts]
+    found += [_fewer(each) for each in day.fewer]
     if day.refused:
         found.append(_refused(day.refused))
     if day.similar:
@@ -327,6 +328,18 @@ def _counted(each: OtherCount) -> AttentionItem:
         why=f"{names.short(each.order.patient.name)}, {number}: " + archive.lowered(archive.difference(each.counted)),
         act="Проверить",
         path="/archive",
+    )
+
+
+def _fewer(each: FewerImages) -> AttentionItem:
+    number = each.order.accession_number
+    return AttentionItem(
+        key=("fewer", each.order.id),
+        title=archive.FEWER,
+        why=f"{names.short(each.order.patient.name)}, {number}: {archive.lowered(archive.fewer(each))}."
+        f" {archive.FEWER_MEANS}",
+        act="Открыть",
+        path=links.card(number),
     )
 
 

@@ -26,7 +26,7 @@ from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.refused_imports import RefusedSummary, SimilarSummary
 from broker.store.queries.schedule import Visit
 from broker.store.queries.studies import archive_gaps, unreferred_studies
-from broker.store.queries.studies.archive_gaps import DoubtfulStudy, Lack, MissingImages, OtherCount
+from broker.store.queries.studies.archive_gaps import DoubtfulStudy, FewerImages, Lack, MissingImages, OtherCount
 from broker.store.queries.studies.unreferred_studies import OfferedStudy
 from broker.store.queries.undecided import OrderOfTwo
 from ui.text import visit_states, words
@@ -75,6 +75,7 @@ class BoardDay:
     similar: SimilarSummary | None = None  # cards of imported items
     offered: Sequence[OfferedStudy] = ()  # studies in the archive that an order fits
     undecided: Sequence[OrderOfTwo] = ()
+    fewer: Sequence[FewerImages] = ()
     lacks: Mapping[int, Lack] = field(default_factory=dict)  # by order id, of the day's visits
 
 
@@ -172,6 +173,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: dateti
         offered=unreferred_studies.offered(reader) if on == today else (),
         missing=[each for each in waiting.values() if isinstance(each, MissingImages)],
         counts=[each for each in waiting.values() if isinstance(each, OtherCount)],
+        fewer=archive_gaps.fewer_images(reader) if on == today else (),
         lacks=archive_gaps.lacks(reader, images_due, {visit.order.id for visit in visits}),
         undecided=undecided.waiting(reader) if on == today else (),
         refused=refused_imports.summary(reader) if on == today else None,

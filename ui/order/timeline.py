@@ -89,7 +89,7 @@ def _line(
         what = ". ".join(changes(details.get("changed", {}), device_places)) or what
         if details.get("confirmed"):
             what += ". Это один и тот же человек, хотя прежние данные другие: подтверждено"
-    elif event.what == AuditAction.IMAGES_ADDED:
+    elif event.what in (AuditAction.IMAGES_ADDED, AuditAction.IMAGES_FEWER):
         what += f": было {details.get('before')}, стало {details.get('images')}"
     elif event.what == AuditAction.CANCEL:
         reason = bus.cancelled_because(str(details.get("reason") or details.get("status") or ""))
@@ -143,6 +143,8 @@ _STATES: dict[str, str] = {
     AuditAction.IMAGES_SEEN: "archived",
     AuditAction.ARCHIVE_ACCEPT: "archived",
     AuditAction.IMAGES_ADDED: "archived",
+    AuditAction.IMAGES_FEWER: "imageless",
+    AuditAction.IMAGES_RETURNED: "archived",
     AuditAction.BUS_CANCELLED_LATE: "attention",
     AuditAction.BUS_NUMBER_TOO_LONG: "attention",
     AuditAction.EXPIRE: "stopped",

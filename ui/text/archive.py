@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from broker.domain.patients import names
 from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind, DiscrepancyState
-from broker.store.queries.studies.archive_gaps import Counted
+from broker.store.queries.studies.archive_gaps import Counted, FewerImages
 from broker.store.queries.studies.unreferred_studies import OfferedStudy
 from ui.text import words
 
@@ -122,6 +122,17 @@ def other_count(counted: Counted) -> str:
     """Return how the images that devices reported and those in the archive differ, as a state."""
     reported, archived = counted.reported, counted.archived
     return f"Снимков {archived} из {reported}" if archived < reported else f"Снимков {archived}, а не {reported}"
+
+
+FEWER = "Снимков стало меньше, чем видел врач"
+
+
+def fewer(each: FewerImages) -> str:
+    """Return how many images there were for the doctor and are left, as a state."""
+    return f"Снимков {each.held}, было {each.before}"
+
+
+FEWER_MEANS = "Протокол подписан, когда снимков было больше. Верните их в архив или попросите врача посмотреть снова."
 
 
 def held(exists: bool, images: int | None) -> str:

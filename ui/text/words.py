@@ -57,6 +57,8 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.ARCHIVE_DISMISS: "Решено: это исследование в архиве чужое",
     AuditAction.ARCHIVE_RECONSIDER: "Исследование в архиве снова ждёт решения",
     AuditAction.IMAGES_ADDED: "В архиве стало больше снимков",
+    AuditAction.IMAGES_FEWER: "В архиве стало меньше снимков",
+    AuditAction.IMAGES_RETURNED: "Снимки снова в архиве",
     AuditAction.IMAGES_REMOVED: "Снимки из архива откреплены",
     AuditAction.IMAGES_WAIVED: "Отмечено: снимков в архиве не будет",
     AuditAction.IMAGES_COUNT_ACCEPTED: "Отмечено: снимков в архиве столько, сколько нужно",
@@ -264,6 +266,8 @@ WEEKDAYS = ("понедельник", "вторник", "среда", "четв�
 REPORT_DOUBTS = {
     ReportDoubt.IMAGES_REMOVED: "Протокол подписан, а снимки потом отвязаны от направления: возможно, он не об этом"
     " пациенте. На шину он не уходит, пока врач не подтвердит; что уже ушло, так не отозвать.",
+    ReportDoubt.IMAGES_FEWER: "После подписи снимков в архиве стало меньше. Посмотрите, что осталось: верен ли"
+    " протокол? Что ещё не ушло на шину, ждёт врача.",
     ReportDoubt.IMAGES_ADDED: "После подписи добавились снимки. Посмотрите их: верен ли протокол?",
 }
 MODALITIES = {

@@ -22,6 +22,7 @@ class ReportDoubt(StrEnum):
     """Why a signed report may no longer be about the order's images; a doctor has to look."""
 
     IMAGES_REMOVED = "images_removed"
+    IMAGES_FEWER = "images_fewer"  # in the archive
     IMAGES_ADDED = "images_added"
 
 

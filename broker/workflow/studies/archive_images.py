@@ -67,6 +67,8 @@ def record_answer(
     has_changed = _count(tx, order, comparison, actor)
     if made or (has_changed and clinic.waits_for_images):
         order_status.recompute_status(tx, order, clinic)
+    if has_changed:  # a report that waited for images which are there again
+        order_status.recompute_dispute(tx, orders.require(tx, order.id), clinic)
     if made or has_changed:
         order_status.queue_added_images(tx, order.id, clinic)
     if made or has_changed:
@@ -219,18 +221,20 @@ def reconsider(tx: Tx, id: int, actor: Actor, clinic: Clinic) -> Order:
         raise WrongState(f"discrepancy {id} is {each.state}")
     step, order = _made_of(tx, each), orders.require(tx, each.order_id)
     if each.state is DiscrepancyState.ACCEPTED:
-        _uncount(tx, each)
+        _uncount(tx, each, actor)
     archive.decide(tx, id, DiscrepancyState.OPEN, actor.name)
     _audit(tx, actor, AuditAction.ARCHIVE_RECONSIDER, each)
     _take_back(tx, step, order, actor, clinic)
     return order
 
 
-def _uncount(tx: Tx, each: Discrepancy) -> None:
+def _uncount(tx: Tx, each: Discrepancy, actor: Actor) -> None:
     """Count no longer what was accepted beside the order's other images; the archive's next answer counts anyway."""
     held, images = archive.holding(tx, each.order_id), each.study.images
     if held and held.images and images and held.study_instance_uid != each.study.study_instance_uid:
-        archive.set_holding(tx, each.order_id, held.study_instance_uid, max(held.images - images, 0))
+        now = max(held.images - images, 0)
+        archive.set_holding(tx, each.order_id, held.study_instance_uid, now)
+        _compare_with_seen(tx, each.order_id, held.images, now, actor)
 
 
 def _made_of(tx: Tx, each: Discrepancy) -> PerformedStep | None:
@@ -285,12 +289,33 @@ def _count(tx: Tx, order: Order, comparison: Comparison, actor: Actor) -> bool:
             archive.note_asked(tx, order.id)
         return False
     archive.set_holding(tx, order.id, uid, comparison.images)
+    seen = _compare_with_seen(tx, order.id, before.images if before else None, comparison.images, actor)
     if comparison.images:
         performed.set_archived_images(tx, order.id, comparison.images)
-        known = before.images if before and before.images else _reported(tx, order)
+        known = seen or _reported(tx, order)
         if known and known < comparison.images:
             audit.write(tx, actor, AuditAction.IMAGES_ADDED, order.id, before=known, images=comparison.images)
     return True
+
+
+def _compare_with_seen(tx: Tx, order_id: int, before: int | None, now: int | None, actor: Actor) -> int | None:
+    """Note if the archive holds fewer images than when a doctor has looked at them; return how many there were.
+
+    `before` and `now` are what it held and holds. A report that was not sent yet waits for the doctor, as it does where
+    images were taken away; images that are there again need no doctor.
+    """
+    noted = archive.fewer_than(tx, order_id)
+    seen = noted or before
+    if not seen or now is None or not order_status.has_report(tx, order_id):
+        return seen
+    if now < seen:
+        archive.note_fewer(tx, order_id, seen)
+        audit.write(tx, actor, AuditAction.IMAGES_FEWER, order_id, before=before, images=now)
+        order_status.withdraw_report(tx, order_id)
+    elif noted:
+        archive.note_fewer(tx, order_id, None)
+        audit.write(tx, actor, AuditAction.IMAGES_RETURNED, order_id, images=now)
+    return seen
 
 
 def _reported(tx: Tx, order: Order) -> int:

@@ -47,7 +47,7 @@ def recompute_dispute(tx: Tx, order: Order, clinic: Clinic) -> None:
     recompute_status(tx, order, clinic)
     if (
         outbox.has(tx, order.id, OutboxKind.IMAGES)
-        and _stands(tx, order.id)
+        and has_report(tx, order.id)
         and reports.doubt(tx, order.id) is None
         and not performed_links.conflicts(tx, order.id)
         and not archive.is_disputed(tx, order.id)
@@ -77,7 +77,7 @@ def recompute_after_removal(tx: Tx, order_id: int, clinic: Clinic) -> None:
     An order that was rescheduled or cancelled meanwhile does not change. A report that was not sent yet is withdrawn:
     it may describe the images that were unlinked. Raise NotFound.
     """
-    _withdraw_report(tx, order_id)
+    withdraw_report(tx, order_id)
     order = orders.require(tx, order_id)
     if order.state in (OrderState.SCHEDULED, OrderState.CANCELLED):
         return
@@ -95,16 +95,17 @@ def recompute_after_removal(tx: Tx, order_id: int, clinic: Clinic) -> None:
 def withdraw_results(tx: Tx, order_id: int) -> None:
     """Drop what was not sent yet of an order's images and its report; not that the report is withdrawn."""
     outbox.withdraw(tx, order_id, OutboxKind.IMAGES)
-    _withdraw_report(tx, order_id)
+    withdraw_report(tx, order_id)
 
 
-def _withdraw_report(tx: Tx, order_id: int) -> None:
-    if _stands(tx, order_id):  # else the message says that the report is withdrawn, which stays true
+def withdraw_report(tx: Tx, order_id: int) -> None:
+    """Drop what was not sent yet of an order's report, until a doctor has looked at its images."""
+    if has_report(tx, order_id):  # else the message says that the report is withdrawn, which stays true
         outbox.withdraw(tx, order_id, OutboxKind.REPORT, OutboxKind.APPENDED)
 
 
-def _stands(tx: Tx, order_id: int) -> bool:
-    """Return True if a report is signed and was not withdrawn."""
+def has_report(tx: Tx, order_id: int) -> bool:
+    """Return True if an order's report is signed and was not withdrawn."""
     report = reports.signed(tx, order_id)
     return report is not None and not report.is_withdrawn
 

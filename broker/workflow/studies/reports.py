@@ -109,6 +109,7 @@ def sign(
         raise Invalid({"images": "changed"})
     written = _with_text(tx, before, text, actor)
     after = reports.put(tx, replace(written, state=ReportState.SIGNED, signed_at=tx.now))
+    archive.note_fewer(tx, order_id, None)
     audit.write(tx, actor, AuditAction.REPORT_SIGN, order_id, drafted_by=str(before.author_name))
     queue_report(tx, order, clinic)
     tx.notify()
@@ -132,6 +133,7 @@ def uphold(tx: Tx, order_id: int, seen: SeenImages, actor: Actor, clinic: Clinic
     # Others may have been unlinked since images were added, which withdrew the message about them.
     has_more = doubt is ReportDoubt.IMAGES_ADDED or reports.has_more_images(tx, order_id)
     studies = ", ".join(uid for uid, _, _ in seen.steps)
+    archive.note_fewer(tx, order_id, None)
     audit.write(tx, actor, AuditAction.REPORT_UPHOLD, order_id, sop_instance_uids=studies, images=seen.count)
     queue_report(tx, order, clinic)
     if not outbox.release(tx, order_id, OutboxKind.APPENDED):
@@ -200,6 +202,7 @@ def revise(
         signed_at=tx.now,
     )
     reports.add_version(tx, after)
+    archive.note_fewer(tx, order_id, None)
     audit.write(tx, actor, _REVISED[revision.change], order_id, version=after.version)
     _queue_version(tx, order, after, clinic)
     tx.notify()

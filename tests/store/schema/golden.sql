@@ -225,7 +225,7 @@ CREATE TABLE archive_study (  -- what it holds of an order, as far as that fits 
     waived_by TEXT NOT NULL DEFAULT '',  -- who said that no images will come
     asked_at TEXT,  -- of the last answer that was written down
     changed_at TEXT NOT NULL
-, difference_seen INTEGER) STRICT;
+, difference_seen INTEGER, fewer_than INTEGER CHECK (fewer_than > 0)) STRICT;
 
 CREATE TABLE archive_unreferred (  -- a study there of these days that bears no order's UID and no order's number
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -894,6 +894,8 @@ CREATE TABLE worklist_file (  -- items that a script of the clinic writes as fil
 CREATE INDEX archive_discrepancy_open ON archive_discrepancy (id) WHERE state = 'open';
 
 CREATE INDEX archive_discrepancy_study ON archive_discrepancy (study_instance_uid);
+
+CREATE INDEX archive_study_fewer ON archive_study (order_id) WHERE fewer_than IS NOT NULL;
 
 CREATE INDEX archive_study_missing ON archive_study (asked_at) WHERE images = 0 AND waived_by = '';
 

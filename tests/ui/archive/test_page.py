@@ -10,6 +10,7 @@ import pytest
 from nicegui import ui
 from nicegui.testing import User
 
+from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.orders import Order, OrderState
 from broker.domain.studies.archive import ArchiveStudy
 from broker.store.database import Store
@@ -18,7 +19,8 @@ from broker.store.queries.studies import archive_gaps
 from broker.store.tables import orders
 from broker.store.tables.studies import archive as archive_table
 from broker.workflow.referrals import unreferred_studies
-from broker.workflow.studies import archive_images
+from broker.workflow.studies import archive_images, reports
+from broker.workflow.studies.reports import ReportText
 from tests.peers import chromium
 from tests.support.clock import TODAY, local
 from tests.support.factory import CLINIC, SYSTEM
@@ -30,6 +32,8 @@ from ui.archive.comparison import compared_rows, contradictions
 from ui.board import layout
 from ui.services import Services
 from ui.text import words
+
+DOCTOR = Actor(ActorKind.PERSON, "volskaya", "Вольская Т. А.", frozenset({Role.RADIOLOGIST}))
 
 
 def study(order: Order, **changes: str) -> ArchiveStudy:
@@ -260,6 +264,31 @@ async def test_the_card_says_when_the_archive_has_other_numbers_of_images(
         await user.open(f"/order/{performed.accession_number}")
         await user.should_see("3 снимка")
         await user.should_not_see("Аппарат сообщил о")
+
+
+async def test_images_that_are_gone_after_the_report_was_signed_are_shown_until_a_doctor_has_looked(
+    scene: Scene, services: Services, performed: Order
+) -> None:
+    number = performed.accession_number
+    answer(scene, performed, replace(study(performed), images=3))
+    scene.store.write(reports.sign, performed.id, 0, ReportText(conclusion="Норма"), DOCTOR, CLINIC)
+    answer(scene, performed, replace(study(performed), images=1))
+    async with person(services, "volskaya") as doctor:
+        await doctor.open("/board")
+        await doctor.should_see("Снимков стало меньше, чем видел врач")
+        await doctor.should_see("снимков 1, было 3. Протокол подписан, когда снимков было больше.")
+        await doctor.open(f"/order/{number}")
+        await doctor.should_see("После подписи снимков в архиве стало меньше.")
+        await doctor.should_see("В архиве стало меньше снимков: было 3, стало 1")
+        await doctor.open("/archive")
+        await doctor.should_see("Снимков 1, было 3")
+        await doctor.should_see("Открыть протокол")
+        await doctor.open(f"/reading/{number}")
+        await doctor.should_see("После подписи снимков в архиве стало меньше.")
+        press(doctor, "Протокол верен")
+        await doctor.should_see("Подтверждено: протокол об этих снимках")
+        await doctor.open("/archive")
+        await doctor.should_not_see("Снимков 1, было 3")
 
 
 def test_what_says_nothing_is_not_held_against_a_study(scene: Scene) -> None:

@@ -67,6 +67,15 @@ Lack = MissingImages | OtherCount
 
 
 @dataclass(frozen=True, slots=True)
+class FewerImages:
+    """An order of which the archive holds fewer images than when a doctor has looked at them for the signed report."""
+
+    order: Order
+    before: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
 class ArchiveGaps:
     """Everything in which the archive and the orders differ now."""
 
@@ -76,6 +85,7 @@ class ArchiveGaps:
     answered_at: datetime | None  # UTC: when the archive last answered
     unreferred: tuple[OfferedStudy, ...] = ()  # studies without an order; those that an order fits come first
     counts: tuple[OtherCount, ...] = ()  # the longest different first
+    fewer: tuple[FewerImages, ...] = ()  # the oldest order first
     left: tuple[UnreferredStudy, ...] = ()  # what people have lately left without an order, the last decision first
 
 
@@ -112,10 +122,17 @@ def missing_images(
     return tuple(MissingImages(by_id[row["id"]], datetime.fromisoformat(row["state_since"])) for row in rows)
 
 
+def fewer_images(reader: Reader) -> tuple[FewerImages, ...]:
+    """Return the orders whose signed report is in doubt since the archive holds fewer images, the oldest first."""
+    rows = reader.rows(_FEWER)
+    by_id = {order.id: order for order in orders.get_many(reader, [row["id"] for row in rows])}
+    return tuple(FewerImages(by_id[row["id"]], row["fewer_than"], row["images"] or 0) for row in rows)
+
+
 def unresolved(reader: Reader, now: datetime) -> list[int]:
-    """Return the orders (ids) with something that the archive may put right: a discrepancy, missing images."""
+    """Return the orders (ids) with something that the archive may put right: a discrepancy, images that are missed."""
     open_ids = reader.rows("SELECT DISTINCT order_id AS id FROM archive_discrepancy WHERE state = 'open' ORDER BY id")
-    return [row["id"] for row in (*open_ids, *_rows(reader, _MISSING, now, MISSED_FOR, None))]
+    return [row["id"] for row in (*open_ids, *_rows(reader, _MISSING, now, MISSED_FOR, None), *reader.rows(_FEWER))]
 
 
 def gaps(reader: Reader, now: datetime, ended_before: datetime | None) -> ArchiveGaps:
@@ -128,6 +145,7 @@ def gaps(reader: Reader, now: datetime, ended_before: datetime | None) -> Archiv
         answered_at=archive.answered_at(reader),
         unreferred=unreferred_studies.open_studies(reader),
         counts=other_counts(reader, ended_before) if ended_before else (),
+        fewer=fewer_images(reader),
         left=unreferred_studies.dismissed(reader, since),
     )
 
@@ -275,5 +293,9 @@ _OTHER_COUNTS = (
     " WHERE o.state = 'completed' AND o.state_since <= ?2 AND a.images > 0 AND a.difference_seen IS NOT a.images"
     "{only} GROUP BY o.id HAVING completed > 0 AND (is_shared OR completed <> archived)"
     " ORDER BY o.state_since, o.id"
+)
+_FEWER = (
+    "SELECT a.order_id AS id, a.fewer_than, a.images FROM archive_study a JOIN orders o ON o.id = a.order_id"
+    " WHERE a.fewer_than IS NOT NULL AND o.reported = 1 ORDER BY a.order_id"
 )
 _GRAVITY = {kind: gravity for gravity, kind in enumerate(DiscrepancyKind)}

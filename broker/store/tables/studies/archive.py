@@ -88,6 +88,17 @@ def note_difference_seen(tx: Tx, order_id: int) -> None:
     tx.run("UPDATE archive_study SET difference_seen = images WHERE order_id = ?", [order_id])
 
 
+def fewer_than(reader: Reader, order_id: int) -> int | None:
+    """Return how many images there were when a doctor has looked, if the archive holds fewer now; else None."""
+    found: int | None = reader.value("SELECT fewer_than FROM archive_study WHERE order_id = ?", [order_id])
+    return found
+
+
+def note_fewer(tx: Tx, order_id: int, than: int | None) -> None:
+    """Write down that the archive holds fewer images than these; None: there are not fewer, or a doctor has looked."""
+    tx.run("UPDATE archive_study SET fewer_than = ? WHERE order_id = ? AND fewer_than IS NOT ?", [than, order_id, than])
+
+
 def forget_holding(tx: Tx, order_id: int) -> None:
     """Forget what the archive holds of an order, and that none will come: nothing was performed for it after all."""
     tx.run("DELETE FROM archive_study WHERE order_id = ?", [order_id])

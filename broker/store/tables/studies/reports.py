@@ -115,6 +115,8 @@ def doubt(reader: Reader, order_id: int) -> ReportDoubt | None:
         return None
     if audit.newest(reader, order_id, (*_SEEN, *_REMOVED)) in _REMOVED:
         return ReportDoubt.IMAGES_REMOVED
+    if archive.fewer_than(reader, order_id) is not None:
+        return ReportDoubt.IMAGES_FEWER
     return ReportDoubt.IMAGES_ADDED if _were_added(reader, order_id) else None
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from broker.domain.studies.viewer import Viewer
+
 
 @dataclass(frozen=True, slots=True)
 class WorklistAddress:
@@ -47,3 +49,4 @@ class ScreenSettings:
     organisation: str = ""  # the clinic's GUID; empty without a bus
     system_procedure: str = ""  # OID of the code system of procedures on the bus
     repeat_days: Mapping[str, int] = field(default_factory=dict)  # modality or modality/body site -> days
+    viewer: Viewer | None = None  # opens the images of a study; None: none is configured

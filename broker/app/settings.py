@@ -18,6 +18,7 @@ from broker.dicom.upper_layer.limits import Limits
 from broker.domain.clinic.settings import Clinic, OpeningHours
 from broker.domain.patients import names
 from broker.domain.studies.reading import Arbitration, ReadingRules
+from broker.domain.studies.viewer import Viewer
 from ui.settings import ScreenSettings, ServerSettings, WorklistAddress
 
 
@@ -106,6 +107,7 @@ def screen_settings(config: Config) -> ScreenSettings:
         organisation=bus.organisation if bus.url else "",
         system_procedure=bus.system_procedure,
         repeat_days=config.clinic.repeat_days,
+        viewer=Viewer(config.pacs.viewer, config.pacs.ae_title) if config.pacs.viewer else None,
     )
 
 

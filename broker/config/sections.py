@@ -45,6 +45,7 @@ from broker.config.types import (
     time_of_day,
 )
 from broker.domain.patients.identifiers import is_guid
+from broker.domain.studies import viewer
 
 
 class Section(BaseModel):
@@ -177,6 +178,14 @@ class PacsConfig(Section):
     port: Annotated[WholeNumber, Field(ge=1, le=65535)] = 104
     images_within: Annotated[WholeNumber, Field(ge=1, le=10080)] = 60
     wait_for_images: Switch = False
+    viewer: str = ""
+
+    @field_validator("viewer")
+    @classmethod
+    def _check_viewer(cls, template: str, info: ValidationInfo) -> str:
+        if template and (wrong := viewer.problem(template, info.data.get("ae_title", WRONG))):
+            raise ValueError(wrong)
+        return template
 
 
 class ReadingConfig(Section):

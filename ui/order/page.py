@@ -32,7 +32,7 @@ from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.order import timeline
 from ui.order.dialogs import OrderDialogs
 from ui.order.why import WhyDialog
-from ui.reading import signed_report
+from ui.reading import signed_report, viewer_window
 from ui.services import Services
 from ui.text import archive, bus, links, patient_cards, visit_states, words
 from ui.text.referral_fields import CHOICES, SEXES
@@ -152,6 +152,7 @@ class OrderPage:
             card.uncorrected,
             card.report and card.report.state,
             bool(card.performed),
+            links.images(self._services.settings.viewer, card),
         )
         self._actions.show(actions, self._draw_actions)
         self._lines.show(timeline.entries(card, found.devices, self._services.clinic.zone, today))
@@ -173,6 +174,7 @@ class OrderPage:
         if self._may(Permission.REPORT) and card.performed:
             signed = card.report and card.report.state is ReportState.SIGNED
             ui.link("Протокол" if signed else "Описать", links.reading(number)).classes("btn")
+        viewer_window.draw_link(self._services.settings.viewer, card)
         if card.order.state is OrderState.SCHEDULED:
             why = theme.button("Почему не на аппарате?", lambda: self._why.ask(self._found.card.order))
             why.props("data-opens=why")

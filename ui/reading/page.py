@@ -22,7 +22,7 @@ from broker.store.queries.studies import reading_cases
 from broker.workflow.studies import reports
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
-from ui.reading import queue_page, session_panel, signed_report, study_facts
+from ui.reading import queue_page, session_panel, signed_report, study_facts, viewer_window
 from ui.reading.form import ReportForm
 from ui.reading.revision import RevisionPanel
 from ui.services import Services
@@ -95,6 +95,7 @@ class ReadingPage:
         with ui.element("div").classes("page-head card-head"):
             self._title = Memo(ui.element("h1"))
             ui.element("div").classes("spring")
+            self._images = Memo(ui.element("div").classes("acts"))
             with ui.link("", links.card(found.study.card.order.accession_number)).classes("btn"):
                 text("span", "Карточка")
         with ui.element("div").classes("card reading"):
@@ -123,6 +124,8 @@ class ReadingPage:
         card, today = found.study.card, self._services.today()
         patient = card.order.patient
         self._title.show((patient, today), lambda: theme.patient_line(str(patient.name), patient.born, today))
+        viewer = self._services.settings.viewer
+        self._images.show(links.images(viewer, card), lambda: viewer_window.draw_link(viewer, card))
         left = (card.order, card.performed, card.conflicts, found.study.series, found.study.doses, found.study.earlier)
         states = study_facts.states(found.study, self._services.now(), self._services.clinic.zone)
         self._known.show(

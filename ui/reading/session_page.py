@@ -25,7 +25,7 @@ from broker.workflow.studies import reads
 from broker.workflow.studies.reports import ReportText
 from ui.layout.frame import THEME_COOKIE, THEMES
 from ui.live import attempt, current_actor, show_exception
-from ui.reading import case_view, session_view
+from ui.reading import case_view, session_view, viewer_window
 from ui.reading.opinion_panel import PAUSE, OpinionPanel, PanelActions
 from ui.reading.session import Session, SessionCase, open_one, take, wanted_of
 from ui.services import Services
@@ -67,6 +67,7 @@ class SessionPage:
         self._drawn = self._began = time.monotonic()
         self._busy = asyncio.Lock()
         self._deferring = False
+        self._viewer_opened = False  # in this session, by its key
         self._hold = ui.element("main").classes("grow reading-hold").props("id=main")
         self._toast = ui.element("div").classes("toast-hold").props("role=status")
         self._make_deferral()
@@ -127,7 +128,7 @@ class SessionPage:
             self._deferring = True
             ui.run_javascript(f'document.getElementById("{_DEFER}").showModal()')
         elif code == "KeyV":
-            ui.navigate.to(links.card(self._case.opened.order.accession_number), new_tab=True)
+            self._show_images(self._case)
         elif code in ("ArrowLeft", "ArrowRight") and self._case.opened.arbitrates:
             self._take_words(0 if code == "ArrowLeft" else 1)
         elif is_digit:
@@ -140,6 +141,18 @@ class SessionPage:
             self._panel.say_early()
         else:
             await self._panel.press(digit)
+
+    def _show_images(self, case: SessionCase) -> None:
+        """Open the images in the viewer; without one, or without images, the study's card."""
+        viewer, address = self._services.settings.viewer, self._images_of(case)
+        if viewer and address:
+            self._viewer_opened = True
+            viewer_window.show(viewer, address)
+        else:
+            ui.navigate.to(links.card(case.opened.order.accession_number), new_tab=True)
+
+    def _images_of(self, case: SessionCase | None) -> str:
+        return links.images(self._services.settings.viewer, case.study.card) if case else ""
 
     def _take_words(self, place: int) -> None:
         """Let the third reader begin with the words of one of the two."""
@@ -303,6 +316,9 @@ class SessionPage:
 
     def _show(self, case: SessionCase | None) -> None:
         self._case, self._panel = case, None
+        viewer, address = self._services.settings.viewer, self._images_of(case)
+        if viewer and self._viewer_opened:
+            viewer_window.follow(viewer, address)
         self._revision = case.opened.own.revision if case else 0
         self._hold.clear()
         with self._hold:
@@ -315,7 +331,7 @@ class SessionPage:
             with ui.element("div").classes("casegrid" + (" three" if case.opened.arbitrates else "")):
                 self._left = ui.element("section").classes("case").props("aria-label=Случай")
                 self._panel = OpinionPanel(case, PanelActions(self._give, self._digit, self._close_text))
-            session_view.draw_foot(case, self._services.clinic.zone)
+            session_view.draw_foot(case, self._services.clinic.zone, opens_images=bool(address))
         self._draw_case()
         self._drawn = time.monotonic()
 

@@ -15,7 +15,7 @@ from ui.widgets.html import tag
 from ui.widgets.theme import text
 
 REST_AFTER = 40  # minutes of reading after which a break is proposed
-_KEYS = (("S", "в конец"), ("D", "отложить"), ("V", "карточка"), ("Ctrl+Z", "вернуть прошлый"))
+_KEYS = (("S", "в конец"), ("D", "отложить"), ("V", "{v}"), ("Ctrl+Z", "вернуть прошлый"))
 
 
 def draw_bar(session: Session, case: SessionCase | None, reader: str, minutes: int, dark: ui.dark_mode) -> None:
@@ -54,10 +54,11 @@ def _other_theme(dark: ui.dark_mode) -> str:
     return "Светлее" if dark.value else "Темнее"
 
 
-def draw_foot(case: SessionCase, zone: tzinfo) -> None:
-    """Draw the keys, and what can be taken back."""
+def draw_foot(case: SessionCase, zone: tzinfo, *, opens_images: bool = False) -> None:
+    """Draw the keys, and what can be taken back; `opens_images`: key V opens the viewer, else the card."""
+    viewed = "снимки" if opens_images else "карточка"
     with ui.element("footer").classes("roomfoot"):
-        keys = [tag("span", "nowrap", theme.key_hint_html(key), f" {word}") for key, word in _KEYS]
+        keys = [tag("span", "nowrap", theme.key_hint_html(key), f" {word.format(v=viewed)}") for key, word in _KEYS]
         theme.html_element("span", html.join(*keys), "keyline")
         ui.element("div").classes("spring")
         with ui.element("span").classes("back-lines"):

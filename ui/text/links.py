@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlencode
 
+from broker.domain.studies.viewer import Viewer
+from broker.store.queries.order_card import Card
+
 
 def card(number: str) -> str:
     """Return the address of a study's card, by its accession number."""
@@ -38,3 +41,10 @@ def another(number: str) -> str:
 def comparison(number: str) -> str:
     """Return the address of the comparison of a study with what the archive holds."""
     return f"/archive?{urlencode({'order': number})}"
+
+
+def images(viewer: Viewer | None, card: Card) -> str:
+    """Return the address of a study's images in the clinic's viewer; empty without one, or without images."""
+    if viewer is None or not card.has_images:
+        return ""
+    return viewer.link(card.images_uid, card.order.shown_number, card.order.patient.patient_id)

@@ -117,7 +117,8 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(middleware.SignedIn, services=services)
     app.add_middleware(middleware.OwnOrigin, origins=services.settings.server.origins)
     app.add_middleware(middleware.BodyLimit)
-    app.add_middleware(middleware.SafeHeaders)
+    viewer = services.settings.viewer
+    app.add_middleware(middleware.SafeHeaders, keeps_windows=viewer is not None and viewer.is_web_page)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     return app
 

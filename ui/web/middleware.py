@@ -146,10 +146,15 @@ class SignedIn:
 
 
 class SafeHeaders:
-    """Adds the security headers; a NiceGUI page is held back until its scripts have the nonce."""
+    """Adds the security headers; a NiceGUI page is held back until its scripts have the nonce.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `keeps_windows`: pages open a window of another server, the image viewer, and use it again.
+    """
+
+    def __init__(self, app: ASGIApp, *, keeps_windows: bool = False) -> None:
         self.app = app
+        # Under same-origin a window of another server is lost as soon as it is open: each study would open its own.
+        self.opener_policy = "same-origin-allow-popups" if keeps_windows else "same-origin"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on and add the headers to its answer."""
@@ -167,7 +172,7 @@ class SafeHeaders:
                 headers["X-Frame-Options"] = "DENY"
                 # Not no-referrer: with it browsers send «Origin: null» from the program's own forms.
                 headers["Referrer-Policy"] = "same-origin"
-                headers["Cross-Origin-Opener-Policy"] = "same-origin"
+                headers["Cross-Origin-Opener-Policy"] = self.opener_policy
                 headers.setdefault("Cache-Control", "no-store")
                 if headers.get("content-type", "").startswith("text/html"):
                     headers["Cache-Control"] = "no-store"

@@ -11,13 +11,13 @@ from broker.domain.audit import BLIND, AuditAction
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.studies.archive import Discrepancy
-from broker.domain.studies.performed import PerformedStep
+from broker.domain.studies.performed import PerformedState, PerformedStep, StepSource
 from broker.domain.studies.reports import Report, ReportDoubt, SeenImages, SignedReport
 from broker.domain.studies.step_rules import PACKED, packed_count
 from broker.store.database import Reader, Row
 from broker.store.queries import schedule, undecided
 from broker.store.queries.schedule import Visit
-from broker.store.queries.studies import archive_gaps
+from broker.store.queries.studies import archive_evidence, archive_gaps
 from broker.store.queries.studies.archive_gaps import Lack
 from broker.store.queries.undecided import OrderOfTwo
 from broker.store.tables import incoming, orders, outbox
@@ -63,6 +63,19 @@ class Card:
     holding: Holding | None = None  # what the archive holds of it
     undecided: OrderOfTwo | None = None  # it is not known of which of two patients it is
     lack: Lack | None = None  # its images have not come in time, or are others in number
+    images_uid: str = ""  # the Study Instance UID under which its images are, as far as is known
+
+    @property
+    def has_images(self) -> bool:
+        """Return True if the archive has images of it, or a device has reported that it made some."""
+        if self.holding and (self.holding.exists or self.holding.waived):
+            return self.holding.exists
+        return any(step.images or _was_made(step) for step in self.performed)
+
+
+def _was_made(step: PerformedStep) -> bool:
+    """Return True if a device says that a step is completed: not every device lists its images."""
+    return step.state is PerformedState.COMPLETED and step.source is StepSource.MODALITY
 
 
 def order(reader: Reader, accession_number: str) -> Order | None:
@@ -110,6 +123,7 @@ def card(reader: Reader, accession_number: str, images_due: datetime | None = No
         holding=archive.holding(reader, order.id),
         undecided=undecided.of_order(reader, order.id),
         lack=archive_gaps.lacks(reader, images_due, [order.id]).get(order.id),
+        images_uid=archive_evidence.images_uid(reader, order),
     )
 
 

@@ -37,6 +37,15 @@ def evidence_of(reader: Reader, order: Order) -> OrderEvidence:
     )
 
 
+def images_uid(reader: Reader, order: Order) -> str:
+    """Return the Study Instance UID of an order's images: the archive's, else its device's, else the order's own."""
+    held = archive.holding(reader, order.id)
+    if held and held.exists:
+        return held.study_instance_uid
+    reported = _reported(reader, order)[0] or {order.study_instance_uid}
+    return order.study_instance_uid if order.study_instance_uid in reported else min(reported)
+
+
 def _uids(reader: Reader, order: Order) -> set[str]:
     """Return the Study Instance UIDs of an order's images: its own, and what devices have reported."""
     return {order.study_instance_uid, *_reported(reader, order)[0]}

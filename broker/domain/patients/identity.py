@@ -335,9 +335,8 @@ def _spelled(reported: str, known: str, cut: int | None) -> bool:
     """Return True if one of two names in different alphabets can be the other: whole, an initial, or cut."""
     to_cyrillic = names.is_cyrillic(reported)
     fit = transliteration.fit(reported, known) if to_cyrillic else transliteration.fit(known, reported)
-    shown = _letters(reported)
     is_short = fit is (Fit.LATIN_GOES_ON if to_cyrillic else Fit.LATIN_IS_CUT)
-    return fit is Fit.WHOLE or (is_short and (shown == 1 or (cut is not None and shown >= cut)))
+    return fit is Fit.WHOLE or (is_short and (_letters(reported) == 1 or (cut is not None and len(reported) >= cut)))
 
 
 def _letters(text: str) -> int:

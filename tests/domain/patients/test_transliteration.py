@@ -119,7 +119,7 @@ def test_who_is_registered_in_latin_is_similar_to_the_cyrillic_card_and_never_ce
     first, second = [(family, given_name)[at] for at in order]
     card = replace(KUZNETSOVA, name=name, id=1, patient_id="000001", snils="", policy="")
     typed = replace(card, name=PersonName(first, second, middle if whole else ""), id=None, patient_id="")
-    if not (names.stated(first) and names.stated(second)):
+    if not (names.stated(first) and names.stated(second)) or not names.identifies(name):
         return
     found = patient_match.match(typed, [card])
     assert (found.likeness, found.patients) == (Likeness.SIMILAR, (card,))

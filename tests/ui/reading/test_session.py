@@ -30,6 +30,7 @@ from ui.services import Services
 
 NORM = "Лёгкие без патологических изменений."
 DOCTOR = Actor(ActorKind.PERSON, "volskaya", "Вольская Т. А.", frozenset({Role.RADIOLOGIST}))
+LARIN = Actor(ActorKind.PERSON, "larin", "Ларин П. С.", frozenset({Role.RADIOLOGIST}))
 ROOM = replace(CLINIC, reading=ReadingRules(pause_seconds=0))
 
 

@@ -1,0 +1,122 @@
+"""What the first reader found is looked for wherever the second one, or anybody else, can look: it is nowhere.
+
+Then, once the case is concluded, in the places where it belongs.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from dataclasses import replace
+
+import pytest
+from nicegui import ElementFilter
+from nicegui.testing import User
+
+from broker.domain.orders import Order
+from broker.domain.studies.reading import Finding, Opinion, ReadingRules
+from broker.store.tables.studies import reads, reports
+from broker.workflow.studies import reads as reading
+from broker.workflow.studies.reports import ReportText
+from tests.support.factory import CLINIC, SYSTEM
+from tests.support.waiting import wait_until_async
+from tests.ui.conftest import PEOPLE, Site, person
+from tests.ui.reading.test_session import LARIN, read_by, room, study
+from ui.services import Services
+
+__all__ = ["room"]  # a fixture
+
+MARK = "ТАЙНА-7"
+SECRETS = (MARK, "Ларин", "larin", "Снимки прочитаны")
+EVERYWHERE = (
+    "/board",
+    "/board?date={day}",
+    "/reading",
+    "/read?modality=DX",
+    "/reading/{number}",
+    "/studies",
+    "/studies?q={number}",
+    "/studies?q=ТАЙНА",
+    "/order/{number}",
+    "/patient/{patient}",
+    "/exchange",
+    "/devices",
+    "/incoming",
+    "/archive",
+    "/desk?order={number}",
+    "/desk?another={number}",
+    "/templates",
+)
+
+
+def read_by_larin(services: Services, order: Order, *, stands: bool) -> None:
+    with services.store.read() as reader:
+        seen = reports.images(reader, order)
+    said = ReportText(f"{MARK} описание", f"{MARK} заключение", f"{MARK} рекомендации")
+    opinion = Opinion(Finding.RECALL, "R")
+    services.store.write(reading.give, order.id, 0, opinion, said, LARIN, services.clinic, seen)
+    if stands:
+        services.store.write(reading.finish, (order.id,), LARIN, services.clinic)
+
+
+@pytest.mark.parametrize(
+    ("login", "stands"), [*((login, True) for login in PEOPLE), ("volskaya", False)], ids=lambda each: str(each)
+)
+async def test_no_page_shows_what_the_first_reader_found(
+    room: Services, login: str, stands: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    order = study(room, 1)
+    read_by_larin(room, order, stands=stands)
+    async with person(room, login) as somebody:
+        for address in EVERYWHERE:
+            where = address.format(number=order.accession_number, day=room.today(), patient=order.patient.patient_id)
+            await somebody.open(where)
+            shown = everything(somebody)
+            for secret in SECRETS:
+                assert secret not in shown, where
+    assert MARK not in caplog.text
+
+
+async def test_once_the_case_is_concluded_it_is_shown_where_it_belongs(room: Services) -> None:
+    order = study(room, 1)
+    read_by_larin(room, order, stands=True)
+    read_by(room, order, "gushchina", Opinion(Finding.RECALL), "то же")
+    async with person(room, "volskaya") as somebody:
+        for address in ("/order/{number}", "/reading/{number}"):
+            await somebody.open(address.format(number=order.accession_number))
+            await wait_until_async(lambda: MARK in everything(somebody))
+
+
+def everything(user: User) -> str:
+    """Return whatever a person's page holds: texts, HTML, values, properties."""
+    with user:
+        return " ".join(
+            f"{getattr(each, 'text', '')} {getattr(each, 'content', '')} {getattr(each, 'value', '')} {each.props}"
+            for each in ElementFilter()
+        )
+
+
+@pytest.mark.parametrize("address", ["/report/{number}.pdf", "/label/{number}", "/order/{number}", "/reading"])
+def test_no_file_and_no_first_answer_has_it(site: Site, address: str) -> None:
+    made = replace(site.services, clinic=replace(CLINIC, reading=ReadingRules(pause_seconds=0)))
+    made.store.write(reading.set_double, frozenset({"WLB-KNEE"}), SYSTEM)
+    order = study(made, 1)
+    read_by_larin(made, order, stands=True)
+    site.sign_in("volskaya")
+    answer = site.http.get(address.format(number=order.accession_number))
+    assert MARK not in answer.text
+    assert MARK.encode() not in answer.content
+
+
+def test_nothing_that_goes_out_has_it(room: Services) -> None:
+    order = study(room, 1)
+    read_by_larin(room, order, stands=True)
+    with room.store.read() as reader:
+        kinds = [row["kind"] for row in reader.rows("SELECT kind FROM outbox WHERE order_id = ?", [order.id])]
+        bodies = [row["sent"] for row in reader.rows("SELECT sent FROM outbox WHERE order_id = ?", [order.id])]
+        trail = [row["details"] for row in reader.rows("SELECT details FROM audit WHERE order_id = ?", [order.id])]
+        assert [each.conclusion for each in reads.of_order(reader, order.id)] == [f"{MARK} заключение"]
+    assert "report" not in kinds
+    assert not any(MARK in each for each in trail)
+    assert not any(MARK.encode() in zlib.decompress(each) for each in bodies if each)

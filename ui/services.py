@@ -18,6 +18,7 @@ from broker.domain.patients.region_people import RegionAnswer, RegionQuestion
 from broker.security.throttle import Throttle
 from broker.store.database import Reader, Store
 from broker.store.queries.device_registry import DeviceContacts
+from broker.store.queries.studies.archive_gaps import ImagesDue
 from ui.settings import ScreenSettings
 
 COOKIE = "wlb_session"
@@ -57,10 +58,11 @@ class Services:
         """Return the local clinic time, naive, as use cases take it."""
         return self.clinic.local(self.store.clock())
 
-    def images_due(self) -> datetime | None:
-        """Return the instant (UTC) up to which ended studies must have images in the archive; None without one."""
+    def images_due(self) -> ImagesDue | None:
+        """Return which studies must have images in the archive by now; None without one."""
         within = self.clinic.images_within
-        return None if within is None else self.store.clock() - within
+        holds_region = self.clinic.waits_for_images and self.clinic.sends_to_bus
+        return None if within is None else ImagesDue(self.store.clock() - within, holds_region)
 
     def today(self) -> date:
         """Return the date in the clinic."""

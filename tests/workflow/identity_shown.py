@@ -14,6 +14,7 @@ from broker.store.database import Reader
 from broker.store.queries import board, exchange_state, inbox, order_card, patient_cards, undecided
 from broker.store.queries.studies import archive_gaps
 from broker.store.queries.studies import unreferred_studies as unreferred
+from broker.store.queries.studies.archive_gaps import ImagesDue
 from broker.store.tables import orders, outbox
 from broker.store.tables.studies import archive, external_studies
 from tests.support.clock import NOW
@@ -84,7 +85,7 @@ def _undecided(reader: Reader) -> list[str]:
 
 def _answers(reader: Reader, answers: Mapping[int, ArchiveStudy]) -> list[str]:
     """Return what the archive last answered of orders that may be performed, and that nothing tells of."""
-    gaps = archive_gaps.gaps(reader, NOW, NOW)
+    gaps = archive_gaps.gaps(reader, NOW, ImagesDue(NOW))
     told = {
         (each.order.id, each.discrepancy.study.study_instance_uid, each.discrepancy.study.patient_name)
         for each in (*gaps.studies, *gaps.decided)
@@ -113,7 +114,7 @@ def _answers(reader: Reader, answers: Mapping[int, ArchiveStudy]) -> list[str]:
 
 def _held(reader: Reader, held: Iterable[ArchiveStudy]) -> list[str]:
     """Return the studies without a number that neither the archive page nor an order shows."""
-    gaps = archive_gaps.gaps(reader, NOW, NOW)
+    gaps = archive_gaps.gaps(reader, NOW, ImagesDue(NOW))
     shown = {each.unreferred.study.key for each in gaps.unreferred} | {each.study.key for each in gaps.left}
     # A study that was unlinked from the order that a person had chosen stands among the decisions, to be taken back.
     decided = {each.discrepancy.study.study_instance_uid for each in (*gaps.studies, *gaps.decided)}

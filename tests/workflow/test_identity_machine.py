@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
 from broker.domain.errors import BrokerError, Invalid
 from broker.domain.import_result import ImportPlace, ImportSource
@@ -41,6 +41,7 @@ from tests.support import factory
 from tests.support.clock import TODAY, Clock
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed, soon
 from tests.workflow.identity_region import THEM, Region
+from tests.workflow.identity_reports import Reports
 from tests.workflow.identity_shown import hidden
 from tests.workflow.referrals.test_worklist_files import item
 
@@ -56,6 +57,7 @@ PEOPLE = {
     "other newborn": Patient(PersonName("Кузнецова", "новорождённая", "мать Мария"), BORN, Sex.FEMALE),
     "stranger": Patient(PersonName("Попов", "Степан"), date(1938, 2, 17), Sex.MALE, policy="7800000012345671"),
 }
+SHARING = replace(CLINIC, shares_accession_numbers=True)
 WHO = st.sampled_from(sorted(PEOPLE))
 NEWBORN = ("newborn", "other newborn")
 SPELT = st.sampled_from((str, str.upper, lambda part: part.replace("о", "o").replace("а", "a")))
@@ -77,7 +79,7 @@ class Truth:
     held: list[ArchiveStudy]  # what it holds of the day, without an order's number
 
 
-class Identity(RuleBasedStateMachine):
+class Identity(Reports):
     """The clinic, and the truth beside it."""
 
     def __init__(self) -> None:
@@ -142,15 +144,31 @@ class Identity(RuleBasedStateMachine):
         self.truth.of_order[order_id] = who
 
     @precondition(lambda self: self.truth.of_order)
-    @rule(pick=PICK, who=WHO, spelt=SPELT, named=st.booleans())
-    def report(self, pick: int, who: str, spelt: Any, named: bool) -> None:
-        """Let a modality report a study of `who`, for an order or without one."""
+    @precondition(lambda self: self.truth.of_order)
+    @rule(pick=PICK)
+    def another_study(self, pick: int) -> None:
+        """Register one more study of an order's patient under its number, by «Ещё исследование»."""
+        first = self._order(pick)
+        given = draft(patient=first.patient, submission_id="")
+        try:
+            made = self.store.write(referrals.register_another, first.id, given, REGISTRAR, SHARING)
+        except BrokerError:
+            return
+        self.truth.of_order[made.id] = self.truth.of_order[first.id]
+
+    @precondition(lambda self: self.truth.of_order)
+    @rule(pick=PICK, who=WHO, spelt=SPELT, named=st.sampled_from(("", "uid", "number", "all")))
+    def report(self, pick: int, who: str, spelt: Any, named: str) -> None:
+        """Let a modality report a study of `who`, for an order, for all that share its number, or without one."""
         order, told = self._order(pick), self._reported(who, spelt)
         if self._is_told_apart_by_nothing(who, told):
             return
         self.uids += 1
         uid = f"1.2.3.{self.uids}"
-        references = [StepReference(order.study_instance_uid, order.accession_number)] if named else []
+        with self.store.read() as reader:
+            request = [order, *orders.of_request(reader, order)] if named == "all" else [order]
+        numbers = [("" if named == "number" else each.study_instance_uid, each.shown_number) for each in request]
+        references = [StepReference(*each) for each in numbers] if named else []
         step = performed(uid, *references, **told)
         self.store.write(performed_steps.start, step, message(uid), XRAY, CLINIC)
         with self.store.read() as reader:

@@ -11,7 +11,6 @@ from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
 from broker.domain.actors import Actor
-from broker.domain.orders import Order
 from broker.domain.patients import names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient
@@ -26,6 +25,7 @@ from broker.workflow.studies import archive_images
 from ui.archive import table
 from ui.archive.comparison import ComparedRow, compared_rows, contradicting_fields, contradictions
 from ui.archive.unreferred import LikelyStudy, UnreferredSection
+from ui.archive.waive_dialog import WaiveDialog
 from ui.layout.frame import frame
 from ui.live import attempt, check_viewer, current_actor, follow, latest, read_as_viewer
 from ui.services import Services
@@ -118,6 +118,7 @@ class ArchivePage:
             self._decisions = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_decided))
             self._left = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_left))
         self._dialog()
+        self._waive = WaiveDialog(services)
 
     def read(self, reader: Reader) -> ArchivePageData:
         """Return what waits for a person."""
@@ -241,11 +242,11 @@ class ArchivePage:
         with ui.element("div"):
             text("b", f"{names.short(order.patient.name)}, {order.accession_number}")
             at = words.moment(each.since, services.clinic.zone, services.today())
-            text("p", archive.missing(at), "muted small")
+            text("p", archive.missing(at, holds_region=each.holds_region), "muted small")
         with ui.element("div").classes("acts"):
             ui.link("Открыть карточку", links.card(order.accession_number)).classes("btn btn-small")
             if self._links:
-                theme.button(archive.NO_IMAGES, lambda: self._waive(order), small=True)
+                theme.button(archive.NO_IMAGES, lambda: self._waive.note(order), small=True).props("data-opens=waive")
 
     def _draw_count(self, each: OtherCount) -> None:
         order = each.order
@@ -373,11 +374,6 @@ class ArchivePage:
             theme.show_message("Архив ответил")
         elif done:
             theme.show_message("Архив не отвечает. Проверьте его и сеть.", bad=True)
-
-    async def _waive(self, order: Order) -> None:
-        services, actor = self._services, current_actor(self._services)
-        if await attempt(lambda: services.store.write(archive_images.waive_images, order.id, actor, services.clinic)):
-            theme.show_message(f"Отмечено: снимков не будет, {order.accession_number}")
 
     async def _dismiss(self, id: int) -> None:
         services, actor = self._services, current_actor(self._services)

@@ -310,7 +310,8 @@ def _offered(each: OfferedStudy) -> AttentionItem:
 
 def _missing(each: MissingImages, on: date, zone: tzinfo) -> AttentionItem:
     number = each.order.accession_number
-    what = archive.lowered(archive.missing(words.moment(each.since, zone, on)))
+    at = words.moment(each.since, zone, on)
+    what = archive.lowered(archive.missing(at, holds_region=each.holds_region))
     return AttentionItem(
         key=("missing", each.order.id),
         title=archive.MISSING,

@@ -26,7 +26,14 @@ from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.refused_imports import RefusedSummary, SimilarSummary
 from broker.store.queries.schedule import Visit
 from broker.store.queries.studies import archive_gaps, unreferred_studies
-from broker.store.queries.studies.archive_gaps import DoubtfulStudy, FewerImages, Lack, MissingImages, OtherCount
+from broker.store.queries.studies.archive_gaps import (
+    DoubtfulStudy,
+    FewerImages,
+    ImagesDue,
+    Lack,
+    MissingImages,
+    OtherCount,
+)
 from broker.store.queries.studies.unreferred_studies import OfferedStudy
 from broker.store.queries.undecided import OrderOfTwo
 from ui.text import visit_states, words
@@ -144,7 +151,7 @@ class DeviceColumn:
     rows: tuple[ColumnRow, ...]
 
 
-def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: datetime | None = None) -> BoardDay:
+def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: ImagesDue | None = None) -> BoardDay:
     """Return the data of a day in the clinic's zone; what needs attention belongs to today."""
     start = datetime.combine(on, time.min, zone).astimezone(UTC)
     end = datetime.combine(on + timedelta(days=1), time.min, zone).astimezone(UTC)

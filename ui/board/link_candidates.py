@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 from broker.domain.orders import OrderState
 from broker.domain.patients import identity
@@ -13,7 +13,7 @@ from broker.store.database import Reader
 from broker.store.queries import schedule
 from broker.store.queries.schedule import Visit
 from broker.store.queries.studies import archive_gaps
-from broker.store.queries.studies.archive_gaps import Lack
+from broker.store.queries.studies.archive_gaps import ImagesDue, Lack
 
 MOST_SHOWN = 50  # visits that are shown at once
 _SEARCHED = 100  # visits that a search looks through
@@ -29,7 +29,7 @@ class LinkCandidates:
 
 
 def find(
-    reader: Reader, step: PerformedStep, on: date, typed: str, images_due: datetime | None = None
+    reader: Reader, step: PerformedStep, on: date, typed: str, images_due: ImagesDue | None = None
 ) -> LinkCandidates:
     """Return the visits of any day that what was typed finds; while nothing is typed, those of the study's day `on`.
 

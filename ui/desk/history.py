@@ -24,7 +24,7 @@ from broker.store.queries.patients import patient_history
 from broker.store.queries.patients.patient_history import ExternalHistory
 from broker.store.queries.schedule import Visit
 from broker.store.queries.studies import archive_gaps
-from broker.store.queries.studies.archive_gaps import Lack
+from broker.store.queries.studies.archive_gaps import ImagesDue, Lack
 from ui.services import Services
 from ui.text import archive, links, visit_states, words
 from ui.widgets import theme
@@ -61,7 +61,7 @@ class HistoryLine:
     reference: str = ""
 
 
-def read(reader: Reader, patient: Patient, images_due: datetime | None = None) -> PatientHistory:
+def read(reader: Reader, patient: Patient, images_due: ImagesDue | None = None) -> PatientHistory:
     """Return what is stored about a patient's studies; `images_due` is that of `archive_gaps.lacks`."""
     visits = tuple(schedule.history(reader, patient.stored_id, MAX_OWN))
     own = tuple(patient_history.own(reader, patient.stored_id))

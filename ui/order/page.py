@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from nicegui import ui
 
@@ -22,11 +21,12 @@ from broker.store.database import Reader
 from broker.store.queries import device_registry, directory_search, order_card
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
-from broker.store.queries.studies.archive_gaps import MissingImages
+from broker.store.queries.studies.archive_gaps import ImagesDue, MissingImages
 from broker.store.queries.undecided import OrderOfTwo
 from broker.workflow import outbox, patient_merge
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import archive_images, step_links
+from broker.workflow.studies import step_links
+from ui.archive.waive_dialog import WaiveDialog
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.order import timeline
@@ -85,7 +85,7 @@ class OrderPageData:
     other: str = ""  # name of the other clinic that refers or performs the study
 
 
-def _read(reader: Reader, accession_number: str, images_due: datetime | None) -> OrderPageData | None:
+def _read(reader: Reader, accession_number: str, images_due: ImagesDue | None) -> OrderPageData | None:
     card = order_card.card(reader, accession_number, images_due)
     if card is None:
         return None
@@ -115,6 +115,7 @@ class OrderPage:
                 self._lines = KeyedList(ui.element("ol").classes("timeline"), _make_line)
         self._why = WhyDialog(services)
         self._dialogs = OrderDialogs(services, actor, lambda: self._found.card.order)
+        self._waive = WaiveDialog(services)
         self.show(found)
 
     def read(self, reader: Reader) -> OrderPageData | None:
@@ -208,12 +209,6 @@ class OrderPage:
         decide = patient_merge.decide_order
         if await attempt(lambda: services.store.write(decide, order.id, patient_id, actor, services.clinic)):
             theme.show_message(f"Решено: {order.accession_number}, карта {number}")
-
-    async def _waive(self) -> None:
-        services, order = self._services, self._found.card.order
-        actor = current_actor(services)
-        if await attempt(lambda: services.store.write(archive_images.waive_images, order.id, actor, services.clinic)):
-            theme.show_message(f"Отмечено: снимков не будет, {order.accession_number}")
 
     async def _resend(self) -> None:
         services, order = self._services, self._found.card.order
@@ -327,9 +322,11 @@ class OrderPage:
         if isinstance(card.lack, MissingImages):
             at = words.moment(card.since, self._services.clinic.zone, self._services.today())
             with theme.section(archive.MISSING):
-                text("p", archive.missing(at), "attention-reason")
+                text("p", archive.missing(at, holds_region=card.lack.holds_region), "attention-reason")
                 if self._may(Permission.LINK):
-                    theme.button(archive.NO_IMAGES, self._waive, small=True)
+                    theme.button(archive.NO_IMAGES, lambda: self._waive.note(card.order), small=True).props(
+                        "data-opens=waive"
+                    )
         elif card.holding and card.order.state is OrderState.COMPLETED:
             with theme.section(archive.IN_ARCHIVE, archive.held(card.holding.exists, card.holding.images)):
                 if card.holding.waived and not card.holding.exists:

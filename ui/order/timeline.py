@@ -91,6 +91,8 @@ def _line(
             what += ". Это один и тот же человек, хотя прежние данные другие: подтверждено"
     elif event.what in (AuditAction.IMAGES_ADDED, AuditAction.IMAGES_FEWER):
         what += f": было {details.get('before')}, стало {details.get('images')}"
+    elif event.what == AuditAction.IMAGES_WAIVED and details.get("reason"):
+        what += f": {details['reason']}"
     elif event.what == AuditAction.CANCEL:
         reason = bus.cancelled_because(str(details.get("reason") or details.get("status") or ""))
         what += f": {reason}" if reason else ""

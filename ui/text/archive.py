@@ -48,9 +48,15 @@ MISSING = "Снимки не пришли"
 NO_IMAGES = "Снимков не будет"
 
 
-def missing(at: str) -> str:
+def missing(at: str, *, holds_region: bool = False) -> str:
     """Return what it means that the images of a study that ended at this time have not come."""
+    if holds_region:
+        return f"Исследование закончено ({at}), а в архиве снимков нет. {HOLDS_REGION}"
     return f"Аппарат сообщил о конце ({at}), а в архиве снимков нет. Проверьте, отправил ли он их."
+
+
+HOLDS_REGION = "Регион не узнает о нём, пока они не придут или не скажут, где они."
+WAIVE = "Снимков в архиве не будет?"
 
 
 def missing_for(length: timedelta) -> str:

@@ -183,7 +183,7 @@ class Archive:
             awaited = performed.without_images(
                 reader, local - timedelta(days=DAYS), local + timedelta(hours=12), AWAITED
             )
-            unresolved = archive_gaps.unresolved(reader, now)
+            unresolved = archive_gaps.unresolved(reader, now, holds_region=self._clinic.waits_for_images)
             recent = performed.with_images(reader, now - timedelta(days=DAYS), AWAITED)
             # A patient may come on another day than the planned one.
             made = list(dict.fromkeys(id for id in (*unresolved, *self._named, *recent) if id not in awaited))

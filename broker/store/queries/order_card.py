@@ -18,7 +18,7 @@ from broker.store.database import Reader, Row
 from broker.store.queries import schedule, undecided
 from broker.store.queries.schedule import Visit
 from broker.store.queries.studies import archive_evidence, archive_gaps
-from broker.store.queries.studies.archive_gaps import Lack
+from broker.store.queries.studies.archive_gaps import ImagesDue, Lack
 from broker.store.queries.undecided import OrderOfTwo
 from broker.store.tables import incoming, orders, outbox
 from broker.store.tables.studies import archive, performed, performed_links, reports
@@ -83,7 +83,7 @@ def order(reader: Reader, accession_number: str) -> Order | None:
     return orders.by_accession_number(reader, accession_number)
 
 
-def card(reader: Reader, accession_number: str, images_due: datetime | None = None) -> Card | None:
+def card(reader: Reader, accession_number: str, images_due: ImagesDue | None = None) -> Card | None:
     """Return everything about the study with this number, or None.
 
     `images_due` is that of `archive_gaps.lacks`.

@@ -21,7 +21,7 @@ from broker.store.queries.patients.made_studies import MadeStudy
 from broker.store.queries.patients.patient_history import ExternalHistory
 from broker.store.queries.schedule import Visit
 from broker.store.queries.studies import archive_gaps
-from broker.store.queries.studies.archive_gaps import Lack
+from broker.store.queries.studies.archive_gaps import ImagesDue, Lack
 from broker.store.queries.undecided import OrderOfTwo
 from broker.store.rows import instant
 from broker.store.tables import orders as order_rows
@@ -132,7 +132,7 @@ def find(reader: Reader, number: str) -> Patient | None:
     return patients.find_by(reader, "patient_id", number)
 
 
-def read(reader: Reader, number: str, images_due: datetime | None = None) -> PatientCard | None:
+def read(reader: Reader, number: str, images_due: ImagesDue | None = None) -> PatientCard | None:
     """Return everything of the patient with this card number, also of a merged card; None if there is none.
 
     `images_due` is that of `archive_gaps.lacks`.

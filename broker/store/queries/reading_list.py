@@ -19,7 +19,7 @@ from broker.store.queries import order_card, schedule
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
 from broker.store.queries.studies import archive_gaps
-from broker.store.queries.studies.archive_gaps import Lack
+from broker.store.queries.studies.archive_gaps import ImagesDue, Lack
 from broker.store.tables import orders
 from broker.store.tables.studies import archive, performed, reads, reports
 
@@ -64,7 +64,7 @@ def queue(
     *,
     older: bool = False,
     limit: int = 200,
-    images_due: datetime | None = None,
+    images_due: ImagesDue | None = None,
 ) -> ReadingQueue:
     """Return the studies that wait for a report and were completed since an instant, of one modality or of all.
 
@@ -110,7 +110,7 @@ def queue(
 
 
 def study(
-    reader: Reader, accession_number: str, images_due: datetime | None = None, earlier: int = 8
+    reader: Reader, accession_number: str, images_due: ImagesDue | None = None, earlier: int = 8
 ) -> StudyToRead | None:
     """Return everything about the study with this number, or None; `images_due` is that of `archive_gaps.lacks`."""
     card = order_card.card(reader, accession_number, images_due)

@@ -11,10 +11,10 @@ from broker.domain import lifecycle
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
-from broker.domain.errors import Stale, WrongState
+from broker.domain.errors import Invalid, Stale, WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.orders import Order, OrderState
-from broker.domain.patients import confirmation, identifiers
+from broker.domain.patients import confirmation, identifiers, names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.archive import (
     ArchiveStudy,
@@ -33,6 +33,7 @@ from broker.store.tables import audit, orders
 from broker.store.tables.studies import archive, archive_unreferred, performed, performed_links, reports
 from broker.workflow.studies import order_status
 
+LONGEST_REASON = 200  # characters
 _NOTED_EVERY = timedelta(minutes=1)  # how often it is written down that nothing has come yet
 
 
@@ -76,18 +77,22 @@ def record_answer(
     return made
 
 
-def waive_images(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
+def waive_images(tx: Tx, order_id: int, reason: str, actor: Actor, clinic: Clinic) -> None:
     """Record that no images of an order will come to the archive, as this person says; the region is not kept waiting.
 
-    Raise NotFound, WrongState if the order was not performed, Forbidden.
+    `reason` is where they are, or why there are none. Raise NotFound, Invalid without one, WrongState if the order was
+    not performed, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
+    reason = names.cut(names.tidy(reason), LONGEST_REASON)
+    if not reason:
+        raise Invalid({"reason": "no_images"})
     order = orders.require(tx, order_id)
     if order.state is not OrderState.COMPLETED:
         raise WrongState(f"order {order.accession_number} is {order.state}")
     archive.waive(tx, order.id, actor.name)
-    order_status.recompute_status(tx, order, clinic)
-    audit.write(tx, actor, AuditAction.IMAGES_WAIVED, order.id)
+    order_status.recompute_dispute(tx, order, clinic)  # also a report that has waited for them
+    audit.write(tx, actor, AuditAction.IMAGES_WAIVED, order.id, reason=reason)
     tx.notify()
 
 

@@ -68,7 +68,7 @@ def test_a_report_that_goes_after_its_images_names_their_study(waiting: Clinic) 
 def test_nothing_can_be_fetched_where_a_person_said_that_no_images_will_come(waiting: Clinic) -> None:
     order = waiting.register()
     waiting.perform(order)
-    waiting.store.write(archive_images.waive_images, order.id, REGISTRAR, WAITING)
+    waiting.store.write(archive_images.waive_images, order.id, "на плёнке", REGISTRAR, WAITING)
     sign(waiting, order)
     assert waiting.deliver() == DeliverySummary(delivered=3)
     [study] = waiting.bus.resources("ImagingStudy")  # the bus takes no partial report without one

@@ -13,6 +13,7 @@ from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import PerformedState
 from broker.store.database import Tx
+from broker.store.queries.studies.archive_gaps import ImagesDue
 from broker.store.tables import devices, worklist
 from broker.workflow.studies import archive_images, step_links
 from tests.support.clock import TODAY, ZONE
@@ -220,7 +221,7 @@ def test_other_images_than_the_device_has_reported_need_attention(scene: Scene, 
     study = ArchiveStudy(order.study_instance_uid, order.accession_number, archived, "DX", "", order.patient.patient_id)
     scene.store.write(archive_images.record_answer, order.id, [study], SYSTEM, CLINIC, settled=True)
     with scene.store.read() as reader:
-        found = layout.read(reader, TODAY, TODAY, ZONE, scene.now + timedelta(hours=1))
+        found = layout.read(reader, TODAY, TODAY, ZONE, ImagesDue(scene.now + timedelta(hours=1)))
     [item] = attention.attention_items(found, ZONE, amend=True)
     assert (item.title, item.path) == (title, "/archive")
     assert item.why == f"Кузнецова М. П., K2611-0001: аппарат сообщил о 2, в архиве {archived}."
@@ -233,7 +234,7 @@ def rows_of(scene: Scene, ahead: int = 0, show: str = layout.ALL) -> dict[str, t
     """Return the visits on the X-ray's column: name -> state, its word, how long."""
     on, now = TODAY + timedelta(days=ahead), scene.now.astimezone(ZONE).replace(tzinfo=None)
     with scene.store.read() as reader:
-        shown = layout.read(reader, on, TODAY, ZONE, scene.now - timedelta(minutes=30))
+        shown = layout.read(reader, on, TODAY, ZONE, ImagesDue(scene.now - timedelta(minutes=30)))
     [made] = [each for each in layout.columns(shown, now, ZONE, show) if each.ae_title == "XRAY_14"]
     return {row.name: (row.state, row.word, row.length) for row in made.rows if isinstance(row, VisitRow)}
 
@@ -284,7 +285,7 @@ def test_it_stands_out_on_its_own_day_later_too_where_nothing_of_that_day_needs_
     answer(scene, order)
     assert rows_of(scene, 1)["Кузнецова М. П."][0] == "imageless"
     with scene.store.read() as reader:
-        due = scene.now - timedelta(minutes=30)
+        due = ImagesDue(scene.now - timedelta(minutes=30))
         missing = [layout.read(reader, TODAY + timedelta(days=n), TODAY, ZONE, due).missing for n in (0, 1)]
     assert [len(each) for each in missing] == [1, 0]
 
@@ -294,7 +295,7 @@ def test_a_study_whose_images_were_waived_or_are_doubted_is_not_said_to_lack_the
     perform(scene, waived)
     scene.now += timedelta(minutes=40)
     answer(scene, waived)
-    scene.store.write(archive_images.waive_images, waived.id, REGISTRAR, CLINIC)
+    scene.store.write(archive_images.waive_images, waived.id, "на плёнке", REGISTRAR, CLINIC)
     assert rows_of(scene)["Кузнецова М. П."][0] == "done"
     answer(scene, waived, replace(held(waived, 4), patient_name="Попов^Олег"))
     assert rows_of(scene)["Кузнецова М. П."][0] == "attention"

@@ -29,6 +29,7 @@ from broker.domain.studies.reports import ReportDoubt
 from broker.store.database import Store
 from broker.store.queries import order_card, schedule
 from broker.store.queries.studies import archive_gaps
+from broker.store.queries.studies.archive_gaps import ImagesDue
 from broker.store.tables import orders, outbox
 from broker.store.tables.studies import archive
 from broker.store.tables.studies import performed as performed_table
@@ -230,9 +231,9 @@ def record(store: Store, order: Order, clinic: Clinic, *found: ArchiveStudy) -> 
     store.write(archive_images.record_answer, order.id, found, SYSTEM, clinic, settled=True)
 
 
-def missing(store: Store, minutes: int = 60) -> list[int]:
+def missing(store: Store, minutes: int = 60, *, holds_region: bool = False) -> list[int]:
     with store.read() as reader:
-        found = archive_gaps.missing_images(reader, store.clock() - timedelta(minutes=minutes))
+        found = archive_gaps.missing_images(reader, ImagesDue(store.clock() - timedelta(minutes=minutes), holds_region))
     return [each.order.id for each in found]
 
 
@@ -255,20 +256,49 @@ def test_the_region_waits_for_images_until_the_archive_has_them(store: Store, or
 def test_the_region_waits_for_images_until_a_person_says_that_none_will_come(store: Store, order: Order) -> None:
     perform(store, order, WAITING)
     with pytest.raises(Forbidden):
-        store.write(archive_images.waive_images, order.id, DOCTOR, WAITING)
-    store.write(archive_images.waive_images, order.id, REGISTRAR, WAITING)
+        store.write(archive_images.waive_images, order.id, "на плёнке", DOCTOR, WAITING)
+    store.write(archive_images.waive_images, order.id, "на плёнке", REGISTRAR, WAITING)
     assert told(store, order)
     assert ("images_waived", "Орлова Н. В.") in lines(store, order)
 
 
+def test_who_says_that_no_images_will_come_says_where_they_are(store: Store, order: Order) -> None:
+    perform(store, order, WAITING)
+    with pytest.raises(Invalid) as caught:
+        store.write(archive_images.waive_images, order.id, "  ", REGISTRAR, WAITING)
+    assert caught.value.problems == {"reason": "no_images"}
+    assert not told(store, order)
+
+
+@pytest.mark.parametrize("closed_by", ["a person", "a device that says that there are none"])
+def test_whatever_the_region_is_kept_waiting_for_is_missed_even_if_the_archive_does_not_answer(
+    store: Store, clock: Clock, order: Order, closed_by: str
+) -> None:
+    if closed_by == "a person":
+        store.write(step_links.close, order.id, order.revision, REGISTRAR, WAITING)
+    else:
+        perform(store, order, WAITING, images=0, series=(PerformedSeries("1.2.8"),))
+    sign(store, order)
+    clock.advance(minutes=61)
+    assert missing(store) == []
+    assert missing(store, holds_region=True) == [order.id]
+    clock.advance(minutes=60 * 24 * 30)
+    assert missing(store, holds_region=True) == [order.id]
+    with store.read() as reader:
+        assert order.id in archive_gaps.unresolved(reader, clock(), holds_region=True)
+    store.write(archive_images.waive_images, order.id, "на плёнке", REGISTRAR, WAITING)
+    assert missing(store, holds_region=True) == []
+    assert {"images", "report"} <= pending(store)
+
+
 def test_images_of_an_order_that_waits_cannot_be_waived(store: Store, order: Order) -> None:
     with pytest.raises(WrongState):
-        store.write(archive_images.waive_images, order.id, REGISTRAR, WAITING)
+        store.write(archive_images.waive_images, order.id, "на плёнке", REGISTRAR, WAITING)
 
 
 def test_what_was_waived_or_found_is_forgotten_when_the_order_waits_again(store: Store, order: Order) -> None:
     perform(store, order, WAITING)
-    store.write(archive_images.waive_images, order.id, REGISTRAR, WAITING)
+    store.write(archive_images.waive_images, order.id, "на плёнке", REGISTRAR, WAITING)
     store.write(step_links.unlink, "1.2", order.id, REGISTRAR, WAITING)
     with store.read() as reader:
         assert archive.holding(reader, order.id) is None
@@ -285,7 +315,7 @@ def test_images_are_missed_after_the_time_that_they_have(store: Store, clock: Cl
     assert missing(store) == []
     record(store, order, WAITING)  # they were deleted there
     assert missing(store) == [order.id]
-    store.write(archive_images.waive_images, order.id, REGISTRAR, WAITING)
+    store.write(archive_images.waive_images, order.id, "на плёнке", REGISTRAR, WAITING)
     assert missing(store) == []
 
 

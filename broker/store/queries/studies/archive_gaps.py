@@ -21,7 +21,16 @@ from broker.store.tables.studies.archive_unreferred import UnreferredStudy
 
 UNDONE_FOR = timedelta(days=7)  # how long a decision is shown, to be taken back
 COUNTED_FOR = timedelta(days=7)  # how long other numbers of images are shown after their study ended
+HELD_FOR = timedelta(days=60)  # how long what the region waits for is shown after its study ended
 MISSED_FOR = timedelta(days=14)  # how long images are missed after their study ended
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesDue:
+    """Which studies must have images in the archive by now."""
+
+    before: datetime  # UTC: those that ended before
+    holds_region: bool = False  # the region learns of a study only when the archive has images of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,9 @@ class MissingImages:
 
     order: Order
     since: datetime  # UTC: the end of the study
+    holds_region: bool = (
+        False  # the region does not learn of the study before they come, or a person says where they are
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +121,26 @@ def _with_orders(reader: Reader, rows: Iterable[Row]) -> list[DoubtfulStudy]:
 
 
 def missing_images(
-    reader: Reader, ended_before: datetime, order_ids: Collection[int] | None = None
+    reader: Reader, due: ImagesDue, order_ids: Collection[int] | None = None
 ) -> tuple[MissingImages, ...]:
-    """Return the orders that ended before an instant (UTC) without images in the archive, the longest missing first.
+    """Return the orders that ended in time without images in the archive, the longest missing first.
 
     Only what a device or the archive has reported counts, unless a device reported series without images; the archive
     must have answered since. What waits for a person as a discrepancy may be these images, and a person may say that
-    none will come. Of all orders those of the last days; of `order_ids` also older ones.
+    none will come. Whatever the region is kept waiting for counts, too, however it was closed and whether or not the
+    archive has answered. Of all orders those of the last days; of `order_ids` also older ones.
     """
-    rows = _rows(reader, _MISSING, ended_before, MISSED_FOR, order_ids)
-    by_id = {order.id: order for order in orders.get_many(reader, [row["id"] for row in rows])}
-    return tuple(MissingImages(by_id[row["id"]], datetime.fromisoformat(row["state_since"])) for row in rows)
+    held: set[int] = set()
+    since = {row["id"]: row["state_since"] for row in _rows(reader, _MISSING, due.before, MISSED_FOR, order_ids)}
+    if due.holds_region:
+        found = _rows(reader, _AWAITED_BY_REGION, due.before, HELD_FOR, order_ids)
+        held = {row["id"] for row in found}
+        since |= {row["id"]: row["state_since"] for row in found}
+    by_id = {order.id: order for order in orders.get_many(reader, list(since))}
+    return tuple(
+        MissingImages(by_id[id], datetime.fromisoformat(at), holds_region=id in held)
+        for id, at in sorted(since.items(), key=lambda each: (each[1], each[0]))
+    )
 
 
 def fewer_images(reader: Reader) -> tuple[FewerImages, ...]:
@@ -129,22 +150,25 @@ def fewer_images(reader: Reader) -> tuple[FewerImages, ...]:
     return tuple(FewerImages(by_id[row["id"]], row["fewer_than"], row["images"] or 0) for row in rows)
 
 
-def unresolved(reader: Reader, now: datetime) -> list[int]:
+def unresolved(reader: Reader, now: datetime, *, holds_region: bool = False) -> list[int]:
     """Return the orders (ids) with something that the archive may put right: a discrepancy, images that are missed."""
+    held = _rows(reader, _AWAITED_BY_REGION, now, HELD_FOR, None) if holds_region else []
     open_ids = reader.rows("SELECT DISTINCT order_id AS id FROM archive_discrepancy WHERE state = 'open' ORDER BY id")
-    return [row["id"] for row in (*open_ids, *_rows(reader, _MISSING, now, MISSED_FOR, None), *reader.rows(_FEWER))]
+    return [
+        row["id"] for row in (*open_ids, *_rows(reader, _MISSING, now, MISSED_FOR, None), *reader.rows(_FEWER), *held)
+    ]
 
 
-def gaps(reader: Reader, now: datetime, ended_before: datetime | None) -> ArchiveGaps:
-    """Return everything in which the archive and the orders differ now; `ended_before` None: no images are missed."""
+def gaps(reader: Reader, now: datetime, due: ImagesDue | None) -> ArchiveGaps:
+    """Return everything in which the archive and the orders differ now; `due` None: no images are missed."""
     since = now - UNDONE_FOR
     return ArchiveGaps(
         studies=open_studies(reader),
-        missing=missing_images(reader, ended_before) if ended_before else (),
+        missing=missing_images(reader, due) if due else (),
         decided=decided_studies(reader, since),
         answered_at=archive.answered_at(reader),
         unreferred=unreferred_studies.open_studies(reader),
-        counts=other_counts(reader, ended_before) if ended_before else (),
+        counts=other_counts(reader, due.before) if due else (),
         fewer=fewer_images(reader),
         left=unreferred_studies.dismissed(reader, since),
     )
@@ -169,15 +193,15 @@ def other_counts(
     )
 
 
-def lacks(reader: Reader, ended_before: datetime | None, order_ids: Collection[int] | None = None) -> dict[int, Lack]:
+def lacks(reader: Reader, due: ImagesDue | None, order_ids: Collection[int] | None = None) -> dict[int, Lack]:
     """Return by their orders (ids) the images that are missed, or are more or fewer; None: none are missed.
 
     What a page says of an order's images comes from here, so that all pages say the same. `order_ids`: of these only.
     """
-    if ended_before is None:
+    if due is None:
         return {}
-    found: dict[int, Lack] = {each.order.id: each for each in other_counts(reader, ended_before, order_ids)}
-    return found | {each.order.id: each for each in missing_images(reader, ended_before, order_ids)}
+    found: dict[int, Lack] = {each.order.id: each for each in other_counts(reader, due.before, order_ids)}
+    return found | {each.order.id: each for each in missing_images(reader, due, order_ids)}
 
 
 def _rows(
@@ -185,9 +209,10 @@ def _rows(
 ) -> list[Row]:
     """Return the rows of orders that ended in a period before an instant (UTC), or of these orders, however old."""
     if order_ids is None:
-        return reader.rows(sql.format(only=""), [(ended_before - period).isoformat(), ended_before.isoformat()])
-    only = " AND o.id IN (SELECT value FROM json_each(?3))"
-    return reader.rows(sql.format(only=only), ["", ended_before.isoformat(), json.dumps(list(order_ids))])
+        params = [(ended_before - period).isoformat(), ended_before.isoformat()]
+        return reader.rows(sql.format(only="", ended=_ENDED), params)
+    only, ended = " AND o.id IN (SELECT value FROM json_each(?3))", "(SELECT value AS order_id FROM json_each(?3))"
+    return reader.rows(sql.format(only=only, ended=ended), ["", ended_before.isoformat(), json.dumps(list(order_ids))])
 
 
 def counted(reader: Reader, order_id: int) -> Counted | None:
@@ -254,6 +279,16 @@ _MISSING = (
     " AND p.source <> 'manual' AND (p.images > 0 OR NOT EXISTS"
     " (SELECT 1 FROM performed_series e WHERE e.performed_step_id = p.id))){only} ORDER BY o.state_since, o.id"
 )
+_AWAITED_BY_REGION = (
+    "SELECT o.id, o.state_since FROM {ended} ended JOIN orders o ON o.id = ended.order_id"
+    " WHERE o.state = 'completed' AND o.bus_role <> '' AND o.owner = '' AND o.state_since <= ?2 AND NOT EXISTS"
+    " (SELECT 1 FROM outbox b WHERE b.order_id = o.id AND b.kind = 'images' AND b.state <> 'dropped') AND NOT EXISTS"
+    " (SELECT 1 FROM archive_study a WHERE a.order_id = o.id"
+    " AND (a.waived_by <> '' OR (a.study_instance_uid <> '' AND a.images IS NOT 0))) AND NOT EXISTS"
+    " (SELECT 1 FROM archive_discrepancy d WHERE d.order_id = o.id AND d.state = 'open') AND NOT EXISTS"
+    " (SELECT 1 FROM scheduled_step s JOIN performed_step_link l ON l.scheduled_step_id = s.id"
+    " WHERE s.order_id = o.id AND l.conflict <> ''){only}"
+)
 # The orders that have images in common with the order {order}: made in one performed step, or kept as one study of the
 # archive's, which is looked up by its own UID, by what devices have reported, and by what people have accepted.
 _IN_COMMON = (
@@ -283,10 +318,11 @@ _MADE = (
     " max(p.source <> 'modality' OR (p.state = 'COMPLETED' AND p.images = 0"
     " AND NOT EXISTS (SELECT 1 FROM performed_series e WHERE e.performed_step_id = p.id))) AS uncounted"
 )
+_ENDED = "(SELECT DISTINCT order_id FROM scheduled_step WHERE state = 'COMPLETED' AND state_since >= ?1)"
 _OTHER_COUNTS = (
     f"SELECT o.id, a.images AS archived, {_MADE},"
     f" EXISTS (SELECT 1 FROM ({_IN_COMMON.format(order='o.id')}) WHERE order_id <> o.id) AS is_shared"
-    " FROM (SELECT DISTINCT order_id FROM scheduled_step WHERE state = 'COMPLETED' AND state_since >= ?1) ended"
+    " FROM {ended} ended"
     " JOIN orders o ON o.id = ended.order_id JOIN archive_study a ON a.order_id = o.id"
     " JOIN performed_step p ON p.id IN (SELECT l.performed_step_id FROM performed_step_link l"
     " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = o.id)"

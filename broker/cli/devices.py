@@ -12,7 +12,7 @@ from broker.cli.context import CommandContext
 from broker.cli.output import show
 from broker.domain.clinic.devices import Device
 from broker.store.queries import device_registry
-from broker.store.queries.device_registry import DeviceContacts
+from broker.store.queries.device_registry import DeviceContacts, UntitledCaller
 from broker.workflow import devices
 
 _ADD = """\
@@ -100,8 +100,12 @@ def _add(args: argparse.Namespace) -> int:
 
 def _list(args: argparse.Namespace) -> int:
     with CommandContext(args) as context, context.store.read() as reader:
-        found = device_registry.contacts(reader)
-    show(args.json, [_as_json(each) for each in found], (_line(context, each) for each in found))
+        found, untitled = device_registry.contacts(reader), device_registry.untitled(reader)
+    show(
+        args.json,
+        [*map(_as_json, found), *map(_untitled_as_json, untitled)],
+        (*(_line(context, each) for each in found), *(_untitled_line(context, each) for each in untitled)),
+    )
     return Exit.OK
 
 
@@ -114,6 +118,25 @@ def _as_json(contacts: DeviceContacts) -> dict[str, object]:
         },
         "turned_away": None if contacts.turned_away is None else asdict(contacts.turned_away),
     }
+
+
+def _untitled_as_json(caller: UntitledCaller) -> dict[str, object]:
+    """Return a caller that has no AE title, in the form of a device that is not approved."""
+    return {
+        "ae_title": None,
+        "address": caller.address,
+        "approved": False,
+        "last_contact": {device_registry.TURNED_AWAY: {"at": caller.at.isoformat(), "address": caller.address}},
+        "turned_away": asdict(caller.turned_away),
+    }
+
+
+def _untitled_line(context: CommandContext, caller: UntitledCaller) -> str:
+    came = "".join(f" {detail!r}" for detail in caller.turned_away.details)
+    at = f"refused {context.local(caller.at):%Y-%m-%d %H:%M}"
+    return "\t".join(
+        ["(no AE title)", "-", caller.address, at, "not approved", f"turned away: {caller.turned_away.reason}{came}"]
+    )
 
 
 def _line(context: CommandContext, contacts: DeviceContacts) -> str:

@@ -132,7 +132,8 @@ class DicomServices:
     def turned_away(self, calling: str, called: str, address: str, problem: Problem, details: tuple[str, ...]) -> None:
         """Note why nothing came of an association, for who sets the device up."""
         if not registry.is_ae_title(calling):
-            return  # the port's log has the address
+            self._note_untitled(calling, address, problem)
+            return
         if problem is Problem.AE_TITLE:
             found = TurnedAway(TurnedAwayReason.CALLED, (called,))
         elif problem is Problem.SERVICE:
@@ -150,6 +151,15 @@ class DicomServices:
     def _note_turned_away(self, ae_title: str, address: str, found: TurnedAway) -> None:
         if self._refusals.allow((ae_title, address, found.reason)):
             self._submit(lambda tx: devices.note_turned_away(tx, ae_title, address, found))
+
+    def _note_untitled(self, calling: str, address: str, problem: Problem) -> None:
+        """Note, under its address, who cannot be known by an AE title."""
+        if problem is Problem.UNREADABLE:
+            found = TurnedAway(TurnedAwayReason.UNREADABLE)
+        else:
+            found = TurnedAway(TurnedAwayReason.UNTITLED, (calling,))
+        if self._refusals.allow(("", address, found.reason)):
+            self._submit(lambda tx: devices.note_untitled(tx, address, found))
 
     def _caller_rejection(self, ae_title: str, address: str) -> Rejection | None:
         """Reject what is not approved (unless unknown devices are served), or calls from another address."""

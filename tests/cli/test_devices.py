@@ -12,6 +12,7 @@ from broker.app.settings import clinic_of
 from broker.cli.main import main
 from broker.config.loader import load
 from broker.domain.clinic.devices import Device
+from broker.domain.clinic.turned_away import TurnedAway, TurnedAwayReason
 from broker.store.queries import device_registry, order_card
 from broker.store.tables import devices
 from broker.workflow.referrals import referrals
@@ -188,3 +189,16 @@ def test_looking_through_a_device_s_eyes_leaves_no_trace(config: Path, order: st
 def test_worklist_of_an_unknown_device_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["worklist", "NOBODY", "-c", str(config)]) == 1
     assert "device NOBODY" in capsys.readouterr().err
+
+
+def test_who_calls_without_a_title_is_listed_by_its_address(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = open_store(load(config))
+    found = TurnedAway(TurnedAwayReason.UNTITLED, ("CT\x07",))
+    store.write(lambda tx: devices.note_untitled(tx, "10.0.4.77", found))
+    store.close()
+    assert main(["device", "list", "-c", str(config)]) == 0
+    line = capsys.readouterr().out.rstrip("\n").split("\t")
+    assert (line[0], line[2], line[-1]) == ("(no AE title)", "10.0.4.77", "turned away: untitled 'CT\\x07'")
+    assert main(["device", "list", "--json", "-c", str(config)]) == 0
+    [listed] = json.loads(capsys.readouterr().out)
+    assert (listed["address"], listed["turned_away"]) == ("10.0.4.77", {"reason": "untitled", "details": ["CT\x07"]})

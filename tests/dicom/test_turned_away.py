@@ -109,6 +109,34 @@ def test_a_title_that_is_none_is_rejected_by_the_reason_of_the_standard(
     )
 
 
+@pytest.mark.parametrize("calling", [b"", b"\0", b"    ", b"CT\x07", "РЕНТГЕН".encode("cp1251"), b"A\\B"])
+def test_who_calls_without_a_usable_title_is_on_the_list_by_its_address(
+    server: DicomServer, store: Store, calling: bytes
+) -> None:
+    def found() -> list[tuple[str, TurnedAway]]:
+        with store.read() as reader:
+            return [(each.address, each.turned_away) for each in device_registry.untitled(reader)]
+
+    answer(server, titled(request((WORKLIST, [IMPLICIT])), calling=calling))
+    came = calling.strip(b" \0").decode("latin_1")
+    wait_until(lambda: found() == [("127.0.0.1", TurnedAway(R.UNTITLED, (came,)))])
+    # Once it has a title it is known by that.
+    answer(server, request((WORKLIST, [IMPLICIT]), calling="NEW_CT"))
+    wait_until(lambda: found() == [])
+
+
+def test_a_request_that_breaks_off_before_its_titles_is_on_the_list_by_its_address(
+    server: DicomServer, store: Store
+) -> None:
+    answer(server, b"\x01\0\0\0\0\x04\0\x01\0\0")
+    wait_until(lambda: untitled_reasons(store) == [R.UNREADABLE])
+
+
+def untitled_reasons(store: Store) -> list[TurnedAwayReason]:
+    with store.read() as reader:
+        return [each.turned_away.reason for each in device_registry.untitled(reader)]
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [

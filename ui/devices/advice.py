@@ -11,7 +11,7 @@ from datetime import date, datetime, tzinfo
 
 from broker.domain.clinic.device_advice import RuleResult, Suggestion
 from broker.domain.clinic.devices import Device
-from broker.domain.clinic.turned_away import TurnedAwayReason
+from broker.domain.clinic.turned_away import TurnedAway, TurnedAwayReason
 from broker.store.queries.device_registry import TURNED_AWAY, DeviceContacts
 from ui.text import words
 
@@ -322,13 +322,26 @@ def refusal(each: DeviceContacts) -> str:
     found = each.turned_away
     if found is None:
         return ""
+    return _refusal(found, each.services[TURNED_AWAY].address, each.device.address)
+
+
+def untitled(found: TurnedAway) -> str:
+    """Return why a caller without a usable AE title was turned away, and what to change on it."""
+    return _refusal(found, "", "")
+
+
+def _refusal(found: TurnedAway, address: str, expected: str) -> str:
     asked = ", ".join(_ASKED.get(detail, detail) for detail in found.details)
     match found.reason:
         case TurnedAwayReason.UNKNOWN:
             return "Отказано: аппарат не принят"
         case TurnedAwayReason.ADDRESS:
-            address = each.services[TURNED_AWAY].address
-            return f"Отказано: обращался с адреса {address}, а записан {each.device.address}"
+            return f"Отказано: обращался с адреса {address}, а записан {expected}"
+        case TurnedAwayReason.UNTITLED:
+            came = "".join(letter if letter.isprintable() else "·" for letter in "".join(found.details)).strip()
+            what = f"имя аппарата (AE Title) «{came}» с недопустимыми знаками"
+            why = what if came else "аппарат не назвал своё имя (AE Title)"
+            return f"Отказано: {why}. Впишите на аппарате имя: до 16 латинских букв и цифр"
         case TurnedAwayReason.CALLED:
             called = found.details[0] if found.details and found.details[0] else "без имени"
             return f"Отказано: вызывает AE Title «{called}», исправьте на аппарате имя сервера списка"

@@ -73,6 +73,23 @@ class DeviceView:
     messages: tuple[tuple[str, str], ...]  # what it sent: (title, lines)
 
 
+@dataclass(frozen=True, slots=True)
+class UntitledView:
+    """Who called without a usable AE title, in words."""
+
+    address: str
+    ago: str
+    refused: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryView:
+    """The registry as the page shows it."""
+
+    devices: list[DeviceView]
+    untitled: list[UntitledView]
+
+
 class DevicesPage:
     """One open page of the devices."""
 
@@ -96,6 +113,7 @@ class DevicesPage:
         self._strangers_section = ui.element("div")
         with self._strangers_section, theme.section("Обращались, но ещё не приняты"):
             self._strangers = KeyedList(ui.element("div"), self._make)
+            self._untitled = KeyedList(ui.element("div"), _make_untitled)
         self._known_section = ui.element("div").classes("section")
         with self._known_section:
             with ui.element("div").classes("device plain device-head"):
@@ -107,16 +125,23 @@ class DevicesPage:
             how = "Нажмите «Добавить аппарат»" if self._manages else "Администратор добавит их на этой странице"
             theme.empty("Аппаратов ещё нет.", f"{how}; на самом аппарате укажите то, что написано выше.")
 
-    def read(self, reader: Reader) -> list[DeviceView]:
+    def read(self, reader: Reader) -> RegistryView:
         """Return the registry in words."""
         now = self._services.store.clock()
-        return [self._view(each, now) for each in device_registry.contacts(reader)]
+        return RegistryView(
+            [self._view(each, now) for each in device_registry.contacts(reader)],
+            [
+                UntitledView(address, _ago(now - at), advice.untitled(found))
+                for address, at, found in device_registry.untitled(reader)
+            ],
+        )
 
-    def show(self, shown: list[DeviceView]) -> None:
+    def show(self, shown: RegistryView) -> None:
         """Draw what has changed."""
-        strangers = [each for each in shown if not each.device.approved]
-        approved = [each for each in shown if each.device.approved]
-        self._strangers_section.set_visibility(bool(strangers))
+        strangers = [each for each in shown.devices if not each.device.approved]
+        approved = [each for each in shown.devices if each.device.approved]
+        self._strangers_section.set_visibility(bool(strangers or shown.untitled))
+        self._untitled.show((each.address, each) for each in shown.untitled)
         self._known_section.set_visibility(bool(approved))
         self._empty.set_visibility(not approved)
         self._strangers.show((each.device.ae_title, each) for each in strangers)
@@ -238,6 +263,28 @@ class DevicesPage:
         change = {found.field: found.value}
         if await attempt(lambda: store.write(devices.adjust_device, device.ae_title, change, actor)):
             theme.show_message(f"{device.name}: {advice.remedy(found)}")
+
+
+def _make_untitled(shown: UntitledView) -> tuple[ui.element, Redraw]:
+    """Draw a caller without an AE title: there is nothing to approve, only something to change on it."""
+    element = ui.element("div").classes("fleet")
+    with element:
+        box = ui.element("div").classes("device plain")
+
+    def redraw(shown: UntitledView) -> None:
+        box.clear()
+        with box:
+            with ui.element("div"):
+                text("div", "Без имени", "title")
+                text("div", f"с адреса {shown.address}", "muted small")
+            with ui.element("div"):
+                with ui.element("div").classes("state tone-red"):
+                    ui.icon("error").props("aria-hidden=true")
+                    text("span", shown.refused)
+                text("div", shown.ago, "muted")
+
+    redraw(shown)
+    return element, redraw
 
 
 # ---- what to enter on a modality ----

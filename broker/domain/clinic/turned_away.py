@@ -11,6 +11,7 @@ class TurnedAwayReason(StrEnum):
 
     UNKNOWN = "unknown"  # its AE title is not approved
     ADDRESS = "address"  # its AE title belongs to another address
+    UNTITLED = "untitled"  # it calls by no AE title, or one that cannot be one; details: what came
     CALLED = "called"  # it calls another AE title than ours; details: which
     SERVICE = "service"  # it asks for nothing that is offered; details: for what
     TRANSFER_SYNTAX = "transfer_syntax"  # it offers no transfer syntax that is taken; details: which it does

@@ -28,6 +28,14 @@ class ServiceContact(NamedTuple):
     summary: str
 
 
+class UntitledCaller(NamedTuple):
+    """The last call from an address that named no AE title to know the device by."""
+
+    address: str
+    at: datetime  # UTC
+    turned_away: TurnedAway
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceContacts:
     """A device, its last contact on each service, what it sent there, and the notes on it."""
@@ -57,6 +65,18 @@ def approved(reader: Reader) -> list[Device]:
     return [
         devices.from_row(row) for row in reader.rows("SELECT * FROM device WHERE approved = 1 ORDER BY name, ae_title")
     ]
+
+
+def untitled(reader: Reader) -> list[UntitledCaller]:
+    """Return who called without a usable AE title, the latest first; not where a device has called from there since."""
+    rows = reader.rows(
+        "SELECT * FROM untitled_caller u WHERE NOT EXISTS"
+        " (SELECT 1 FROM device_contact c WHERE c.address = u.address AND c.at >= u.at)"
+        " AND NOT EXISTS (SELECT 1 FROM device d WHERE d.address = u.address AND d.created_at >= u.at)"
+        " ORDER BY at DESC, address"
+    )
+    found = ((row, devices.turned_away(row["summary"])) for row in rows)
+    return [UntitledCaller(row["address"], datetime.fromisoformat(row["at"]), why) for row, why in found if why]
 
 
 def contacts(reader: Reader) -> list[DeviceContacts]:

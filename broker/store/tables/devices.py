@@ -17,6 +17,7 @@ from broker.store import rows
 from broker.store.database import Reader, Row, Store, Tx
 
 AFTER_DEFAULTS = 1_000_000  # position of imported procedures, which are thus sorted by name
+MAX_UNTITLED = 50  # addresses of callers without an AE title that are stored, those of the latest calls
 MAX_UNAPPROVED = 200  # unapproved devices that are stored; then the one with the oldest contact is deleted
 
 TURNED_AWAY = "refused"  # the service of a contact that came to nothing
@@ -104,7 +105,24 @@ def note_contact(tx: Tx, ae_title: str, service: str, address: str, summary: str
 
 def note_turned_away(tx: Tx, ae_title: str, address: str, found: TurnedAway) -> None:
     """Record why a known device, approved or not, was turned away; it is a contact like those on the services."""
-    note_contact(tx, ae_title, TURNED_AWAY, address, json.dumps([found.reason, *found.details], ensure_ascii=False))
+    note_contact(tx, ae_title, TURNED_AWAY, address, _summary(found))
+
+
+def note_untitled(tx: Tx, address: str, found: TurnedAway) -> None:
+    """Record a call that was turned away and names no AE title to know the device by, under its address."""
+    rows.upsert(
+        tx, "untitled_caller", {"address": address, "at": tx.now.isoformat(), "summary": _summary(found)}, ["address"]
+    )
+    tx.run(
+        "DELETE FROM untitled_caller WHERE address IN"
+        " (SELECT address FROM untitled_caller ORDER BY at DESC, address = ? DESC LIMIT -1 OFFSET ?)",
+        [address, MAX_UNTITLED],
+    )
+    tx.notify()
+
+
+def _summary(found: TurnedAway) -> str:
+    return json.dumps([found.reason, *found.details], ensure_ascii=False)
 
 
 def turned_away(summary: str) -> TurnedAway | None:

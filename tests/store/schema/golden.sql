@@ -870,6 +870,12 @@ CREATE TABLE undecided_order (
     CHECK (one_id <> other_id)
 ) STRICT;
 
+CREATE TABLE untitled_caller (
+    address TEXT PRIMARY KEY,
+    at TEXT NOT NULL,
+    summary TEXT NOT NULL  -- as that of a device's contact that came to nothing
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE worklist_change (
     revision INTEGER PRIMARY KEY AUTOINCREMENT,
     order_id INTEGER  -- NULL: any order's responses may have changed

@@ -210,6 +210,24 @@ async def test_a_rejected_device_is_shown_with_the_reason(scene: Scene, user: Us
 
 
 @pytest.mark.parametrize(
+    ("title", "sentence"),
+    [
+        ("", "Отказано: аппарат не назвал своё имя (AE Title). Впишите на аппарате имя: до 16 латинских букв и цифр"),
+        ("CT\x07", "Отказано: имя аппарата (AE Title) «CT·» с недопустимыми знаками."),
+    ],
+)
+async def test_who_calls_without_a_usable_title_is_shown_by_its_address(
+    scene: Scene, user: User, title: str, sentence: str
+) -> None:
+    found = TurnedAway(TurnedAwayReason.UNTITLED, (title,))
+    scene.store.write(lambda tx: devices.note_untitled(tx, "10.0.4.77", found))
+    await user.open("/devices")
+    await user.should_see("с адреса 10.0.4.77")
+    await user.should_see(sentence)
+    assert "Принять" not in buttons(user)
+
+
+@pytest.mark.parametrize(
     ("found", "sentence"),
     [
         (

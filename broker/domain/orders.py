@@ -127,6 +127,7 @@ class Order(Referral):
     owner: str | None = None  # GUID of the clinic that is to do it; None: this one
     bus_accession_number: str = ""  # ACSN, where it fits a modality (SH, 16 characters)
     request_number: str = ""  # accession number of the Imaging Service Request, where the order is not its first
+    request_bus_number: str = ""  # the region's number of that first order; read with the order, never written
     # Passthrough attributes of an import, in the DICOM JSON model (PS3.18 F.2), see `domain.studies.passthrough`.
     attributes: dict[str, Any] = field(default_factory=dict, hash=False)
     revision: int = 1
@@ -136,10 +137,18 @@ class Order(Referral):
         """Return the accession number that devices and labels bear: that of the Imaging Service Request."""
         return self.request_number or self.accession_number
 
+    def device_number(self, *, bus: bool) -> str:
+        """Return the accession number that devices get, one for all orders of a request.
+
+        With `bus` the region's number of the request's first order, as soon as that is known.
+        """
+        regions = self.request_bus_number if self.request_number else self.bus_accession_number
+        return (regions if bus else "") or self.shown_number
+
     @property
     def accession_numbers(self) -> tuple[str, ...]:
         """Return all accession numbers by which devices and the archive may know the order, each once."""
-        numbers = self.request_number, self.accession_number, self.bus_accession_number
+        numbers = self.request_number, self.accession_number, self.bus_accession_number, self.request_bus_number
         return tuple(dict.fromkeys(filter(None, numbers)))
 
 

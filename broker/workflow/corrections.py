@@ -40,5 +40,6 @@ def queue_amendment(tx: Tx, before: Order, after: Order) -> None:
 def _sent_fields(order: Order) -> tuple[object, ...]:
     """Return what the region is sent of an order: not where and when it is performed here."""
     patient = replace(order.patient, phone="", allergies="", pregnancy="", revision=0)
-    own = {"patient", "steps", "state", "revision", "attributes", "bus_accession_number", "accession_number"}
+    own = {"patient", "steps", "state", "revision", "attributes", "accession_number"}
+    own |= {"bus_accession_number", "request_bus_number"}
     return (patient, *(getattr(order, field.name) for field in fields(order) if field.name not in own))

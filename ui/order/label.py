@@ -40,13 +40,16 @@ def build(app: FastAPI, services: Services) -> None:
         if card is None:
             return plain_page.notice("Нет такого направления", "Проверьте номер.", 404)
         return plain_page.plain_page(
-            f"Этикетка {accession_number}", draw(card.order), extra_head=_STYLE, attributes=" data-print"
+            f"Этикетка {accession_number}",
+            draw(card.order, card.order.device_number(bus=services.clinic.bus_numbers)),
+            extra_head=_STYLE,
+            attributes=" data-print",
         )
 
 
-def draw(order: Order) -> str:
-    """Return a label as HTML: patient, study, accession number as bars and as text."""
-    start, number = order.steps[0].start, order.shown_number
+def draw(order: Order, number: str) -> str:
+    """Return a label as HTML: patient, study, the accession number that devices get, as bars and as text."""
+    start = order.steps[0].start
     # Code 128 has no Cyrillic: such a number is read by people only.
     drawn = bars(number) if number.isascii() and number.isprintable() else ""
     return (

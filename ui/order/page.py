@@ -346,10 +346,12 @@ class OrderPage:
             else f"желательно {words.day(step.start.date(), today)}"  # the other clinic chooses the time
             for step in order.steps
         ]
+        on_devices = order.device_number(bus=self._services.clinic.bus_numbers)
         where = dict.fromkeys(self._place(ae_title) for step in order.steps for ae_title in step.station_ae_titles)
         return [
             ("Что", words.procedure(order)),
             *([("Номер для шины", order.accession_number)] if order.request_number else []),
+            *([("Номер на аппаратах", on_devices)] if on_devices != order.shown_number else []),
             ("Когда", "; ".join(when)),
             ("Где", "; ".join(where) or self._found.other),
             *([("Направила", self._found.other)] if order.requester else []),

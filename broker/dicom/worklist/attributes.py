@@ -216,8 +216,7 @@ def _number(item: WorklistItem, context: AnswerContext) -> object:
     """Return the accession number: the one that was asked for if the item has it, else the one configured."""
     if context.asked_number and context.asked_number in item.order.accession_numbers:
         return context.asked_number
-    theirs = item.order.bus_accession_number
-    return theirs if theirs and context.bus_numbers else item.order.shown_number
+    return item.order.device_number(bus=context.bus_numbers)
 
 
 A, M = Attribute, Match

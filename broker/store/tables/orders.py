@@ -17,11 +17,13 @@ from broker.store.database import Reader, Row, Tx
 from broker.store.tables.patients import patients
 
 # An order has our accession number, and perhaps the region's and that of its Imaging Service Request, which several
-# orders share; each has an index.
+# orders share, as they share the region's number of the first of them; each has an index.
 HAS_NUMBER = (
     "id IN (SELECT id FROM orders WHERE accession_number = ?1"
     " UNION ALL SELECT id FROM orders WHERE bus_accession_number = ?1"
-    " UNION ALL SELECT id FROM orders WHERE request_number = ?1 AND request_number <> '')"
+    " UNION ALL SELECT id FROM orders WHERE request_number = ?1 AND request_number <> ''"
+    " UNION ALL SELECT id FROM orders WHERE request_number <> ''"
+    " AND request_number IN (SELECT accession_number FROM orders WHERE bus_accession_number = ?1))"
 )
 _OWN_FIRST = f"SELECT id FROM orders WHERE {HAS_NUMBER} ORDER BY accession_number <> ?1, id LIMIT 1"
 
@@ -68,7 +70,12 @@ def of_patient(reader: Reader, patient_id: int) -> list[Order]:
 def get_many(reader: Reader, ids: Sequence[int]) -> list[Order]:
     """Return the orders with these ids, in the ids' order; unknown ids are left out."""
     wanted = [json.dumps(list(ids))]
-    found = reader.rows("SELECT * FROM orders WHERE id IN (SELECT value FROM json_each(?))", wanted)
+    found = reader.rows(
+        "SELECT o.*, (SELECT bus_accession_number FROM orders"
+        " WHERE accession_number = o.request_number AND o.request_number <> '') AS request_bus_number"
+        " FROM orders o WHERE o.id IN (SELECT value FROM json_each(?))",
+        wanted,
+    )
     people = {
         row["id"]: row
         for row in reader.rows(
@@ -219,9 +226,16 @@ def set_bus_accession_number(tx: Tx, order_id: int, value: str) -> bool:
 
     The revision stays: nothing that people edit has changed.
     """
-    if tx.value(f"SELECT 1 FROM orders WHERE id <> ?2 AND {HAS_NUMBER}", [value, order_id]):
+    same_request = "request_number = (SELECT accession_number FROM orders WHERE id = ?2)"
+    if tx.value(f"SELECT 1 FROM orders WHERE id <> ?2 AND NOT {same_request} AND {HAS_NUMBER}", [value, order_id]):
         return False
     tx.run("UPDATE orders SET bus_accession_number = ? WHERE id = ?", [value, order_id])
+    # The other orders of its request are shown with it.
+    tx.run(
+        "INSERT INTO worklist_change (order_id) SELECT id FROM orders WHERE request_number <> ''"
+        " AND request_number = (SELECT accession_number FROM orders WHERE id = ?)",
+        [order_id],
+    )
     return True
 
 
@@ -328,7 +342,7 @@ def _json(attributes: dict[str, Any]) -> str:
 
 # Columns of the referral's fields that are not texts; a new text field of Order needs nothing in this module. All other
 # columns are named in _order_columns.
-_SPECIAL = frozenset({"id", "patient", "steps", "revision", "referrer"})
+_SPECIAL = frozenset({"id", "patient", "steps", "revision", "referrer", "request_bus_number"})
 _FIXED = (
     "accession_number",
     "study_instance_uid",
@@ -384,6 +398,7 @@ def _order(row: Row, patient: Row, steps: list[ScheduledStep]) -> Order:
         referrer=PersonName(row["referrer_family"], row["referrer_given"], row["referrer_middle"]),
         steps=tuple(steps),
         revision=row["revision"],
+        request_bus_number=row["request_bus_number"] or "",
     )
 
 

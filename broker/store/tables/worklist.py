@@ -253,7 +253,9 @@ def _conditions(index_filter: IndexFilter) -> tuple[list[str], dict[str, Any]]:
             "accession",
             "((o.accession_number >= :accession_from AND o.accession_number < :accession_to) OR"
             " (o.request_number >= :accession_from AND o.request_number < :accession_to) OR"
-            " (o.bus_accession_number >= :accession_from AND o.bus_accession_number < :accession_to))",
+            " (o.bus_accession_number >= :accession_from AND o.bus_accession_number < :accession_to) OR"
+            " (o.request_number <> '' AND o.request_number IN (SELECT accession_number FROM orders"
+            " WHERE bus_accession_number >= :accession_from AND bus_accession_number < :accession_to)))",
             index_filter.accession_beginning,
         ),
         (

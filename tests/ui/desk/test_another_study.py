@@ -49,7 +49,7 @@ async def test_another_study_is_registered_under_the_number_of_the_first(sharing
         assert (other.laterality, other.request_number) == ("L", first.accession_number)
         await user.should_see("Под тем же номером")
         await user.should_see(first.accession_number)
-    assert f">{first.accession_number}</p>" in label.draw(other)
+    assert f">{first.accession_number}</p>" in label.draw(other, other.shown_number)
 
 
 async def test_without_the_switch_nothing_offers_it(services: Services) -> None:

@@ -349,8 +349,8 @@ async def test_a_script_in_a_name_is_shown_as_text(services: Services) -> None:
         referrals.register, factory.draft(patient=patient, comment=evil), factory.REGISTRAR, factory.CLINIC
     )
     hostile = replace(order, patient=replace(patient, name=PersonName(evil, evil)))
-    assert "<script>" not in label.draw(hostile)
-    assert "&lt;script&gt;" in label.draw(hostile)
+    assert "<script>" not in label.draw(hostile, hostile.shown_number)
+    assert "&lt;script&gt;" in label.draw(hostile, hostile.shown_number)
     services.store.write(lambda tx: tx.run("UPDATE patient SET family = ?, name_key = 'зуева марья'", [evil]))
     async with person(services) as user:
         answer = await user.http_client.get("/desk")

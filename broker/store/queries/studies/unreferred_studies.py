@@ -255,7 +255,9 @@ def _known(uid: str, number: str, name: str, patient_id: str, birth_date: str) -
         f" OR EXISTS (SELECT 1 FROM archive_discrepancy WHERE study_instance_uid = {uid} AND state <> 'dismissed')"
         f" OR ({number} <> '' AND ({order} known.accession_number = {number})"
         f" OR {order} known.request_number = {number})"
-        f" OR {order} known.bus_accession_number = {number})))"
+        f" OR {order} known.bus_accession_number = {number})"
+        f" OR {order} known.request_number IN (SELECT accession_number FROM orders"
+        f" WHERE bus_accession_number = {number}))))"
     )
 
 

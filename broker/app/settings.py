@@ -11,10 +11,11 @@ from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import DIALECTS
 from broker.config.configuration import Config
 from broker.config.sections import BusConfig, DicomConfig
+from broker.dicom.receiving.service import StorageLimits
 from broker.dicom.scu.archive import ArchiveAddress
 from broker.dicom.scu.mpps_forwarder import MppsNode
 from broker.dicom.server import PortSettings
-from broker.dicom.upper_layer.limits import Limits
+from broker.dicom.upper_layer.limits import MOST_COLLECTED, Limits
 from broker.domain.clinic.settings import Clinic, OpeningHours
 from broker.domain.patients import names
 from broker.domain.studies.reading import Arbitration, ReadingRules
@@ -70,9 +71,11 @@ def port_settings(dicom: DicomConfig) -> PortSettings:
         tls_certificate=dicom.tls_certificate,
         tls_key=dicom.tls_key,
         tls_ca=dicom.tls_ca,
+        storage=StorageLimits(dicom.max_message, dicom.max_document) if dicom.accepts_reports else None,
         limits=Limits(
             max_pdu=dicom.max_pdu,
             max_message=dicom.max_message,
+            most_collected=max(MOST_COLLECTED, dicom.max_document + dicom.max_message),
             association=dicom.association_timeout,
             message=dicom.message_timeout,
             idle=dicom.idle_timeout,

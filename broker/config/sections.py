@@ -143,6 +143,8 @@ class DicomConfig(Section):
     answer_timeout: Seconds = 60.0
     max_pdu: Annotated[WholeNumber, Field(ge=4096, le=1 << 20)] = 65536
     max_message: Annotated[WholeNumber, Field(ge=1 << 16, le=1 << 28)] = 12 << 20
+    accepts_reports: Switch = True
+    max_document: Annotated[WholeNumber, Field(ge=1 << 16, le=1 << 28)] = 32 << 20
     tls_port: ListenPort = 2762
     tls_certificate: OptionalFile = None
     tls_key: Annotated[OptionalFile, AfterValidator(both_or_none("dicom.tls_certificate"))] = Field(

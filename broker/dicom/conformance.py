@@ -11,6 +11,7 @@ from pydicom.uid import UID
 from broker.dicom import services
 from broker.dicom.codec import charset
 from broker.dicom.mpps.rules import RULES
+from broker.dicom.receiving.service import SOP_CLASSES as STORED
 from broker.dicom.scu.archive import DAYS as ARCHIVE_DAYS
 from broker.dicom.scu.archive import LONGEST, SCAN_EVERY, TIMEOUT, ArchiveAddress
 from broker.dicom.scu.archive_query import MATCHED, NO_IMAGES, SERIES_KEYS, SOP_CLASS, STUDY_KEYS
@@ -51,6 +52,13 @@ _STEP = {
     Status.UNRECOGNISED_OPERATION: "The SOP class has no such operation; for any SOP class.",
     Status.RESOURCE_LIMITATION: "The database refuses changes (disk full): send again later.",
 }
+_STORE = {
+    Status.SUCCESS: "The object has been committed to the database, now or before (the same object again).",
+    Status.OUT_OF_RESOURCES: "The dataset is longer than is taken here, or the database refuses changes.",
+    Status.UNABLE_TO_PROCESS: "The dataset cannot be read, or another object with this SOP Instance UID is here.",
+    Status.INVALID_SOP_INSTANCE: "The SOP Instance UID is not a UID.",
+    Status.SOP_CLASS_NOT_SUPPORTED: "The request names another SOP class than its presentation context.",
+}
 _INVENTED = ("ISO_IR_192", "UTF-8", "ISO IR 144", "windows-1251", "Not Supplied", "ISO 2022 IR 6")
 _MATCHING = {
     Match.NONE: "returned, not matched",
@@ -90,6 +98,7 @@ def _statement(
         ("Network service", "SOP Class UID", "User (SCU)", "Provider (SCP)"),
         [
             *((UID(uid).name, uid, "Yes" if uid in requested else "No", "Yes") for uid in services.SOP_CLASSES),
+            *((UID(uid).name, uid, "No", "Yes" if dicom.storage else "Switched off here, no") for uid in STORED),
             (UID(services.AVAILABILITY).name, services.AVAILABILITY, "No", with_archive),
             (UID(SOP_CLASS).name, SOP_CLASS, with_archive, "No"),
         ],
@@ -131,6 +140,7 @@ def _statement(
         "Accepted where an archive is set. An N-CREATE is a hint: the archive is asked for the study within seconds."
         " Nothing is believed of it, and N-CREATE is answered with success whatever study it names.",
     )
+    yield from _storage(dicom)
     yield from _section("6 Association initiation")
     yield from _section(
         "6.1 Verification",
@@ -211,6 +221,23 @@ def _performed() -> Iterator[str]:
     yield from _table(("Attribute", "Tag", "N-CREATE", "N-SET", "Final"), list(_rules(RULES, "")))
     yield from _section("5.2 Statuses")
     yield from _statuses(_STEP)
+
+
+def _storage(dicom: PortSettings) -> Iterator[str]:
+    limits = dicom.storage
+    taken = (
+        f"Datasets of up to {limits.report} bytes are taken, of encapsulated documents up to {limits.document}."
+        if limits
+        else "This installation does not offer it."
+    )
+    yield from _section(
+        "5.4 Storage (PS3.4 Annex B)",
+        "Structured reports and encapsulated documents are stored as they came; images are not offered. An object is"
+        " joined with an order by Study Instance UID, then by Accession Number, if its patient does not contradict the"
+        " order's; any other is kept for a person to decide. Of dose reports (PS3.16 TID 10001 and 10011, also as"
+        f" Enhanced SR) the doses are read, of each irradiation event once. {taken}",
+    )
+    yield from _statuses(_STORE)
 
 
 def _archive(address: ArchiveAddress | None) -> Iterator[str]:

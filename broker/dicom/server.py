@@ -6,11 +6,13 @@ import logging
 import ssl
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from broker.dicom.codec import settings
 from broker.dicom.devices.throttle import KeyedThrottle
+from broker.dicom.receiving.service import SOP_CLASSES as STORED
+from broker.dicom.receiving.service import StorageLimits
 from broker.dicom.services import (
     AVAILABILITY,
     IMPLEMENTATION_CLASS_UID,
@@ -50,6 +52,7 @@ class PortSettings:
     tls_key: Path | None = None
     tls_ca: Path | None = None
     limits: Limits = field(default_factory=Limits)
+    storage: StorageLimits | None = None  # of structured reports and documents; None: they are not offered
 
 
 class DicomServer:
@@ -67,8 +70,10 @@ class DicomServer:
         """`on_available` gets the UIDs of studies that are said to be in the archive; None: IAN is not offered."""
         settings.set_up()
         self._settings = port_settings
-        limits = port_settings.limits
-        offered = [*SOP_CLASSES, *([AVAILABILITY] if on_available else [])]
+        limits, storage = port_settings.limits, port_settings.storage
+        if storage is not None:
+            limits = replace(limits, stored=storage.by_class())
+        offered = [*SOP_CLASSES, *([AVAILABILITY] if on_available else []), *(STORED if storage else [])]
         negotiator = Negotiator(
             offered, TRANSFER_SYNTAXES, limits.max_pdu, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
         )

@@ -26,9 +26,11 @@ from broker.dicom.devices import samples
 from broker.dicom.devices.registry import Caller, KnownDevices
 from broker.dicom.devices.throttle import KeyedThrottle
 from broker.dicom.mpps import service as mpps
+from broker.dicom.receiving.service import SOP_CLASSES as STORED
+from broker.dicom.receiving.service import ReportStorage
 from broker.dicom.statuses import Status, status
 from broker.dicom.upper_layer.answering import DeferredReply, Reply, Request
-from broker.dicom.upper_layer.dimse.command_set import C_ECHO, C_FIND, N_CREATE, N_GET, N_SET
+from broker.dicom.upper_layer.dimse.command_set import C_ECHO, C_FIND, C_STORE, N_CREATE, N_GET, N_SET
 from broker.dicom.upper_layer.negotiation import Problem
 from broker.dicom.worklist import service as worklist
 from broker.dicom.worklist.cache import CachedResponse, CacheKey, WorklistCache
@@ -108,11 +110,13 @@ class DicomServices:
         self._contacts = KeyedThrottle(CONTACT_EVERY, MOST_SAMPLED)
         self._lines = KeyedThrottle(60.0, LINES_A_MINUTE)
         self._known = KnownDevices(store)
+        self._storage = ReportStorage(store, self._known)
         self._operations: dict[int, tuple[set[str], Callable[[Request], Iterator[Reply]]]] = {
             C_FIND: (_WORKLIST, self._find),
             N_CREATE: (_CHANGES, self._take),
             N_SET: (_CHANGES, self._take),
             N_GET: (_PERFORMED, self._get),
+            C_STORE: (set(STORED), self._store_object),
         }
 
     # ---- who may call ----
@@ -324,6 +328,14 @@ class DicomServices:
         taken = self._step_message(request)
         yield taken.reply(taken.begin()) if isinstance(taken, DeferredReply) else taken
 
+    def _store_object(self, request: Request) -> Iterator[Reply]:
+        caller = self._caller(request)
+        reply = self._storage.take(request, caller)
+        if self._contacts.allow((caller, "storage")):
+            summary = "a report or document"
+            self._submit(lambda tx: devices.note_contact(tx, caller.ae_title, "storage", caller.address, summary))
+        yield reply
+
     def _get(self, request: Request) -> Iterator[Reply]:
         uid = request.command.sop_instance_uid or ""
         tags, caller = request.command.attributes, self._caller(request)
@@ -337,7 +349,7 @@ class DicomServices:
 
 def _foreign(field: int, named: str) -> Status:
     """Return why a request is refused that names another SOP class than its context's (PS3.7 C.5.7, C.5.21, C.4.3)."""
-    if field == C_FIND:
+    if field in (C_FIND, C_STORE):
         return Status.SOP_CLASS_NOT_SUPPORTED
     return Status.CLASS_INSTANCE_CONFLICT if named in SOP_CLASSES else Status.NO_SUCH_SOP_CLASS
 

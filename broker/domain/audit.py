@@ -46,6 +46,9 @@ class AuditAction(StrEnum):
     CONFIRM_PATIENT = "confirm_patient"
     CLOSE = "close"
 
+    OBJECT_RECEIVED = "object_received"  # a structured report or a document
+    OBJECT_JOINED = "object_joined"
+
     # ---- incoming referrals and external results ----
     INCOMING = "incoming"
     INCOMING_CANCELLED = "incoming_cancelled"

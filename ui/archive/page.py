@@ -17,13 +17,15 @@ from broker.domain.patients.people import Patient
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries.studies import archive_gaps
+from broker.store.queries.studies import archive_gaps, received
 from broker.store.queries.studies.archive_gaps import ArchiveGaps, DoubtfulStudy, FewerImages, MissingImages, OtherCount
+from broker.store.queries.studies.received import HeldObject
 from broker.store.queries.studies.unreferred_studies import UnreferredStudy
 from broker.workflow.referrals import unreferred_studies
 from broker.workflow.studies import archive_images
 from ui.archive import table
 from ui.archive.comparison import ComparedRow, compared_rows, contradicting_fields, contradictions
+from ui.archive.received import HeldSection
 from ui.archive.unreferred import LikelyStudy, UnreferredSection
 from ui.archive.waive_dialog import WaiveDialog
 from ui.layout.frame import frame
@@ -59,6 +61,7 @@ class ArchivePageData:
     gaps: ArchiveGaps
     owners: dict[int, Patient]  # by the discrepancy's id
     likely: LikelyStudy | None = None  # a study without a referral that one referral fits
+    held: tuple[HeldObject, ...] = ()  # reports of modalities that belong to no study yet
 
 
 class ArchivePage:
@@ -110,6 +113,7 @@ class ArchivePage:
                     text("h2", archive.FEWER)
                     self._lost_count = text("span", "", "muted small")
                 self._fewer = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_fewer))
+        self._held = HeldSection(services, links=self._links)
         self._unreferred = UnreferredSection(services, self._reread, links=self._links, registers=registers)
         with ui.element("section").classes("section") as self._decided:
             with ui.element("div").classes("head"):
@@ -124,7 +128,7 @@ class ArchivePage:
         """Return what waits for a person."""
         gaps = archive_gaps.gaps(reader, self._services.store.clock(), self._services.images_due())
         likely = self._unreferred.likely(reader, gaps.unreferred) if self._links else None
-        return ArchivePageData(gaps, archive_gaps.owners(reader, gaps.studies), likely)
+        return ArchivePageData(gaps, archive_gaps.owners(reader, gaps.studies), likely, received.held(reader))
 
     async def _reread(self) -> None:
         self.show(await read_as_viewer(self._services, self.read))
@@ -141,7 +145,7 @@ class ArchivePage:
         never = "Архив ещё не отвечал" if self._services.ask_archive else ""
         self._asked_at.set_text(f"Последняя сверка в {at}" if at else never)
         gaps = found.gaps
-        counted = {archive.GAPS: len(studies) + len(missing) + len(gaps.counts) + len(gaps.fewer)}
+        counted = {archive.GAPS: len(studies) + len(missing) + len(gaps.counts) + len(gaps.fewer) + len(found.held)}
         counted[archive.UNREFERRED] = len(gaps.unreferred)
         some = any(counted.values())
         if not self._tab and some:
@@ -167,6 +171,7 @@ class ArchivePage:
         self._missing.show((each.order.id, (each, archive.missing_for(clock - each.since))) for each in missing)
         is_shown = shown == archive.UNREFERRED
         self._unreferred.show(gaps.unreferred if is_shown else (), found.likely if is_shown else None)
+        self._held.show(() if is_shown else found.held)
         self._other.set_visibility(bool(gaps.counts))
         self._other_count.set_text(str(len(gaps.counts)))
         self._counts.show((each.order.id, each) for each in gaps.counts)

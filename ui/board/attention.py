@@ -21,7 +21,7 @@ from broker.store.queries.studies.unreferred_studies import OfferedStudy
 from broker.store.queries.undecided import OrderOfTwo
 from broker.workflow.referrals.incoming_referrals import CHANGED_LATE
 from ui.board.layout import BoardDay
-from ui.text import archive, bus, links, patient_cards, refused, words
+from ui.text import archive, bus, links, patient_cards, received, refused, words
 
 MAX_NAME = 64  # characters of a name as a device sent it
 
@@ -54,6 +54,9 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
     found += [_missing(each, day.on, zone) for each in day.missing]
     found += [_counted(each) for each in day.counts]
     found += [_fewer(each) for each in day.fewer]
+    if day.held:
+        why = f"{received.waiting(day.held)}."
+        found.append(AttentionItem("held", received.HELD, why, act="Посмотреть", path="/archive"))
     if day.refused:
         found.append(_refused(day.refused))
     if day.similar:

@@ -25,7 +25,7 @@ from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedR
 from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.refused_imports import RefusedSummary, SimilarSummary
 from broker.store.queries.schedule import Visit
-from broker.store.queries.studies import archive_gaps, unreferred_studies
+from broker.store.queries.studies import archive_gaps, received, unreferred_studies
 from broker.store.queries.studies.archive_gaps import (
     DoubtfulStudy,
     FewerImages,
@@ -80,6 +80,7 @@ class BoardDay:
     counts: Sequence[OtherCount] = ()
     refused: RefusedSummary | None = None  # from worklist files and tables
     similar: SimilarSummary | None = None  # cards of imported items
+    held: int = 0  # reports of modalities that belong to no study yet
     offered: Sequence[OfferedStudy] = ()  # studies in the archive that an order fits
     undecided: Sequence[OrderOfTwo] = ()
     fewer: Sequence[FewerImages] = ()
@@ -185,6 +186,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: Images
         undecided=undecided.waiting(reader) if on == today else (),
         refused=refused_imports.summary(reader) if on == today else None,
         similar=refused_imports.similar_summary(reader) if on == today else None,
+        held=received.held_count(reader) if on == today else 0,
     )
 
 

@@ -118,6 +118,8 @@ _TEXTS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         lambda match: f"{match[1]}, не сходится {words.contradictions(match[2].split(', '))}",
     ),
     (re.compile(r"(?:not a|no) number: (.+)"), lambda match: match[1]),
+    (re.compile(r"document"), lambda match: "документ"),
+    (re.compile(r"report"), lambda match: "отчёт"),
 )
 _NOTES: Mapping[str, str] = {
     "charset": "Буквы, которых нет в кодировке аппарата, написаны другими: {text}",
@@ -132,6 +134,9 @@ _NOTES: Mapping[str, str] = {
     "mpps_held": "Закончил исследование, которое начал другой аппарат; ждёт, пока посмотрит человек: {text}",
     "mpps_unreadable": "Сообщение о ходе исследования прочитать не удалось, исследование осталось как было: {text}",
     "mpps_not_forwarded": "Узел, которому пересылается MPPS, не принял сообщение: {text}",
+    "object_too_long": "Прислал {text} длиннее, чем принимается (dicom.max_message, dicom.max_document), не взяли",
+    "object_unreadable": "Присланный отчёт прочитать не удалось, не взяли: {text}",
+    "object_changed": "Под номером уже принятого отчёта прислал другой, не взяли; номер отчёта: {text}",
     "mpps_foreign": "Сообщил об исследовании, которое начал другой аппарат: {text}",
     "mpps_conflict": "Исследование названо по-разному, проверьте, к тому ли направлению оно привязано: {text}",
 }

@@ -332,7 +332,7 @@ def _copied() -> None:
 
 # ---- last contact ----
 
-_SERVICES = ("worklist", "mpps", "availability", "echo")
+_SERVICES = ("worklist", "mpps", "storage", "availability", "echo")
 _SENT = {"worklist": "Последний запрос списка", "N-CREATE": "Последнее начало (MPPS)", "N-SET": "Последний ход (MPPS)"}
 _MPPS = {
     "N-CREATE": "начало",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nicegui import ui
 
@@ -21,7 +21,9 @@ from broker.store.database import Reader
 from broker.store.queries import device_registry, directory_search, order_card
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
+from broker.store.queries.studies import received
 from broker.store.queries.studies.archive_gaps import ImagesDue, MissingImages
+from broker.store.queries.studies.received import Received
 from broker.store.queries.undecided import OrderOfTwo
 from broker.workflow import outbox, patient_merge
 from broker.workflow.referrals import referrals
@@ -32,7 +34,7 @@ from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.order import timeline
 from ui.order.dialogs import OrderDialogs
 from ui.order.why import WhyDialog
-from ui.reading import signed_report, viewer_window
+from ui.reading import device_reports, signed_report, viewer_window
 from ui.services import Services
 from ui.text import archive, bus, links, patient_cards, visit_states, words
 from ui.text.referral_fields import CHOICES, SEXES
@@ -83,6 +85,7 @@ class OrderPageData:
     card: Card
     devices: tuple[Device, ...]
     other: str = ""  # name of the other clinic that refers or performs the study
+    received: Received = field(default_factory=Received)  # what modalities have stored of it
 
 
 def _read(reader: Reader, accession_number: str, images_due: ImagesDue | None) -> OrderPageData | None:
@@ -91,7 +94,8 @@ def _read(reader: Reader, accession_number: str, images_due: ImagesDue | None) -
         return None
     guid = card.order.owner or card.order.requester
     other = words.clinic(directory_search.organisation_name(reader, guid), guid) if guid else ""
-    return OrderPageData(card, tuple(device_registry.approved(reader)), other)
+    devices = tuple(device_registry.approved(reader))
+    return OrderPageData(card, devices, other, received.of_order(reader, card.order.id))
 
 
 class OrderPage:
@@ -144,7 +148,7 @@ class OrderPage:
         )
         state = self._state(card.visit)
         facts = (order, *reported, card.discrepancies, card.holding, card.lack, card.undecided, state, today)
-        self._facts.show(facts, self._draw_facts)
+        self._facts.show((*facts, found.received), self._draw_facts)
         self._wires.show(facts, self._draw_wires)
         actions = (
             order.state,
@@ -266,6 +270,7 @@ class OrderPage:
                 signed_report.draw(card.report, zone, today, number=order.accession_number, brief=True)
                 signed_report.draw_earlier(card.earlier_reports, zone, today)
         self._draw_archive()
+        device_reports.draw(self._found.received, self._services.clinic.zone, self._services.today())
         with theme.section("Исследование"):
             theme.facts(self._about(order))
             if card.request:

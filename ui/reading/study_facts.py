@@ -17,7 +17,7 @@ from broker.store.queries import device_registry
 from broker.store.queries.order_card import Card
 from broker.store.queries.reading_list import StudyToRead
 from broker.store.queries.schedule import Visit
-from ui.reading import dose
+from ui.reading import device_reports, dose
 from ui.text import archive, links, visit_states, words
 from ui.text.referral_fields import SEXES
 from ui.widgets import theme
@@ -57,6 +57,7 @@ def draw(
     for step in study.card.performed:
         with theme.section("Сделано", "отмечено вручную" if step.source is not StepSource.MODALITY else ""):
             _draw_step(study, step, device_places)
+    device_reports.draw_dose(study.received)
     with theme.section("Раньше у нас"), ui.element("ol").classes("past"):
         if not study.earlier:
             text("li", "Ничего", "muted")

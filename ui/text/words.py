@@ -42,6 +42,8 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.START_UNLINKED: "Аппарат начал исследование без направления",
     AuditAction.PROGRESS_UNKNOWN: "Аппарат уточнил исследование, о начале которого не сообщал",
     AuditAction.FINISH_UNKNOWN: "Аппарат закончил исследование, о начале которого не сообщал",
+    AuditAction.OBJECT_RECEIVED: "Аппарат прислал отчёт или документ",
+    AuditAction.OBJECT_JOINED: "Отчёт аппарата отнесён к исследованию",
     AuditAction.IMPORT: "Взято из файла рабочего списка",
     AuditAction.WITHDRAW: "Файл рабочего списка убран, запись снята",
     AuditAction.IMPORT_DISMISS: "Не принятое из файла убрано",
@@ -299,6 +301,7 @@ SERVICES = {
     "worklist": "Список",
     "mpps": "Ход исследования (MPPS)",
     "availability": "Снимки в архиве (IAN)",
+    "storage": "Отчёты и документы",
     "echo": "Проверка связи",
 }
 CHARSETS = {

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from broker.dicom.upper_layer.dimse import command_set
-from broker.dicom.upper_layer.dimse.command_set import C_FIND, FORMS, NORMALISED, RESPONSE, CommandSet
+from broker.dicom.upper_layer.dimse.command_set import C_FIND, C_STORE, FORMS, NORMALISED, RESPONSE, CommandSet
 from broker.dicom.upper_layer.negotiation import AcceptedContext, Problem
 from broker.dicom.upper_layer.pdu import writer
 
@@ -34,6 +34,7 @@ class Request(NamedTuple):
     command: CommandSet
     dataset: bytes
     called: str = ""
+    too_long: bool = False  # an object to be stored that exceeds its limit, without its dataset
 
 
 class Reply(NamedTuple):
@@ -86,14 +87,14 @@ def response(request: CommandSet, status: Dataset | int, has_dataset: bool, sop_
 
     `status` is a code, or a dataset with the elements of PS3.7 Annex C.
     """
-    normalised = request.field & NORMALISED
+    names_instance = request.field & NORMALISED or request.field == C_STORE
     field = request.field | RESPONSE
     answer = CommandSet(
         field,
         request.message_id,
         has_dataset,
         request.sop_class_uid or "",
-        sop_instance_uid if normalised and sop_instance_uid else None,
+        sop_instance_uid if names_instance and sop_instance_uid else None,
         status=status if isinstance(status, int) else int(status.Status),
     )
     if not isinstance(status, int):

@@ -46,7 +46,7 @@ class Connection(asyncio.Protocol):
         self._state = _STA1
         self._accepted_at = accepted_at
         self._rest = bytearray()  # of a PDU that has not come whole
-        self._assembler = MessageAssembler(host.limits.max_message)
+        self._assembler = MessageAssembler(host.limits.max_message, host.limits.stored)
         self._ignored = 0  # bytes that came after the end
         self._held = 0  # bytes counted in host.collected
         self._contexts: Mapping[int, AcceptedContext] = {}
@@ -250,7 +250,15 @@ class Connection(asyncio.Protocol):
             self._responder.cancel(message.command)
             return
         self._responder.take(
-            Request(self.calling, self.address, context, message.command, message.dataset, self._called)
+            Request(
+                self.calling,
+                self.address,
+                context,
+                message.command,
+                message.dataset,
+                self._called,
+                message.too_long,
+            )
         )
 
     def _answer_release(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,8 +18,9 @@ from broker.store.database import Reader
 from broker.store.queries import order_card, schedule
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
-from broker.store.queries.studies import archive_gaps
+from broker.store.queries.studies import archive_gaps, received
 from broker.store.queries.studies.archive_gaps import ImagesDue, Lack
+from broker.store.queries.studies.received import Received
 from broker.store.tables import orders
 from broker.store.tables.studies import archive, performed, reads, reports
 
@@ -54,6 +55,7 @@ class StudyToRead:
     doses: dict[int, list[Dose]]
     earlier: tuple[tuple[Visit, Report | None], ...]  # the patient's other studies here, newest first
     lacks: Mapping[int, Lack]  # by order id, of the earlier ones
+    received: Received = field(default_factory=Received)  # what modalities have stored of it
     reads: tuple[Read, ...] = ()  # of which the signed report was made, where there were several
 
 
@@ -125,6 +127,7 @@ def study(
         earlier=tuple((visit, reports.signed(reader, visit.order.id)) for visit in others),
         reads=reads.of_report(reader, card.order.id),
         lacks=archive_gaps.lacks(reader, images_due, [visit.order.id for visit in others]),
+        received=received.of_order(reader, card.order.id),
     )
 
 

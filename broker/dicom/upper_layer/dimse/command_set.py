@@ -18,7 +18,7 @@ from broker.dicom.upper_layer.pdu.types import InvalidPdu
 
 # Command Field (0000,0100), PS3.7 annex E.1; a response has its request's and this bit.
 RESPONSE = 0x8000
-C_FIND, C_ECHO, C_CANCEL = 0x0020, 0x0030, 0x0FFF
+C_STORE, C_FIND, C_ECHO, C_CANCEL = 0x0001, 0x0020, 0x0030, 0x0FFF
 N_GET, N_SET, N_ACTION, N_CREATE, N_DELETE = 0x0110, 0x0120, 0x0130, 0x0140, 0x0150
 NORMALISED = 0x0100  # the bit of the N services
 NO_DATASET, DATASET = (
@@ -67,6 +67,8 @@ FORMS: dict[int, tuple[str, ...]] = {
     C_ECHO | RESPONSE: ("sop_class_uid", "status", *_WHY),
     C_FIND: ("sop_class_uid", "priority"),
     C_FIND | RESPONSE: ("sop_class_uid", "status", "offending_elements?", *_WHY),
+    C_STORE: ("sop_class_uid", "sop_instance_uid", "priority"),
+    C_STORE | RESPONSE: ("sop_class_uid?", "sop_instance_uid?", "status", "offending_elements?", *_WHY),
     C_CANCEL: (),
     N_CREATE: ("sop_class_uid", "sop_instance_uid?"),
     N_CREATE | RESPONSE: ("sop_class_uid?", "sop_instance_uid?", "status", *_WHY),

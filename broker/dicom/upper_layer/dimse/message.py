@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from broker.dicom.upper_layer.dimse import command_set
@@ -18,13 +19,19 @@ class DimseMessage(NamedTuple):
     context_id: int
     command: CommandSet
     dataset: bytes
+    too_long: bool = False  # an object to be stored that exceeds its limit: its dataset was dropped
 
 
 class MessageAssembler:
-    """Assembles one message after the other from an association's fragments, each within `max_message` bytes."""
+    """Assembles one message after the other from an association's fragments, each within `max_message` bytes.
 
-    def __init__(self, max_message: int) -> None:
-        self._max_message = max_message
+    `stored` are the limits of objects to be stored, by SOP Class UID. Senders look for an answer only after the last
+    byte of them, so what is too long is read to its end and dropped, for the answer to say why.
+    """
+
+    def __init__(self, max_message: int, stored: Mapping[str, int] | None = None) -> None:
+        self._max_message, self._stored = max_message, stored or {}
+        self._too_long = False
         self._command: CommandSet | None = None
         self._parts: list[bytes] = []
         self._context_id = 0
@@ -43,8 +50,13 @@ class MessageAssembler:
             raise InvalidPdu("a fragment that may not follow")
         self._context_id = context_id
         self.size += len(fragment) + PDV_HEADER
-        if self.size > (LARGEST_COMMAND if self._command is None else self._max_message):
-            raise InvalidPdu("a message that is too long")
+        if self._too_long:
+            self.size, fragment = PDV_HEADER, b""
+        elif self.size > (LARGEST_COMMAND if self._command is None else self._limit(self._command)):
+            if self._command is None or self._command.field != command_set.C_STORE:
+                raise InvalidPdu("a message that is too long")
+            self._too_long, self.size, fragment = True, PDV_HEADER, b""
+            self._parts.clear()
         if not control & LAST:
             # Each piece costs Python far more than the few bytes that it may have.
             if self._parts and len(self._parts[-1]) + len(fragment) < _SMALL:
@@ -64,5 +76,11 @@ class MessageAssembler:
             whole = b""
         else:
             command = self._command
-        self._command, self.size = None, 0
-        return DimseMessage(context_id, command, whole)
+        too_long = self._too_long
+        self._command, self.size, self._too_long = None, 0, False
+        return DimseMessage(context_id, command, whole, too_long)
+
+    def _limit(self, command: CommandSet) -> int:
+        if command.field != command_set.C_STORE:
+            return self._max_message
+        return self._stored.get(command.sop_class_uid or "", self._max_message)

@@ -1,0 +1,1 @@
+"""What modalities store here by C-STORE: structured reports and documents, no images."""

@@ -1,0 +1,66 @@
+"""What modalities have stored of studies: reports, documents, and the dose of a study. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from broker.domain.orders import Order
+from broker.domain.studies import dose
+from broker.domain.studies.dose import StudyDose
+from broker.domain.studies.received import HeldReason, StoredObject
+from broker.store.database import Reader
+from broker.store.queries.patients import patient_index
+from broker.store.tables import orders
+from broker.store.tables.studies import received_objects
+
+
+@dataclass(frozen=True, slots=True)
+class HeldObject:
+    """An object that belongs to no order yet, and the order that it names, if it names one of another patient."""
+
+    stored: StoredObject
+    named: Order | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What modalities have stored of an order: the objects, the oldest first, and the dose of their dose reports."""
+
+    objects: tuple[StoredObject, ...] = ()
+    dose: StudyDose = field(default_factory=StudyDose)
+
+
+def of_order(reader: Reader, order_id: int) -> Received:
+    """Return what modalities have stored of an order."""
+    objects = tuple(received_objects.of_order(reader, order_id))
+    return Received(objects, dose.of_study(received_objects.dose_reports(reader, order_id))) if objects else Received()
+
+
+def held(reader: Reader) -> tuple[HeldObject, ...]:
+    """Return the objects that wait for a person, the newest first."""
+    found = received_objects.held(reader)
+    return tuple(
+        HeldObject(each, _named(reader, each) if each.held is HeldReason.OTHER_PATIENT else None) for each in found
+    )
+
+
+def held_count(reader: Reader) -> int:
+    """Return how many objects wait for a person."""
+    return int(reader.value("SELECT count(*) FROM received_object WHERE held <> ''"))
+
+
+def compared(reader: Reader, stored: StoredObject, number: str) -> tuple[Order, tuple[str, ...]] | None:
+    """Return the order with this accession number, and in which fields its patient is another; None without one."""
+    order = orders.by_accession_number(reader, number)
+    if order is None:
+        return None
+    each = stored.received
+    person = each.patient_name, each.patient_id, each.patient_birth_date, each.patient_sex
+    return order, tuple(patient_index.contradictions(reader, order.patient, *person))
+
+
+def _named(reader: Reader, stored: StoredObject) -> Order | None:
+    each = stored.received
+    ids = received_objects.orders_of_study(reader, each.study_instance_uid) if each.study_instance_uid else []
+    ids = ids or (received_objects.orders_of_number(reader, each.accession_number) if each.accession_number else [])
+    return orders.get(reader, ids[0]) if len(ids) == 1 else None

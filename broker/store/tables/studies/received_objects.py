@@ -1,0 +1,141 @@
+"""Structured reports and documents that modalities have stored here, and the doses that they state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from broker.domain.errors import NotFound
+from broker.domain.studies.dose import DoseReport, IrradiationEvent, Measured, Quantity
+from broker.domain.studies.received import HeldReason, ReceivedKind, ReceivedObject, StoredObject
+from broker.store import rows
+from broker.store.database import Reader, Row, Tx
+
+_TEXTS = (
+    "sop_instance_uid",
+    "sop_class_uid",
+    "ae_title",
+    "title",
+    "study_instance_uid",
+    "accession_number",
+    "patient_name",
+    "patient_id",
+    "patient_birth_date",
+    "patient_sex",
+    "digest",
+    "problem",
+)
+_SELECT = f"SELECT id, {', '.join(_TEXTS)}, kind, implicit, received_at, order_id, held FROM received_object "
+
+
+def digest(reader: Reader, sop_instance_uid: str) -> str | None:
+    """Return the digest of the object with this UID; None if there is none."""
+    found = reader.value("SELECT digest FROM received_object WHERE sop_instance_uid = ?", [sop_instance_uid])
+    return None if found is None else str(found)
+
+
+def add(tx: Tx, received: ReceivedObject, order_id: int | None, held: HeldReason | None) -> int:
+    """Insert an object that belongs to an order, or is held; return its id."""
+    values = {name: getattr(received, name) for name in _TEXTS} | {
+        "kind": received.kind,
+        "implicit": int(received.implicit),
+        "dataset": received.dataset,
+        "received_at": tx.now.isoformat(),
+        "order_id": order_id,
+        "held": held or "",
+    }
+    return rows.insert(tx, "received_object", values)
+
+
+def add_dose(tx: Tx, id: int, report: DoseReport) -> None:
+    """Insert the doses that a received object states."""
+    for event in report.events:
+        tx.run("INSERT INTO dose_event (received_id, uid) VALUES (?, ?)", [id, event.uid])
+    stated = [("", report.totals), *((event.uid, event.values) for event in report.events)]
+    for uid, values in stated:
+        for position, each in enumerate(values):
+            row = [id, uid, position, each.quantity, each.part, each.value, each.unit]
+            tx.run("INSERT INTO dose_value VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def set_order(tx: Tx, id: int, order_id: int) -> None:
+    """Let a held object belong to an order."""
+    rows.update(tx, "received_object", {"order_id": order_id, "held": ""}, {"id": id})
+
+
+def require(reader: Reader, id: int) -> StoredObject:
+    """Return a received object; raise NotFound."""
+    row = reader.one(_SELECT + "WHERE id = ?", [id])
+    if row is None:
+        raise NotFound(f"received object {id}")
+    return _from_row(row)
+
+
+def of_order(reader: Reader, order_id: int) -> list[StoredObject]:
+    """Return the objects of an order, the oldest first."""
+    return [_from_row(row) for row in reader.rows(_SELECT + "WHERE order_id = ? ORDER BY id", [order_id])]
+
+
+def held(reader: Reader) -> list[StoredObject]:
+    """Return the objects that belong to no order yet, the newest first."""
+    return [_from_row(row) for row in reader.rows(_SELECT + "WHERE held <> '' ORDER BY id DESC")]
+
+
+def dataset(reader: Reader, id: int) -> bytes:
+    """Return an object's dataset as it came; raise NotFound."""
+    found = reader.value("SELECT dataset FROM received_object WHERE id = ?", [id])
+    if found is None:
+        raise NotFound(f"received object {id}")
+    return bytes(found)
+
+
+def dose_reports(reader: Reader, order_id: int) -> list[DoseReport]:
+    """Return the dose reports of an order, the oldest first; those whose doses could not be read are left out."""
+    ids = reader.rows(
+        "SELECT id FROM received_object WHERE order_id = ? AND kind = 'dose' AND problem = '' ORDER BY id", [order_id]
+    )
+    return [_dose_report(reader, row["id"]) for row in ids]
+
+
+def orders_of_study(reader: Reader, study_instance_uid: str) -> list[int]:
+    """Return the orders (ids) whose study this is: by their own UID, or that under which a modality reported them."""
+    found = reader.rows(
+        "SELECT id FROM orders WHERE study_instance_uid = ?1 UNION"
+        " SELECT s.order_id FROM performed_step_reference r"
+        " JOIN performed_step_link l ON l.performed_step_id = r.performed_step_id"
+        " JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " WHERE r.study_instance_uid = ?1 AND r.study_instance_uid <> '' ORDER BY 1",
+        [study_instance_uid],
+    )
+    return [row["id"] for row in found]
+
+
+def orders_of_number(reader: Reader, accession_number: str) -> list[int]:
+    """Return the orders (ids) that devices may know by this accession number, ours or the region's."""
+    found = reader.rows(
+        "SELECT id FROM orders WHERE accession_number = ?1 UNION"
+        " SELECT id FROM orders WHERE request_number = ?1 AND request_number <> '' UNION"
+        " SELECT id FROM orders WHERE bus_accession_number = ?1 AND bus_accession_number <> '' ORDER BY 1",
+        [accession_number],
+    )
+    return [row["id"] for row in found]
+
+
+def _dose_report(reader: Reader, id: int) -> DoseReport:
+    values: dict[str, list[Measured]] = {}
+    for row in reader.rows("SELECT * FROM dose_value WHERE received_id = ? ORDER BY event_uid, position", [id]):
+        measured = Measured(Quantity(row["quantity"]), row["value"], row["unit"], row["part"])
+        values.setdefault(row["event_uid"], []).append(measured)
+    uids: Sequence[Row] = reader.rows("SELECT uid FROM dose_event WHERE received_id = ? ORDER BY uid", [id])
+    events = tuple(IrradiationEvent(row["uid"], tuple(values.get(row["uid"], ()))) for row in uids)
+    return DoseReport(tuple(values.get("", ())), events)
+
+
+def _from_row(row: Row) -> StoredObject:
+    received = ReceivedObject(
+        **{name: row[name] for name in _TEXTS},
+        kind=ReceivedKind(row["kind"]),
+        implicit=bool(row["implicit"]),
+    )
+    held = HeldReason(row["held"]) if row["held"] else None
+    return StoredObject(row["id"], received, datetime.fromisoformat(row["received_at"]), row["order_id"], held)

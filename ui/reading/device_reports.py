@@ -1,0 +1,42 @@
+"""What modalities have stored of a study: the dose of their dose reports, and the reports and documents. Draws only."""
+
+from __future__ import annotations
+
+from datetime import date, tzinfo
+
+from nicegui import ui
+
+from broker.domain.studies.received import StoredObject
+from broker.store.queries.studies.received import Received
+from ui.text import received as said
+from ui.text import words
+from ui.widgets import theme
+from ui.widgets.theme import text
+
+
+def draw(found: Received, zone: tzinfo, today: date) -> None:
+    """Draw the dose of a study, and what was received; nothing where nothing was."""
+    draw_dose(found)
+    if not found.objects:
+        return
+    with theme.section(said.OF_ORDER), ui.element("ul").classes("facts-list"):
+        for each in found.objects:
+            text("li", _line(each, zone, today))
+
+
+def draw_dose(found: Received) -> None:
+    """Draw the dose that dose reports state, with its units; nothing where none does."""
+    facts, doubts = said.dose_facts(found.dose), said.doubts(found.dose)
+    if not facts and not doubts:
+        return
+    with theme.section(said.DOSE):
+        theme.facts(facts)
+        for each in doubts:
+            text("p", each, "attention-reason")
+
+
+def _line(each: StoredObject, zone: tzinfo, today: date) -> str:
+    received, at = each.received, words.moment(each.received_at, zone, today)
+    title = f" «{received.title}»" if received.title else ""
+    parts = [f"{said.KINDS[received.kind]}{title}", f"аппарат {received.ae_title}", at, said.problem(each)]
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,116 @@
+"""Russian words for what modalities store here: reports, documents, doses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from broker.domain.patients import names
+from broker.domain.studies.dose import DoseDoubt, Quantity, StudyDose
+from broker.domain.studies.received import HeldReason, ReceivedKind, StoredObject
+from ui.text import words
+
+HELD = "Отчёты аппаратов без исследования"
+OF_ORDER = "Прислал аппарат"
+DOSE = "Доза по отчёту аппарата"
+KINDS = {
+    ReceivedKind.DOSE: "Отчёт о дозе",
+    ReceivedKind.REPORT: "Структурированный отчёт",
+    ReceivedKind.DOCUMENT: "Документ",
+}
+REASONS = {
+    HeldReason.NO_ORDER: "Исследования нет",
+    HeldReason.SEVERAL_ORDERS: "Исследований несколько",
+    HeldReason.OTHER_PATIENT: "Другой пациент",
+}
+_WHY = {
+    HeldReason.NO_ORDER: "Ни UID исследования, ни номер не подходят ни к одному направлению.",
+    HeldReason.SEVERAL_ORDERS: "UID исследования и номер подходят к нескольким направлениям.",
+    HeldReason.OTHER_PATIENT: "Исследование названо наше, а пациент в отчёте другой.",
+}
+# Quantity -> name, unit.
+QUANTITIES = {
+    Quantity.DAP: ("Произведение дозы на площадь", "сГр·см²"),
+    Quantity.RP: ("Доза в референтной точке", "мГр"),
+    Quantity.AGD: ("Средняя доза в железе", "мГр"),
+    Quantity.DLP: ("Произведение дозы на длину", "мГр·см"),
+    Quantity.CTDI: ("CTDIvol", "мГр"),
+    Quantity.FLUORO_TIME: ("Время просвечивания", "с"),
+    Quantity.EVENTS: ("Экспозиций", ""),
+}
+_PARTS = {"R": "правая", "L": "левая", "A": "плоскость A", "B": "плоскость B"}
+_DOUBTS = {
+    DoseDoubt.UNKNOWN_UNIT: "Единица измерения неизвестна, значение не пересчитано.",
+    DoseDoubt.NOT_COMPARABLE: "Отчётов несколько, и по ним не видно, повторяют они друг друга или дополняют.",
+    DoseDoubt.INCOMPLETE: "Отчёты частично повторяют друг друга, не у всех экспозиций есть доза.",
+}
+_SHORT = (Quantity.DAP, Quantity.DLP, Quantity.AGD)
+LONGEST = 64  # characters of a text of a device
+
+
+def described(stored: StoredObject) -> str:
+    """Return what an object is and of whom: «Отчёт о дозе: Зуев Пётр, 12.03.1960, аппарат XRAY_14»."""
+    each = stored.received
+    name = names.cut(names.tidy(str(names.from_dicom(each.patient_name))), LONGEST) or "без имени"
+    born = each.patient_birth_date
+    date = f"{born[6:]}.{born[4:6]}.{born[:4]}" if len(born) == 8 and born.isdecimal() else ""
+    parts = [f"«{name}»", date, f"аппарат {each.ae_title}"]
+    return f"{KINDS[each.kind]}: " + ", ".join(part for part in parts if part)
+
+
+def why_held(stored: StoredObject, named: str) -> str:
+    """Return why an object belongs to no order; `named` is the accession number of the order that it names."""
+    number = names.cut(names.tidy(stored.received.accession_number), LONGEST)
+    more = f" Направление {named}." if named else f" Номер в отчёте: {number}." if number else ""
+    return _WHY[stored.held] + more if stored.held else ""
+
+
+def waiting(count: int) -> str:
+    """Return how many objects wait for a person."""
+    return words.plural(count, "отчёт ждёт", "отчёта ждут", "отчётов ждут") + " решения"
+
+
+def problem(stored: StoredObject) -> str:
+    """Return that the dose of a dose report could not be read."""
+    return "дозу прочитать не удалось" if stored.received.problem else ""
+
+
+def dose_facts(found: StudyDose) -> list[tuple[str, str]]:
+    """Return a study's dose as (name, value with its unit)."""
+    facts = []
+    for each in found.values:
+        name, unit = QUANTITIES[each.quantity]
+        part = _PARTS.get(each.part, "")
+        if each.value or each.quantity is not Quantity.FLUORO_TIME:
+            facts.append((f"{name}, {part}" if part else name, f"{number(each.value)} {unit}".strip()))
+    for raw in found.unconverted:
+        name, _ = QUANTITIES[raw.quantity]
+        facts.append((name, f"{number(raw.value)} {names.cut(raw.unit, LONGEST) or 'без единицы'}"))
+    if found.events:
+        facts.append(("Экспозиций", str(found.events)))
+    return facts
+
+
+def doubts(found: StudyDose) -> list[str]:
+    """Return why a study's dose is not known, or not wholly."""
+    return [_DOUBTS[each] for each in DoseDoubt if each in found.doubts]
+
+
+def short(found: StudyDose) -> str:
+    """Return a study's dose in a line for lists: «10,7 сГр·см²»; empty where none is known."""
+    return ", ".join(_short(found))
+
+
+def _short(found: StudyDose) -> Iterator[str]:
+    for quantity in _SHORT:
+        unit = QUANTITIES[quantity][1]
+        total = found.of(quantity)
+        if total is not None:
+            yield f"{number(total)} {unit}"
+        elif parts := [each for each in found.values if each.quantity is quantity]:
+            sides = " и ".join(f"{number(each.value)} ({_PARTS.get(each.part, each.part)})" for each in parts)
+            yield f"{sides} {unit}"
+
+
+def number(value: float) -> str:
+    """Return at most four significant digits: devices are not more precise."""
+    return f"{value:.4g}".replace(".", ",") if value < 10_000 else f"{value:.0f}"

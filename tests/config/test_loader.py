@@ -657,6 +657,8 @@ def test_every_key_can_be_set_by_the_environment(write: Write, tmp_path: Path) -
             "answer_timeout": ("5", 5.0),
             "max_pdu": ("16384", 16384),
             "max_message": ("1000000", 1_000_000),
+            "accepts_reports": ("false", False),
+            "max_document": ("20000000", 20_000_000),
             "tls_port": ("2763", 2763),
             "tls_certificate": ("cert", tmp_path / "cert"),
             "tls_key": ("key", tmp_path / "key"),

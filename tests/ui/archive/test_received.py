@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from nicegui import ui
 from nicegui.testing import User
@@ -33,7 +34,7 @@ REPORT = ReceivedObject(
 )
 
 
-def hold(scene: Scene, **changes: str) -> None:
+def hold(scene: Scene, **changes: Any) -> None:
     scene.store.write(use_cases.receive, replace(REPORT, **changes), DOSE, DEVICE)
 
 

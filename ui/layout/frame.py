@@ -29,6 +29,7 @@ PLACES = [
     ("/studies", "Исследования", "list_alt", Permission.VIEW),
     ("/exchange", "Обмен", "sync_alt", Permission.VIEW),
     ("/devices", "Аппараты", "monitor_heart", Permission.VIEW),
+    ("/figures", "Согласие", "balance", Permission.MANAGE),
 ]
 KEYS = [
     ("F2", "Новое направление"),

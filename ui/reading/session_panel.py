@@ -82,7 +82,12 @@ class Queues:
             return Markup("")
         heads = ["Очередь", "Первое", "Второе", "Третий", "Самое старое", "Срок", ""]
         cells = [
-            tag("th", "r" if 0 < place < 4 else "", word or tag("span", "unseen", "Действия"), scope="col")
+            tag(
+                "th",
+                "r" if 0 < place < 4 else "rare" if 3 < place < 6 else "",
+                word or tag("span", "unseen", "Действия"),
+                scope="col",
+            )
             for place, word in enumerate(heads)
         ]
         head = tag("thead", "", tag("tr", "", *cells))
@@ -109,8 +114,8 @@ class Queues:
             "",
             tag("td", "", tag("b", "", reading.queue_name(*queue))),
             *(tag("td", "big", str(count) if count else tag("span", "muted", "–")) for count in counts),
-            tag("td", "", theme.state_chip_html(state, waits) if state else tag("span", "muted", waits)),
-            tag("td", "muted", ", ".join(late) or "–"),
+            tag("td", "rare", theme.state_chip_html(state, waits) if state else tag("span", "muted", waits)),
+            tag("td", "muted rare", ", ".join(late) or "–"),
             tag("td", "", button),
         )
 

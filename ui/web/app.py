@@ -35,8 +35,8 @@ from ui.order import label, study_list
 from ui.order import page as order_page
 from ui.patients import correction_page, dose_sheet, merge_page
 from ui.patients import page as patient_page
+from ui.reading import figures_page, queue_page, session_page, signed_report, templates_page
 from ui.reading import page as reading_page
-from ui.reading import queue_page, session_page, signed_report, templates_page
 from ui.refused import page as refused_page
 from ui.services import Services
 from ui.settings import ServerSettings
@@ -68,6 +68,7 @@ PAGES: tuple[PageModule, ...] = (
     reading_page,
     session_page,
     templates_page,
+    figures_page,
     exchange_page,
     message,
     study_list,

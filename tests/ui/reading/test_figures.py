@@ -1,0 +1,61 @@
+"""The head of a clinic sees how far readers agree; readers do not see it of each other."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from broker.domain.studies.reading import Finding, Opinion
+from broker.store.queries.studies import reading_figures
+from tests.ui.conftest import person
+from tests.ui.reading.test_session import read_by, room, study
+from ui.reading.figures_page import number, percent
+from ui.services import Services
+
+__all__ = ["room"]  # a fixture
+
+NORM, _, RECALL, _ = map(Opinion, Finding)
+
+
+def read_three(room: Services) -> None:
+    agreed, differed, waits = study(room, 1), study(room, 2), study(room, 3)
+    read_by(room, agreed, "larin", NORM, "норма")
+    read_by(room, agreed, "gushchina", NORM, "норма")
+    read_by(room, differed, "larin", NORM, "норма")
+    read_by(room, differed, "gushchina", RECALL, "тень")
+    read_by(room, differed, "volskaya", RECALL, "тень")
+    read_by(room, waits, "larin", RECALL, "тень")
+
+
+def test_only_concluded_studies_are_counted(room: Services) -> None:
+    read_three(room)
+    now = room.store.clock()
+    with room.store.read() as reader:
+        [pairs] = reading_figures.pairs(reader, now - timedelta(days=1), now + timedelta(days=1)).values()
+        assert reading_figures.pairs(reader, now + timedelta(days=1), now + timedelta(days=2)) == {}
+    assert [(pair.first, pair.second, pair.decided, pair.was_arbitrated) for pair in pairs] == [
+        ("larin", "gushchina", NORM, False),
+        ("larin", "gushchina", RECALL, True),
+    ]
+
+
+async def test_the_head_sees_the_figures(room: Services) -> None:
+    read_three(room)
+    async with person(room, "admin") as head:
+        await head.open("/figures")
+        for word in ("прочли двое", "Гущина Е. М.", "1 из 1", "мало"):
+            await head.should_see(word)
+
+
+@pytest.mark.parametrize("login", ["volskaya", "orlova", "yudin"])
+async def test_nobody_else_sees_them(room: Services, login: str) -> None:
+    read_three(room)
+    async with person(room, login) as somebody:
+        await somebody.open("/figures")
+        await somebody.should_see("Это видят главный врач и заведующий.")
+        await somebody.should_not_see("прочли двое")
+
+
+def test_shares_are_written_as_people_read_them() -> None:
+    assert (percent(0.9524), percent(None), number(0.705)) == ("95,2 %", "мало", "0,70")

@@ -19,12 +19,13 @@ from broker.store.database import Reader
 from broker.store.queries import reading_list
 from broker.store.queries.reading_list import StudyToRead, UnreportedStudy
 from broker.store.queries.studies import reading_cases
+from broker.workflow import accounts
 from broker.workflow.studies import reports
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.reading import queue_page, session_panel, signed_report, study_facts, viewer_window
 from ui.reading.form import ReportForm
-from ui.reading.revision import RevisionPanel
+from ui.reading.revision import KeptDraft, RevisionPanel, draft_name
 from ui.services import Services
 from ui.text import links, words
 from ui.widgets import theme
@@ -56,7 +57,9 @@ def build(services: Services) -> None:
                 link = ui.link("Читать", session_panel.address((order.modality, 0), first=order.accession_number))
                 link.classes("btn btn-primary").props("data-primary")
                 return
-            page = ReadingPage(services, actor, only, found)
+            form = draft_name(found.study.card.order.id)
+            kept = await read_as_viewer(services, lambda reader: accounts.load_draft(reader, form, actor))
+            page = ReadingPage(services, actor, only, found, kept)
             refresh = latest(services, page.read, page.show)
             follow(services, refresh)
             await refresh()  # changes between reading and following
@@ -87,11 +90,16 @@ def _read(reader: Reader, services: Services, accession_number: str, only: str) 
 class ReadingPage:
     """One open reading page of a doctor."""
 
-    def __init__(self, services: Services, actor: Actor, only: str, found: ReadingPageData) -> None:
+    def __init__(
+        self, services: Services, actor: Actor, only: str, found: ReadingPageData, kept: KeptDraft | None
+    ) -> None:
+        """`kept` is what the doctor had typed to revise the report."""
         self._services = services
         self._actor = actor
         self._only = only
         self._found = found
+        self._kept = kept
+        self._panel: RevisionPanel | None = None
         with ui.element("div").classes("page-head card-head"):
             self._title = Memo(ui.element("h1"))
             ui.element("div").classes("spring")
@@ -140,8 +148,10 @@ class ReadingPage:
         self._confirmed.set_text(study_facts.confirmed(card, found.devices))
         self._confirmed.set_visibility(is_right)
         self._signed.show((signed, card.earlier_reports, today), lambda: self._draw_signed(signed))
-        # What is typed into its form outlives what else changes on the page.
-        self._revising.show(signed, lambda: self._draw_revising(signed))
+        # What is typed into its form outlives what else changes on the page, also another version.
+        self._revising.show(signed is None, lambda: self._draw_revising(signed))
+        if self._panel and signed:
+            self._panel.show(signed)
         self._following.show((signed is None, found.following), lambda: self._draw_following(signed, found.following))
         self._form.show(found.study, signed is not None)
 
@@ -163,10 +173,12 @@ class ReadingPage:
         if report is None or not permissions.may(self._actor, Permission.REPORT):
             return
         sends = bool(self._services.clinic.sends_to_bus and self._found.study.card.order.bus_role)
-        RevisionPanel(
+        self._panel = RevisionPanel(
             self._services,
+            self._actor,
             report,
             lambda: self._found.study.card.images,
+            kept=self._kept,
             sends=sends,
             reread=self._reread,
             beside=self._beside,

@@ -9,13 +9,16 @@ from nicegui import ui
 from nicegui.testing import User
 from nicegui.testing.user_interaction import UserInteraction
 
+from broker.domain.actors import Actor, ActorKind
 from broker.domain.orders import Order
 from broker.domain.studies.reports import ReportChange
 from broker.store.tables.studies import reports as stored
+from broker.workflow import accounts
 from broker.workflow.studies import reports
 from tests.support.factory import CLINIC
+from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person
-from tests.ui.reading.test_page import DOCTOR, TEXT, done, write
+from tests.ui.reading.test_page import DOCTOR, TEXT, done, field_of, write
 from tests.ui.scene import Scene
 from ui.services import Services
 
@@ -97,3 +100,101 @@ async def test_who_does_not_report_sees_no_buttons(services: Services, reported:
         await user.open(f"/order/{reported.accession_number}")
         await user.should_see("Без патологии.")
         await user.should_not_see("Исправить")
+
+
+# ---- what is typed stays ----
+
+
+async def kept(scene: Scene, order: Order, conclusion: str) -> None:
+    """Wait until the database has what a doctor has typed."""
+
+    def is_there() -> bool:
+        with scene.store.read() as reader:
+            found = accounts.load_draft(reader, f"revision {order.id}", actor_of("volskaya"))
+        return bool(found and conclusion in found[0]["fields"].values())
+
+    await wait_until_async(is_there)
+
+
+def actor_of(login: str) -> Actor:
+    return Actor(ActorKind.PERSON, login, login)
+
+
+async def test_what_was_typed_into_a_correction_is_there_when_the_page_is_opened_again_until_it_is_signed(
+    services: Services, scene: Scene, reported: Order
+) -> None:
+    async with person(services, "volskaya") as user:
+        await user.open(f"/reading/{reported.accession_number}")
+        push(user, "Исправить")
+        write(user, reason="не та сторона", **{"corrected-conclusion": "Без патологии слева."})
+        await kept(scene, reported, "Без патологии слева.")
+    async with person(services, "volskaya") as user:
+        await user.open(f"/reading/{reported.accession_number}")
+        await user.should_see("Черновик от")
+        assert field_of(user, "reason").value == "не та сторона"
+        assert field_of(user, "corrected-conclusion").value == "Без патологии слева."
+        push(user, "Подписать исправление")
+        await user.should_see("Подписано, версия 2")
+        await user.open(f"/reading/{reported.accession_number}")
+        await user.should_not_see("Черновик от")
+        await user.should_not_see("Что исправлено")
+    assert versions(scene, reported)[0] == (2, "Без патологии слева.")
+
+
+async def test_a_version_of_another_doctor_takes_nothing_of_what_is_typed_and_is_shown_beside_it(
+    services: Services, scene: Scene, reported: Order
+) -> None:
+    async with person(services, "volskaya") as user:
+        await user.open(f"/reading/{reported.accession_number}")
+        push(user, "Исправить")
+        write(user, reason="не та сторона", **{"corrected-conclusion": "Без патологии слева."})
+        other = reports.Revision(ReportChange.ADDITION, "Контроль через год.")
+        scene.store.write(reports.revise, reported.id, 1, other, DOCTOR, CLINIC)
+        await user.should_see("Пока вы писали, появилась версия 2")
+        await user.should_see("Ваш текст цел")
+        assert field_of(user, "corrected-conclusion").value == "Без патологии слева."
+        push(user, "Подписать исправление")
+        await user.should_see("Сначала выберите, чей текст оставить")
+        assert len(versions(scene, reported)) == 2
+        push(user, "Оставить мой текст")
+        push(user, "Подписать исправление")
+        await user.should_see("Подписано, версия 3")
+    assert versions(scene, reported)[0] == (3, "Без патологии слева.")
+
+
+async def test_the_text_of_the_other_version_can_be_taken_into_the_correction(
+    services: Services, scene: Scene, reported: Order
+) -> None:
+    async with person(services, "volskaya") as user:
+        await user.open(f"/reading/{reported.accession_number}")
+        push(user, "Исправить")
+        write(user, reason="не та сторона")
+        await kept(scene, reported, "не та сторона")
+    other = reports.Revision(ReportChange.ADDITION, "Контроль через год.")
+    scene.store.write(reports.revise, reported.id, 1, other, DOCTOR, CLINIC)
+    async with person(services, "volskaya") as user:
+        await user.open(f"/reading/{reported.accession_number}")
+        await user.should_see("Пока вы писали, появилась версия 2")
+        push(user, "Взять текст версии 2")
+        assert field_of(user, "reason").value == "не та сторона"
+        assert "Контроль через год." in field_of(user, "corrected-conclusion").value
+
+
+async def test_an_addition_to_a_report_that_is_withdrawn_meanwhile_is_kept_and_not_signed(
+    services: Services, scene: Scene, reported: Order
+) -> None:
+    async with person(services, "volskaya") as user:
+        await user.open(f"/reading/{reported.accession_number}")
+        push(user, "Дополнить")
+        write(user, reason="Сравнить со снимками 2020 года.")
+        withdrawal = reports.Revision(ReportChange.WITHDRAWAL, "снимки другого пациента")
+        scene.store.write(reports.revise, reported.id, 1, withdrawal, DOCTOR, CLINIC)
+        await user.should_see("Пока вы писали, появилась версия 2")
+        push(user, "Оставить мой текст")
+        push(user, "Подписать дополнение")
+        await user.should_see("Не подписано.")
+        assert field_of(user, "reason").value == "Сравнить со снимками 2020 года."
+        push(user, "Не менять")
+        await user.should_not_see("Дополнить")
+        await user.should_see("Исправить")
+    assert len(versions(scene, reported)) == 2

@@ -42,6 +42,9 @@ PYTHON_CODECS = {
 }
 # What a query's own term decides, where the device has no setting: those that have Cyrillic letters.
 _ANSWERED_AS_ASKED = {UTF_8, CYRILLIC, "GB18030", "GBK"}
+# … and where it names none of these: what asks in Latin characters can show no others, as a rule. In its own set the
+# answer is certain to be readable; PS3.4 C.4.1.1.3 leaves the choice to who answers.
+_LATIN_AS_ASKED = {"ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 148"}
 _WITH_CYRILLIC = {"utf-8", "iso8859_5", "gb18030", "gbk"}
 # PS3.3 C.12.1.1.2: the terms that may be read, and Python's names for them.
 _READABLE = {
@@ -145,10 +148,11 @@ def for_answer(policy: str, asked: str) -> str:
     """Return an answer's character set: the device's setting unless "auto", else its query's, else UTF-8."""
     if policy != "auto":
         return policy
-    for term in map(intended, asked.split("\\")):
-        term = CYRILLIC if term == "ISO 2022 IR 144" else term
-        if term in _ANSWERED_AS_ASKED:
-            return term
+    terms = [intended(term).replace("ISO 2022 IR", "ISO_IR") for term in asked.split("\\")]
+    for wanted in (_ANSWERED_AS_ASKED, _LATIN_AS_ASKED):
+        for term in terms:
+            if term in wanted:
+                return term
     return UTF_8
 
 

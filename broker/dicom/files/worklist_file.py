@@ -34,6 +34,8 @@ _OFFICIAL = "99NSI1471"  # the coding scheme under which our own answers name th
 _SEQUENCE = "ScheduledProcedureStepSequence"
 _DATE = re.compile(r"(\d{4})([.-]?)(\d{2})\2(\d{2})")
 _TIME = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(?:\.\d{1,6})?)?)?")
+# Wildcards and the delimiter of values (PS3.4 C.2.2.2.4, PS3.5 6.2): a query with such a number means other items, too.
+_NOT_IN_NUMBERS = re.compile(r"[*?\\]")
 # Control characters that no text has: UTF-8 that is declared to be a character set of single bytes becomes them.
 _C1 = re.compile(r"[\x80-\x9f]")
 
@@ -163,7 +165,7 @@ def _item(ds: Dataset, step: Dataset) -> ImportedItem:
         referrer=referrer,
         diagnosis_text=reason,
         comment=comment,
-        accession_number=_checked_length(_text(ds, "AccessionNumber"), "Accession Number", 16),
+        accession_number=_checked_number(_text(ds, "AccessionNumber"), "Accession Number", 16),
         study_instance_uid=_uid(ds),
         requested_procedure_id=_text(ds, "RequestedProcedureID"),
         sps_id=_text(step, "ScheduledProcedureStepID"),
@@ -217,7 +219,7 @@ def _patient(ds: Dataset, top: JsonAttributes) -> Patient:
         name=name,
         birth_date=birth_date,
         sex=Sex(sex) if sex in ("M", "F", "O") else Sex.OTHER,
-        patient_id=_checked_length(_text(ds, "PatientID"), "Patient ID", 64),
+        patient_id=_checked_number(_text(ds, "PatientID"), "Patient ID", 64),
         weight=weight,
         height=height,
         allergies=_text(ds, "Allergies"),
@@ -330,6 +332,13 @@ def _checked_length(text: str, what: str, longest: int) -> str:
     if len(text) > longest:
         raise BadWorklistFile(f"its {what} is longer than {longest} characters")
     return text
+
+
+def _checked_number(text: str, what: str, longest: int) -> str:
+    """Return a number by which devices ask for the item, or raise BadWorklistFile if they cannot."""
+    if found := _NOT_IN_NUMBERS.search(text):
+        raise BadWorklistFile(f"its {what} contains {found[0]}, which means something else when a device asks for it")
+    return _checked_length(text, what, longest)
 
 
 def _tag(keyword: str) -> str:

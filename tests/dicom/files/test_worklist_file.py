@@ -138,11 +138,16 @@ def test_a_truncated_file_is_distinguished_from_a_whole_one() -> None:
         ({"ScheduledProcedureStepStartTime": "9"}, "Start Time is not a time"),
         ({"AccessionNumber": "A" * 17}, "Accession Number is longer than 16"),
         ({"PatientID": "1" * 65}, "Patient ID is longer than 64"),
+        ({"PatientID": "12*"}, r"Patient ID contains \*"),
+        ({"PatientID": "1?2"}, r"Patient ID contains \?"),
+        ({"PatientID": ["1", "2"]}, r"Patient ID contains \\"),
+        ({"AccessionNumber": ["A1", "A2"]}, r"Accession Number contains \\"),
+        ({"AccessionNumber": "A*"}, r"Accession Number contains \*"),
         ({"ScheduledStationAETitle": "A" * 17}, "AE Title is longer than 16"),
         ({"StudyInstanceUID": "none"}, "Study Instance UID is not a UID"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_the_reason(changes: dict[str, str], reason: str) -> None:
+def test_what_cannot_be_used_is_refused_with_the_reason(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(BadWorklistFile, match=reason):
         read(**changes)
 

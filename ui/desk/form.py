@@ -286,10 +286,9 @@ class DeskForm:
         found: list[PriorStudy] = []
         if earlier and procedure and self.mode.warns_of_repeats:
             days = self.services.settings.repeat_days
+            own = [each for each in earlier.own if each.order_id not in self.mode.request]
             external = earlier.external.studies
-            found = prior_studies.repeated_studies(
-                procedure.modality, procedure.body_site, on, earlier.own, external, days
-            )
+            found = prior_studies.repeated_studies(procedure.modality, procedure.body_site, on, own, external, days)
         states = history.own_states(earlier, self.services.now(), self.services.clinic.zone) if earlier else {}
         self.repeats.show(found, earlier.clinics if earlier else {}, states)
         self._name_save()

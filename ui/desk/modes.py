@@ -44,6 +44,11 @@ class FormMode(ReferralRules):
     asks_region = True  # the region may be asked who is typed
 
     @property
+    def request(self) -> frozenset[int]:
+        """Return the orders (ids) beside which this one is made on purpose: it repeats none of them."""
+        return frozenset()
+
+    @property
     def title(self) -> str:
         """Return the heading of the page."""
         return "Новое направление"
@@ -142,11 +147,16 @@ class AnotherMode(FormMode):
     """Another study of an order's patient, under the same accession number."""
 
     order: Order
+    others: tuple[Order, ...] = ()  # of the same number already
     new = False
     searches = False
     patient_is_fixed = True
     asks_region = False
     after_saving = "/order/{}"
+
+    @property
+    def request(self) -> frozenset[int]:
+        return frozenset(each.id for each in (self.order, *self.others))
 
     @property
     def title(self) -> str:
@@ -424,7 +434,7 @@ def _another(reader: Reader, clinic: Clinic, number: str) -> FormMode | NoForm:
         what = f"Под номером {number} ещё одно исследование записать нельзя."
         how = "Запишите его обычным направлением: у него будет свой номер."
         return NoForm(what, how, "", "Новое направление", "/desk")
-    return AnotherMode(order)
+    return AnotherMode(order, tuple(order_card.others_of_request(reader, order)))
 
 
 def _incoming(reader: Reader, services: Services, id: int) -> FormMode | NoForm:

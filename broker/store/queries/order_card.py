@@ -83,6 +83,11 @@ def order(reader: Reader, accession_number: str) -> Order | None:
     return orders.by_accession_number(reader, accession_number)
 
 
+def others_of_request(reader: Reader, order: Order) -> list[Order]:
+    """Return the other orders under an order's accession number, oldest first."""
+    return orders.of_request(reader, order)
+
+
 def card(reader: Reader, accession_number: str, images_due: ImagesDue | None = None) -> Card | None:
     """Return everything about the study with this number, or None.
 

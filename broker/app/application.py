@@ -186,7 +186,7 @@ class Application:
 
     def _conclude_reads(self) -> None:
         with self.store.read() as reader:
-            is_due = reading_cases.is_any_due(reader, self.store.clock())
+            is_due = reading_cases.is_any_due(reader, self.clinic.reading, self.store.clock())
         if is_due:
             self.store.write(reads.conclude_due, self.clinic)
 

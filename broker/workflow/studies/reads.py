@@ -226,9 +226,9 @@ def set_double(tx: Tx, codes: frozenset[str], actor: Actor) -> None:
 
 
 def conclude_due(tx: Tx, clinic: Clinic) -> int:
-    """Conclude every study of which a read has come to stand; return how many."""
-    due = reads.due(tx, tx.now)
-    for order_id in due:
+    """Conclude every study of which a read has come to stand, or that waits to be signed; return how many."""
+    due = [*reads.due(tx, tx.now), *reads.unsigned(tx)]
+    for order_id in dict.fromkeys(due):
         conclude(tx, order_id, clinic)
     if due:
         tx.notify()
@@ -238,7 +238,7 @@ def conclude_due(tx: Tx, clinic: Clinic) -> int:
 def conclude(tx: Tx, order_id: int, clinic: Clinic) -> None:
     """Make reads that stand final; sign and queue the report if the case is concluded and has none.
 
-    What may not be signed now (images in doubt, an unfinished order) is left until the next reader opens it.
+    What may not be signed now (images in doubt, an unfinished order) is signed by `conclude_due` once it may.
     """
     order = orders.require(tx, order_id)
     reads.make_final(tx, order_id)
@@ -278,6 +278,8 @@ def _open(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> OpenCase:
     report = reports.of_order(tx, order.id)
     if report is not None and report.state is ReportState.SIGNED:
         raise WrongState(f"the report on {number} is signed")
+    if report is not None:  # its words would be lost
+        raise WrongState(f"the report on {number} is begun and not signed")
     images = reports.images(tx, order)
     case = _case(tx, order, clinic)
     needed = reads.needed(tx, order.id)

@@ -62,7 +62,7 @@ def save_report(tx: Tx, order_id: int, revision: int, text: ReportText, actor: A
         raise WrongState(f"the report on {order.accession_number} is signed")
     if ReportText.of(before) == text and (before.author == actor.name or not before.revision):
         return before
-    check_is_free(tx, order)
+    check_is_free(tx, order, actor)
     if before.revision != revision:
         raise Stale(f"the report on {order.accession_number}")
     if order.state not in _STARTED or not performed.states_of_order(tx, order_id):
@@ -101,7 +101,7 @@ def sign(
         if ReportText.of(before) == text and before.author == actor.name:
             return before
         raise WrongState(f"the report on {order.accession_number} is signed")
-    check_is_free(tx, order)
+    check_is_free(tx, order, actor)
     if before.revision != revision:
         raise Stale(f"the report on {order.accession_number}")
     check_images(tx, order)
@@ -283,8 +283,13 @@ def check_images(tx: Tx, order: Order) -> None:
         raise Invalid({"images": "disputed"})
 
 
-def check_is_free(tx: Tx, order: Order) -> None:
-    """Raise WrongState where a report is made of reads: two doctors read the study, or one has given an opinion."""
+def check_is_free(tx: Tx, order: Order, actor: Actor) -> None:
+    """Raise WrongState where another reads the study now, or its report is made of reads.
+
+    That is where two doctors read it, or one has given an opinion.
+    """
+    if reads.lessee(tx, order.id, tx.now) not in ("", actor.name):
+        raise WrongState(f"{order.accession_number} is open for another reader")
     current = reports.images(tx, order)
     given = [read for read in reads.of_order(tx, order.id) if read.given_at and read.images == current.revision]
     if reads.needed(tx, order.id) > 1 or given:

@@ -54,7 +54,7 @@ def waiting(reader: Reader, login: str, rules: ReadingRules, now: datetime, sinc
     """
     rows = reader.rows(
         "SELECT o.id, o.state_since, coalesce(n.reads, 1 + (d.code IS NOT NULL)) AS needed, o.referrer_snils,"
-        " coalesce(l.reader, '') AS lessee, coalesce(r.author, '') AS author, coalesce(r.state, '') AS report"
+        " coalesce(l.reader, '') AS lessee, coalesce(r.state, '') AS report"
         " FROM orders o LEFT JOIN reading_needed n ON n.order_id = o.id"
         " LEFT JOIN double_procedure d ON d.code = o.procedure_code"
         " LEFT JOIN reading_lease l ON l.order_id = o.id AND l.until > :now"
@@ -74,7 +74,7 @@ def waiting(reader: Reader, login: str, rules: ReadingRules, now: datetime, sinc
     found = {order.id: order for order in orders.get_many(reader, [row["id"] for row in rows])}
     cases = []
     for row in rows:
-        if row["report"] == "signed" or (row["report"] == "draft" and row["author"] != login):
+        if row["report"]:  # signed, or begun by somebody: it is written to its end where it was begun
             continue
         if snils and snils == row["referrer_snils"] and not rules.own_referrals:
             continue
@@ -132,9 +132,16 @@ def was_recalled(reader: Reader, patient_id: int, except_order: int) -> bool:
     return found is not None
 
 
-def is_any_due(reader: Reader, now: datetime) -> bool:
-    """Return True if a read has come to stand and is not final yet; `now` is UTC."""
-    return bool(reads.due(reader, now))
+def is_any_due(reader: Reader, rules: ReadingRules, now: datetime) -> bool:
+    """Return True if a read has come to stand and is not final yet, or a concluded study waits to be signed."""
+    if reads.due(reader, now):
+        return True
+    waits = reads.unsigned(reader)
+    counting = _counting(reader, waits)
+    return any(
+        reading.case(counting.get(order_id, []), reads.needed(reader, order_id), rules, now).decisive
+        for order_id in waits
+    )
 
 
 def made_of_reads(reader: Reader, order_ids: Collection[int]) -> frozenset[int]:

@@ -14,6 +14,7 @@ from broker.domain.patients.people import PersonName
 from broker.domain.studies.reading import Deferral, Finding, Opinion, Read
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
+from broker.store.tables import orders
 
 
 def of_order(reader: Reader, order_id: int) -> list[Read]:
@@ -75,6 +76,21 @@ def due(reader: Reader, now: datetime) -> list[int]:
     found = reader.rows(
         "SELECT DISTINCT order_id FROM study_read WHERE given_at IS NOT NULL AND settled = 0 AND stands_at <= ?",
         [now.isoformat()],
+    )
+    return [row["order_id"] for row in found]
+
+
+def unsigned(reader: Reader) -> list[int]:
+    """Return the orders (ids) that have as many final reads of one image set as they need, and no signed report.
+
+    Some of them wait for a third reader, the others could not be signed while their images were in doubt.
+    """
+    found = reader.rows(
+        "SELECT DISTINCT r.order_id FROM study_read r JOIN orders o ON o.id = r.order_id"
+        " LEFT JOIN reading_needed n ON n.order_id = o.id"
+        f" WHERE r.settled = 1 AND {orders.UNREPORTED} AND NOT EXISTS"
+        "  (SELECT 1 FROM report p WHERE p.order_id = o.id AND p.state = 'signed')"
+        " GROUP BY r.order_id, r.images, r.patient_id HAVING count(*) >= coalesce(n.reads, 1)"
     )
     return [row["order_id"] for row in found]
 

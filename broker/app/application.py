@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from broker.app import gc, systemd
-from broker.app.bus import RegionalBus
+from broker.app.bus import RegionalBus, report_renderer
 from broker.app.clock import ClockWatch
 from broker.app.database import open_store
 from broker.app.fhir_api import build_fhir_api
@@ -31,6 +31,7 @@ from broker.dicom import learning
 from broker.dicom.files.watched_folder import WorklistFolder
 from broker.dicom.scu.archive import Archive
 from broker.dicom.scu.mpps_forwarder import MppsForwarder
+from broker.dicom.scu.report_sender import ReportSender
 from broker.dicom.server import DicomServer
 from broker.dicom.worklist import explain
 from broker.domain.clinic.device_advice import Explanation, Suggestion
@@ -52,6 +53,7 @@ WORKLIST_FOLDER_EVERY = 5.0  # seconds between two looks into the folder of work
 ABANDONED_EVERY = 300.0  # seconds between two searches for steps whose device has stopped reporting
 AVAILABLE_EVERY = 2.0  # seconds between two looks whether somebody has said that images are in the archive
 FORWARD_EVERY = 2.0  # seconds between two looks for MPPS messages that a node has not got yet
+SEND_REPORTS_EVERY = 5.0  # seconds between two looks for signed reports that the archive has not got yet
 READS_EVERY = 15.0  # seconds between two looks for reads that can no longer be taken back
 ARCHIVE_EVERY = 60.0  # seconds between two searches for images that no device has reported
 
@@ -76,6 +78,9 @@ class Application:
         self.region = RegionalBus(config, self.store, self.clinic) if config.bus.url else None
         address = archive_address(config)
         self.archive = Archive(self.store, self.clinic, address, config.dicom.ae_title) if address else None
+        self.sender = None
+        if address and self.clinic.archives_reports:
+            self.sender = ReportSender(self.store, self.clinic, address, config.dicom.ae_title, report_renderer(config))
         available = self.archive.note_available if self.archive else None
         self.dicom = DicomServer(
             port_settings(config.dicom), self.store, self.clinic, config.clinic.name, on_available=available
@@ -174,6 +179,8 @@ class Application:
         if self.archive is not None:
             jobs.append(Job("archive", self.archive.look, every=ARCHIVE_EVERY))
             jobs.append(Job("archive, as notified", self.archive.look_at_available, every=AVAILABLE_EVERY))
+        if self.sender is not None:
+            jobs.append(Job("reports for the archive", self.sender.look, every=SEND_REPORTS_EVERY))
         # A job each: a node that hangs keeps no other waiting.
         jobs += [Job(f"MPPS for {each.name}", each.look, every=FORWARD_EVERY) for each in self.forwarders]
         if self.region is not None:

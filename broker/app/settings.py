@@ -45,6 +45,7 @@ def clinic_of(config: Config) -> Clinic:
             deadline_hours=config.reading.deadline_hours,
             pause_seconds=config.reading.pause_seconds,
         ),
+        archives_reports=config.pacs.send_reports and bool(config.pacs.address),
         waits_for_images=config.pacs.wait_for_images and bool(config.pacs.address),
     )
 

@@ -181,6 +181,7 @@ class PacsConfig(Section):
     images_within: Annotated[WholeNumber, Field(ge=1, le=10080)] = 60
     wait_for_images: Switch = False
     viewer: str = ""
+    send_reports: Switch = False
 
     @field_validator("viewer")
     @classmethod

@@ -82,6 +82,8 @@ class AuditAction(StrEnum):
     REPORT_ADD = "report_add"
     REPORT_CORRECT = "report_correct"
     REPORT_WITHDRAW = "report_withdraw"
+    REPORT_ARCHIVED = "report_archived"
+    REPORT_ARCHIVE_AGAIN = "report_archive_again"
 
     # ---- reads: nothing of what was found stands in the trail ----
     READ_GIVE = "read_give"

@@ -677,6 +677,7 @@ def test_every_key_can_be_set_by_the_environment(write: Write, tmp_path: Path) -
             "images_within": ("90", 90),
             "wait_for_images": ("true", True),
             "viewer": ("https://h/?s={study}", "https://h/?s={study}"),
+            "send_reports": ("true", True),
         },
         "bus": {
             "dialect": ("r4", "r4"),

@@ -31,7 +31,7 @@ from broker.workflow.studies import step_links
 from ui.archive.waive_dialog import WaiveDialog
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
-from ui.order import timeline
+from ui.order import report_archive, timeline
 from ui.order.dialogs import OrderDialogs
 from ui.order.why import WhyDialog
 from ui.reading import device_reports, signed_report, viewer_window
@@ -145,6 +145,7 @@ class OrderPage:
             card.report,
             card.report_doubt,
             card.appended,
+            card.archived_reports,
         )
         state = self._state(card.visit)
         facts = (order, *reported, card.discrepancies, card.holding, card.lack, card.undecided, state, today)
@@ -269,6 +270,7 @@ class OrderPage:
                 zone, today = self._services.clinic.zone, self._services.today()
                 signed_report.draw(card.report, zone, today, number=order.accession_number, brief=True)
                 signed_report.draw_earlier(card.earlier_reports, zone, today)
+                report_archive.draw(self._services, self._actor, card)
         self._draw_archive()
         device_reports.draw(self._found.received, self._services.clinic.zone, self._services.today())
         with theme.section("Исследование"):

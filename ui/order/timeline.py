@@ -142,6 +142,8 @@ _STATES: dict[str, str] = {
     AuditAction.REPORT_ADD: "reported",
     AuditAction.REPORT_CORRECT: "reported",
     AuditAction.REPORT_WITHDRAW: "attention",
+    AuditAction.REPORT_ARCHIVED: "archived",
+    AuditAction.REPORT_ARCHIVE_AGAIN: "archived",
     AuditAction.IMAGES_SEEN: "archived",
     AuditAction.ARCHIVE_ACCEPT: "archived",
     AuditAction.IMAGES_ADDED: "archived",

@@ -87,6 +87,8 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.REPORT_ADD: "Протокол дополнен",
     AuditAction.REPORT_CORRECT: "Протокол исправлен",
     AuditAction.REPORT_WITHDRAW: "Протокол отозван",
+    AuditAction.REPORT_ARCHIVED: "Протокол принят архивом снимков",
+    AuditAction.REPORT_ARCHIVE_AGAIN: "Протокол ещё раз отправлен в архив снимков",
     AuditAction.READ_GIVE: "Снимки прочитаны",
     AuditAction.READ_TAKE_BACK: "Чтение возвращено",
     AuditAction.READ_DEFER: "Чтение отложено",

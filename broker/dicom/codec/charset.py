@@ -6,6 +6,7 @@ nothing is dropped, and replacements are counted.
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -45,6 +46,7 @@ _ANSWERED_AS_ASKED = {UTF_8, CYRILLIC, "GB18030", "GBK"}
 # … and where it names none of these: what asks in Latin characters can show no others, as a rule. In its own set the
 # answer is certain to be readable; PS3.4 C.4.1.1.3 leaves the choice to who answers.
 _LATIN_AS_ASKED = {"ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 148"}
+_CYRILLIC_CODECS = {codecs.lookup(name).name for name in ("utf-8", "iso8859_5", "gb18030", "gbk", "cp1251", "koi8_r")}
 _WITH_CYRILLIC = {"utf-8", "iso8859_5", "gb18030", "gbk"}
 # PS3.3 C.12.1.1.2: the terms that may be read, and Python's names for them.
 _READABLE = {
@@ -154,6 +156,11 @@ def for_answer(policy: str, asked: str) -> str:
             if term in wanted:
                 return term
     return UTF_8
+
+
+def carries_cyrillic(declared: str) -> bool:
+    """Return True if texts in these character sets, as a dataset names them, can have Cyrillic letters."""
+    return any(codecs.lookup(_READABLE[intended(term)]).name in _CYRILLIC_CODECS for term in declared.split("\\"))
 
 
 def declared(term: str) -> str | list[str]:

@@ -49,17 +49,25 @@ def ask(assoc: Association, order: Order, uids: Collection[str] = ()) -> list[Ar
     `uids` are the Study Instance UIDs that are the order's beside its own. The studies may be anything;
     `domain.studies.archive.compare` tells what they are worth. None if an answer did not come to its end.
     """
-    found: list[ArchiveStudy] = []
+    found = find_order(assoc, order, uids)
+    return None if found is None else [study for study, _ in found]
+
+
+def find_order(
+    assoc: Association, order: Order, uids: Collection[str] = (), added: Collection[str] = ()
+) -> list[tuple[ArchiveStudy, Dataset]] | None:
+    """Return what `ask` does, each study with the answer itself, which also has the attributes `added`."""
+    found: list[Dataset] = []
     questions = [{"StudyInstanceUID": uid} for uid in dict.fromkeys([order.study_instance_uid, *sorted(uids)])]
     # As a key, one of these would ask for studies of any number (PS3.4 C.2.2.2.4), or of several.
     numbers = [number for number in evidence.numbers(order) if not _WILDCARDS.intersection(number)]
     questions += [{"AccessionNumber": number} for number in numbers]
     for keys in questions:
-        answers = _find(assoc, "STUDY", STUDY_KEYS, keys)
+        answers = _find(assoc, "STUDY", (*STUDY_KEYS, *added), keys)
         if answers is None:
             return None
-        found += [_held(each) for each in answers]
-    return found
+        found += answers
+    return [(_held(each), each) for each in found]
 
 
 def studies_of_day(assoc: Association, on: date) -> list[ArchiveStudy] | None:

@@ -35,6 +35,7 @@ class Clinic:
     hours: OpeningHours = DEFAULT_HOURS
     images_within: timedelta | None = None  # from the end of a study to its images in the archive; None: no archive
     reading: ReadingRules = DEFAULT_READING
+    archives_reports: bool = False  # signed reports go to the image archive
     waits_for_images: bool = False  # the region learns of images only when the archive has them
 
     def local(self, instant: datetime) -> datetime:

@@ -11,6 +11,7 @@ from broker.domain.audit import BLIND, AuditAction
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.studies.archive import Discrepancy
+from broker.domain.studies.archived_reports import ArchivedReport
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepSource
 from broker.domain.studies.reports import Report, ReportDoubt, SeenImages, SignedReport
 from broker.domain.studies.step_rules import PACKED, packed_count
@@ -21,7 +22,7 @@ from broker.store.queries.studies import archive_evidence, archive_gaps
 from broker.store.queries.studies.archive_gaps import ImagesDue, Lack
 from broker.store.queries.undecided import OrderOfTwo
 from broker.store.tables import incoming, orders, outbox
-from broker.store.tables.studies import archive, performed, performed_links, reports
+from broker.store.tables.studies import archive, archived_reports, performed, performed_links, reports
 from broker.store.tables.studies.archive import Holding
 
 
@@ -63,6 +64,7 @@ class Card:
     holding: Holding | None = None  # what the archive holds of it
     undecided: OrderOfTwo | None = None  # it is not known of which of two patients it is
     lack: Lack | None = None  # its images have not come in time, or are others in number
+    archived_reports: tuple[ArchivedReport, ...] = ()  # on the way to the image archive, the newest version first
     images_uid: str = ""  # the Study Instance UID under which its images are, as far as is known
 
     @property
@@ -128,6 +130,7 @@ def card(reader: Reader, accession_number: str, images_due: ImagesDue | None = N
         holding=archive.holding(reader, order.id),
         undecided=undecided.of_order(reader, order.id),
         lack=archive_gaps.lacks(reader, images_due, [order.id]).get(order.id),
+        archived_reports=tuple(archived_reports.of_order(reader, order.id)),
         images_uid=archive_evidence.images_uid(reader, order),
     )
 

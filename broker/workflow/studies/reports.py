@@ -24,6 +24,7 @@ from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import accounts, audit, orders, outbox, undecided_orders
 from broker.store.tables.studies import archive, performed, performed_links, reads, reports
+from broker.workflow.studies import archived_reports
 
 LONGEST = {"description": 20_000, "conclusion": 4_000, "recommendations": 4_000}  # characters
 MAX_DOSE = 1000.0  # mSv; finds doses that were typed in µSv by mistake
@@ -204,6 +205,7 @@ def revise(
     reports.add_version(tx, after)
     archive.note_fewer(tx, order_id, None)
     audit.write(tx, actor, _REVISED[revision.change], order_id, version=after.version)
+    archived_reports.queue(tx, after, clinic)
     _queue_version(tx, order, after, clinic)
     tx.notify()
     return after
@@ -306,7 +308,8 @@ def are_seen(tx: Tx, order: Order, seen: SeenImages) -> bool:
 
 
 def queue_report(tx: Tx, order: Order, clinic: Clinic) -> None:
-    """Queue an order's signed report for the region, once."""
+    """Queue an order's signed report for the region and for the image archive, once."""
+    archived_reports.queue(tx, reports.signed(tx, order.id), clinic)
     if clinic.sends_to_bus and order.bus_role and not outbox.has(tx, order.id, OutboxKind.REPORT):
         outbox.add(tx, order.id, OutboxKind.REPORT)
 

@@ -148,3 +148,10 @@ def test_utf_8_keeps_everything() -> None:
 )
 def test_the_devices_policy_goes_before_what_it_asks_in(policy: str, asked: str, answered: str) -> None:
     assert charset.for_answer(policy, asked) == answered
+
+
+def test_which_character_sets_have_cyrillic_letters() -> None:
+    for term in ("ISO_IR 192", "ISO_IR 144", "\\ISO 2022 IR 144", "GB18030", "UTF-8"):
+        assert charset.carries_cyrillic(term), term
+    for term in ("", "ISO_IR 100", "ISO_IR 6", "\\ISO 2022 IR 87", "nonsense"):
+        assert not charset.carries_cyrillic(term), term

@@ -218,6 +218,21 @@ CREATE TABLE "archive_discrepancy" (  -- a study there that bears an order's UID
     UNIQUE (order_id, study_instance_uid, accession_number, patient_name, patient_id, birth_date)
 ) STRICT;
 
+CREATE TABLE archive_report (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id INTEGER NOT NULL REFERENCES orders (id),
+    version INTEGER NOT NULL CHECK (version >= 1),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'stored', 'needs_attention', 'dropped')),
+    reason TEXT NOT NULL DEFAULT '',  -- why it waits, needs attention, or was dropped
+    detail TEXT NOT NULL DEFAULT '',  -- the archive's status and words
+    attempts INTEGER NOT NULL DEFAULT 0,  -- in vain, since it was queued or a person sent it again
+    uncertain INTEGER NOT NULL DEFAULT 0 CHECK (uncertain IN (0, 1)),  -- it was sent, and no answer came
+    next_at TEXT NOT NULL,  -- not tried before
+    queued_at TEXT NOT NULL,  -- with the signature, or again by a person
+    stored_at TEXT,
+    UNIQUE (order_id, version)
+) STRICT;
+
 CREATE TABLE archive_study (  -- what it holds of an order, as far as that fits the order
     order_id INTEGER PRIMARY KEY REFERENCES orders (id),
     study_instance_uid TEXT NOT NULL DEFAULT '',  -- as it stands there; '': it holds nothing
@@ -940,6 +955,8 @@ CREATE TABLE worklist_file (  -- items that a script of the clinic writes as fil
 CREATE INDEX archive_discrepancy_open ON archive_discrepancy (id) WHERE state = 'open';
 
 CREATE INDEX archive_discrepancy_study ON archive_discrepancy (study_instance_uid);
+
+CREATE INDEX archive_report_pending ON archive_report (next_at) WHERE state = 'pending';
 
 CREATE INDEX archive_study_fewer ON archive_study (order_id) WHERE fewer_than IS NOT NULL;
 

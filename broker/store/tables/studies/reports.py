@@ -86,8 +86,11 @@ def _version(first: Report, row: Row) -> Report:
 def signed_report(reader: Reader, order: Order) -> SignedReport | None:
     """Return an order's signed report with what its document states; None if none is signed."""
     report = signed(reader, order.id)
-    if report is None:
-        return None
+    return document(reader, order, report) if report else None
+
+
+def document(reader: Reader, order: Order, report: Report) -> SignedReport:
+    """Return a version of an order's signed report with what its document states."""
     return SignedReport(order, report, *_images_made(reader, order.id), reads.of_report(reader, order.id))
 
 

@@ -97,8 +97,10 @@ def answer_resources(
     studies = {_study_uid(each): each["id"] for each in images.values() if each["resourceType"] == "ImagingStudy"}
     known = replace(known, extra={f"{STUDY}{uid}": id for uid, id in studies.items()})
     pdf = make_pdf(signed) if make_pdf else b"%"  # not empty, so that the report refers to it
-    answer = report_bundle(order, report, steps, known, profile, pdf, report.signed_at or client_order.report_at)
-    return images | _as_stored_resources(n3(answer), order.id, client_order.report_at)
+    signed_at = report.signed_at or client_order.report_at
+    # A version stands in the place of the one before, under the same ids: it says by its status what it is.
+    answer = report_bundle(order, report, steps, known, profile, pdf, signed_at, replaces=True)
+    return images | _as_stored_resources(n3(answer), order.id, client_order.report_at, report.version)
 
 
 def order_id_of(resource_id: str) -> int:
@@ -122,13 +124,13 @@ def _id(order_id: int, full_url: str) -> str:
     return str(uuid.UUID(int=number))
 
 
-def _as_stored_resources(bundle: Resource, order_id: int, at: datetime) -> dict[str, Resource]:
-    """Return the resources of a transaction as if they were stored at an instant, with our ids."""
+def _as_stored_resources(bundle: Resource, order_id: int, at: datetime, version: int = 1) -> dict[str, Resource]:
+    """Return the resources of a transaction as if they were stored at an instant in a version, with our ids."""
     targets = {
         entry["fullUrl"]: f"{entry['resource']['resourceType']}/{_id(order_id, entry['fullUrl'])}"
         for entry in bundle["entry"]
     }
-    stamp = {"versionId": "1", "lastUpdated": _written(at)}
+    stamp = {"versionId": str(version), "lastUpdated": _written(at)}
     placed: dict[str, Resource] = {}
     for entry in bundle["entry"]:
         reference, resource = targets[entry["fullUrl"]], resolve_references(entry["resource"], targets)

@@ -125,7 +125,7 @@ FIELDS: dict[str, tuple[Requirement, ...]] = {
         Requirement("subject", "ref", _PATIENT),
         Requirement("effectiveDateTime", "instant"),
         Requirement("issued", "instant"),
-        Requirement("performer[]", "ref", ("Practitioner", "PractitionerRole", "Organization")),
+        Requirement("performer[]", "ref", ("Practitioner", "PractitionerRole", "Organization"), optional=True),
         Requirement("result[]", "ref", ("Observation",), optional=True),
         Requirement("imagingStudy[]", "ref", ("ImagingStudy",), optional=True),
         Requirement("presentedForm[].contentType", "code", (*PDF_AND_CDA, *_SIGNATURES), optional=True),

@@ -147,7 +147,8 @@ def _report_members(result: _Result, report: Report, profile: Profile, pdf: byte
         result.transaction, report.author_name, report.author_snils, report.author_position, profile
     )
     issued = instant(report.signed_at or made_at, profile)
-    # Who reads the report takes the doctor, and through the role the clinic, from its performer.
+    # Who reads the report takes the doctor, and through the role the clinic, from its performer: where no doctor is
+    # known, there is none.
     author = {"performer": [interpreter], "resultsInterpreter": [interpreter]} if interpreter else {}
     return author | {
         "issued": issued,
@@ -203,7 +204,6 @@ class _Result:
                 "subject": self._patient,
                 "effectiveDateTime": instant(min(starts) if starts else self._made_at, profile),
                 "issued": instant(self._made_at, profile),
-                "performer": [organisation(profile)],
                 "imagingStudy": self._studies() if self._has_images or self._kind is OutboxKind.IMAGES else [],
             }
             | members,

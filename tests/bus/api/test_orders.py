@@ -381,6 +381,33 @@ def test_a_report_on_images_that_were_taken_away_is_no_answer_until_a_doctor_has
     assert [task["status"] for task in answers(clinic, answered)] == ["in-progress"]
 
 
+def test_a_version_of_a_report_says_what_it_is_and_has_a_number_of_its_own(clinic: ApiClinic) -> None:
+    answered = accepted(clinic.server, order())
+    made = clinic.accept()
+    clinic.perform(made)
+    report = clinic.sign(made)
+    seen = []
+    for revision in (
+        None,
+        reports.Revision(ReportChange.ADDITION, "Контроль через год."),
+        reports.Revision(ReportChange.CORRECTION, "не та сторона", reports.ReportText("Слева целая.", "Норма слева.")),
+        reports.Revision(ReportChange.WITHDRAWAL, "снимки другого пациента"),
+    ):
+        if revision:
+            report = clinic.store.write(reports.revise, made.id, report.version, revision, DOCTOR, CLINIC)
+        completed = answers(clinic, answered)[-1]
+        read = get(clinic, completed["focus"]["reference"])
+        assert completed["status"] == "completed"
+        seen.append((read["status"], read["meta"]["versionId"], completed["meta"]["versionId"], read["id"]))
+    assert [each[:3] for each in seen] == [
+        ("final", "1", "1"),
+        ("appended", "2", "2"),
+        ("corrected", "3", "3"),
+        ("entered-in-error", "4", "4"),
+    ]
+    assert len({each[3] for each in seen}) == 1
+
+
 @pytest.mark.parametrize("change", list(ReportChange))
 def test_a_report_that_a_doctor_revises_after_images_were_taken_away_is_an_answer_again(
     clinic: ApiClinic, change: ReportChange

@@ -135,7 +135,7 @@ class OpinionPanel:
     def _text_for(self, opinion: Opinion) -> ReportText:
         """Return the words with which an opinion begins: the own draft, else its template."""
         own = self._case.opened.own
-        if own.opinion is not None and own.opinion.finding is opinion.finding and own.conclusion:
+        if (own.opinion is None or own.opinion.finding is opinion.finding) and (own.conclusion or own.description):
             return ReportText(own.description, own.conclusion, own.recommendations)
         finding = Finding.NORM if opinion.is_routine and opinion.right is not None else opinion.finding
         template, scale = self._case.template(finding), reading.scale(opinion)

@@ -72,6 +72,9 @@ class SessionCase:
         """Why the key of «норма» opens the text instead of writing it; empty where it writes it."""
         if self.opened.arbitrates:
             return "Откроется текст шаблона"
+        own = self.opened.own
+        if own.opinion is None and (own.description or own.conclusion):
+            return "Есть ваш черновик: откроется текст"
         if self.was_recalled:
             return "Раньше вызывали на дообследование или читатели расходились: откроется текст"
         if self.template(Finding.NORM) is None:

@@ -6,7 +6,7 @@ once, in the transaction in which the last read that it needs comes to stand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
 from broker.domain.actors import Actor, ActorKind
@@ -278,11 +278,11 @@ def _open(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> OpenCase:
     report = reports.of_order(tx, order.id)
     if report is not None and report.state is ReportState.SIGNED:
         raise WrongState(f"the report on {number} is signed")
-    if report is not None:  # its words would be lost
+    needed = reads.needed(tx, order.id)
+    if report is not None and needed == 1:  # its words would be lost
         raise WrongState(f"the report on {number} is begun and not signed")
     images = reports.images(tx, order)
     case = _case(tx, order, clinic)
-    needed = reads.needed(tx, order.id)
     if case.held is not None and case.held.reader != actor.name:
         raise WrongState(f"{number} is read by another just now")
     if case.is_reader(actor.name):
@@ -298,6 +298,8 @@ def _open(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> OpenCase:
         raise WrongState(f"{actor.name} has referred {number}")
     drafts = (read for read in _counting(tx, order, images) if read.reader == actor.name)
     blank = Read(order.id, actor.name, images=images.revision, patient_id=order.patient.stored_id)
+    if report is not None and report.author == actor.name:  # begun before two were to read it
+        blank = replace(blank, **asdict(ReportText.of(report)))
     own = replace(next(drafts, blank), arbitrates=case.stage is ReadingStage.ARBITRATION)
     # Only who decides sees what the two have found: a page cannot show what it was not given.
     shown = case if own.arbitrates else replace(case, standing=())

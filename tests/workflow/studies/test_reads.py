@@ -502,3 +502,13 @@ def test_who_has_a_study_open_in_a_session_keeps_others_from_writing_its_report(
         room.store.write(written.sign, order.id, 0, text(BORIS), BORIS, CLINIC)
     room.store.write(reading.leave, order.id, ANNA)
     room.store.write(written.sign, order.id, 0, text(BORIS), BORIS, CLINIC)
+
+
+def test_what_was_begun_before_two_were_to_read_it_is_its_doctors_draft_of_a_read(room: Room) -> None:
+    order = room.study(procedure_code="WLB-HAND")
+    room.store.write(written.save_report, order.id, 0, text(BORIS), BORIS)
+    room.store.write(reading.set_double, frozenset({"WLB-HAND"}), ADMIN)
+    assert [number for number, _, _ in listed(room, ANNA)] == [order.accession_number]
+    assert room.open(order, ANNA).own.conclusion == ""
+    room.store.write(reading.leave, order.id, ANNA)
+    assert room.open(order, BORIS).own.conclusion == "Заключение boris"

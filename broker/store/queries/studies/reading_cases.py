@@ -74,7 +74,8 @@ def waiting(reader: Reader, login: str, rules: ReadingRules, now: datetime, sinc
     found = {order.id: order for order in orders.get_many(reader, [row["id"] for row in rows])}
     cases = []
     for row in rows:
-        if row["report"]:  # signed, or begun by somebody: it is written to its end where it was begun
+        # What one doctor has begun to write is written to its end where it was begun.
+        if row["report"] == "signed" or (row["report"] and row["needed"] == 1):
             continue
         if snils and snils == row["referrer_snils"] and not rules.own_referrals:
             continue

@@ -29,6 +29,7 @@ from broker.bus.api import ApiMount
 from broker.config.configuration import Config
 from broker.dicom import learning
 from broker.dicom.files.watched_folder import WorklistFolder
+from broker.dicom.scu import mpps_forwarder
 from broker.dicom.scu.archive import Archive
 from broker.dicom.scu.mpps_forwarder import MppsForwarder
 from broker.dicom.scu.report_sender import ReportSender
@@ -85,7 +86,9 @@ class Application:
         self.dicom = DicomServer(
             port_settings(config.dicom), self.store, self.clinic, config.clinic.name, on_available=available
         )
-        self.forwarders = [MppsForwarder(self.store, node, config.dicom.ae_title) for node in mpps_nodes(config)]
+        nodes = mpps_nodes(config)
+        mpps_forwarder.forget_others(self.store, nodes)
+        self.forwarders = [MppsForwarder(self.store, node, config.dicom.ae_title) for node in nodes]
         self.clock = ClockWatch()
         self.abandoned = StaleStepJob(self.store, self.clinic, self.clock.times_set)
         self.health = HealthMonitor(self.store, config, lambda: self.dicom.port)

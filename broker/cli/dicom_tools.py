@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import date, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 
 from pydicom.dataset import Dataset
 
@@ -26,10 +26,18 @@ from broker.domain.clinic.device_advice import Explanation
 from broker.domain.errors import NotFound
 from broker.domain.orders import Order
 from broker.store.queries import device_registry, order_card
+from broker.workflow.studies import mpps_backlog
 
 _WHY = """\
 Every rule and every key of the device's latest query is checked, with what to do where it fails.
 Exit status: 0 if the device sees the order, 1 if it does not.
+"""
+
+_FORWARD = """\
+A node that is configured, also again, gets what devices report from then on. With this it gets what was taken since TIME
+as well, in order; what it has already, it answers as a duplicate, and that is noted with the device. Example:
+
+  worklist-broker forward RIS --since 2026-11-30T08:00
 """
 
 
@@ -56,9 +64,29 @@ def register(commands: Commands) -> None:
         "--date", type=date.fromisoformat, metavar="YYYY-MM-DD", help="one day (default: the days that it may see)"
     )
 
+    forward = commands.changing("forward", _forward, "forward a node the MPPS messages since a time, too", _FORWARD)
+    forward.add_argument("ae_title", metavar="AE", help="a node of dicom.forward_mpps")
+    forward.add_argument("--since", type=_since, required=True, metavar="TIME", help="the clinic's local time")
+
     commands.reading(
         "conformance", _conformance, "print the DICOM Conformance Statement of this installation, as Markdown"
     )
+
+
+def _since(text: str) -> datetime:
+    """Parse a local time as the operator writes it."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-11-30 or 2026-11-30T08:00") from None
+
+
+def _forward(args: argparse.Namespace) -> int:
+    with CommandContext(args) as context:
+        since = args.since if args.since.tzinfo else args.since.replace(tzinfo=context.clinic.zone)
+        waiting = context.change(mpps_backlog.forward_since, args.ae_title, since.astimezone(UTC), context.actor)
+        context.report(f"{waiting} messages wait for {args.ae_title}.")
+    return Exit.OK
 
 
 def _echo(args: argparse.Namespace) -> int:

@@ -48,6 +48,7 @@ CHANGING = {
     "device add": "CT_1 --name КТ --modality CT",
     "order add": "--json orders.json",
     "import": "referrals.csv",
+    "forward": "RIS --since 2026-11-30",
     "directory import": "body-sites.csv --kind body-sites --system 1.2.643.5.1.13.13.11.1477 --version 1",
     "client add": f"lis --organisation {GUID}",
     "client token": "mis",
@@ -109,6 +110,7 @@ def clinic(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def put_aside(config: Path) -> None:
     """Let a reader have put the clinic's study aside, and another have it open."""
     with sqlite3.connect(config.parent / "data" / "worklist.sqlite") as db:
+        db.execute("INSERT INTO mpps_node (ae_title, message_id, at) VALUES ('RIS', 7, '2026-11-30')")
         db.execute("INSERT INTO reading_lease SELECT id, 'larin', '2999-01-01' FROM orders")
         db.execute(
             "INSERT INTO reading_deferral SELECT id, 'volskaya', 'Вольская', 'нет снимка', '2026-11-30' FROM orders"

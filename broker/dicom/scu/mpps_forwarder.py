@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
@@ -72,6 +72,10 @@ class MppsForwarder:
             waits = mpps_nodes.following(reader, self._node.ae_title) is not None
         if not is_known:  # what comes from now on is forwarded, so nothing waits
             self._store.write(mpps_nodes.add, self._node.ae_title)
+            name = self._node.ae_title
+            log.info(
+                "MPPS for %s: begins now; `worklist-broker forward %s --since ...` adds what was before", name, name
+            )
         return self._forward() if waits else 0
 
     def _forward(self) -> int:
@@ -171,6 +175,12 @@ class MppsForwarder:
         self._next_at = self._monotonic() + wait
         if attempts == 1:  # one line per change of state
             log.warning("MPPS for %s: %s; next attempt in %.0f s", name, problem, wait)
+
+
+def forget_others(store: Store, nodes: Iterable[MppsNode]) -> None:
+    """Forget the nodes that are not configured any more: one that comes back does not get what was in between."""
+    for name, waiting in store.write(mpps_nodes.retain, {each.ae_title for each in nodes}):
+        log.warning("MPPS for %s: no longer configured, %d messages are not forwarded", name, waiting)
 
 
 def dataset(message: StoredMessage) -> Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,16 +20,18 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from broker.dicom.codec import decoding, json_model
 from broker.dicom.devices.registry import Caller
 from broker.dicom.scu import mpps_forwarder, no_delay
-from broker.dicom.scu.mpps_forwarder import TRIES, MppsForwarder, MppsNode
+from broker.dicom.scu.mpps_forwarder import TRIES, MppsForwarder, MppsNode, forget_others
 from broker.dicom.server import DicomServer, PortSettings
+from broker.domain.errors import NotFound
 from broker.domain.studies.performed import PerformedState
 from broker.domain.studies.step_rules import PACKED
 from broker.store.database import Store
 from broker.store.tables.studies import mpps_nodes, performed
 from broker.store.tables.studies.mpps_nodes import StoredMessage
+from broker.workflow.studies import mpps_backlog
 from tests.support import factory
-from tests.support.clock import Seconds
-from tests.support.factory import CLINIC
+from tests.support.clock import Clock, Seconds
+from tests.support.factory import CLINIC, SYSTEM
 from tests.support.modality import change, create, creation, ending, series
 
 Answer = Callable[[str, Dataset], int]
@@ -136,6 +139,35 @@ def test_what_was_before_a_node_was_configured_does_not_go_there(store: Store, r
     create(store, creation(), "1.2.2")
     assert late.look() == 1
     assert ris.names == [("N-CREATE", "1.2.2")]
+
+
+def test_a_node_that_was_taken_out_and_put_in_again_begins_there(
+    store: Store, ris: Ris, clock: Seconds, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = MppsNode("RIS", "127.0.0.1", ris.port)
+    forwarder = MppsForwarder(store, node, "WORKLIST", clock)
+    forget_others(store, [node])
+    forwarder.look()
+    create(store, creation(), "1.2.1")
+    forget_others(store, [node])  # a restart loses nothing
+    assert forwarder.look() == 1
+    assert isinstance(store.clock, Clock)
+    store.clock.advance(hours=1)
+    out = store.clock()
+    create(store, creation(), "1.2.2")
+    forget_others(store, [])
+    assert "MPPS for RIS: no longer configured, 1 messages are not forwarded" in caplog.text
+    assert forwarder.look() == 0
+    create(store, creation(), "1.2.3")
+    assert forwarder.look() == 1
+    assert ris.names == [("N-CREATE", "1.2.1"), ("N-CREATE", "1.2.3")]
+    # Unless the operator asks for what was in between.
+    assert store.write(mpps_backlog.forward_since, "RIS", out, SYSTEM) == 2
+    assert store.write(mpps_backlog.forward_since, "RIS", out + timedelta(days=1), SYSTEM) == 2  # nothing is left out
+    assert forwarder.look() == 2
+    assert ("N-CREATE", "1.2.2") in ris.names
+    with pytest.raises(NotFound):
+        store.write(mpps_backlog.forward_since, "OTHER", out, SYSTEM)
 
 
 def test_an_outage_loses_nothing_and_the_waits_grow(

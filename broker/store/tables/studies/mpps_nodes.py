@@ -7,6 +7,7 @@ position in them.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -64,6 +65,31 @@ def add(tx: Tx, ae_title: str) -> None:
         " VALUES (?, (SELECT coalesce(max(id), 0) FROM performed_step_message), ?) ON CONFLICT DO NOTHING",
         [ae_title, tx.now.isoformat()],
     )
+
+
+def retain(tx: Tx, ae_titles: Collection[str]) -> list[tuple[str, int]]:
+    """Forget all nodes but these; return each that is forgotten, and how many messages waited for it.
+
+    One that is configured again begins where it is then, see `add`.
+    """
+    gone = [(each.ae_title, each.waiting) for each in backlogs(tx) if each.ae_title not in ae_titles]
+    for ae_title, _ in gone:
+        tx.run("DELETE FROM mpps_node WHERE ae_title = ?", [ae_title])
+    return gone
+
+
+def rewind(tx: Tx, ae_title: str, since: datetime) -> int | None:
+    """Let a node get what was taken since an instant (UTC), too; return how many messages wait for it then.
+
+    A node that is behind already stays where it is. Return None for one that is not known.
+    """
+    position = get(tx, ae_title)
+    if position is None:
+        return None
+    before = int(tx.value("SELECT coalesce(max(id), 0) FROM performed_step_message WHERE at < ?", [since.isoformat()]))
+    if before < position.message_id:
+        advance(tx, ae_title, before)
+    return next(each.waiting for each in backlogs(tx) if each.ae_title == ae_title)
 
 
 # What the device was answered with success for, once; what came from the node itself is known there.

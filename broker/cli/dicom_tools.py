@@ -34,8 +34,8 @@ Exit status: 0 if the device sees the order, 1 if it does not.
 """
 
 _FORWARD = """\
-A node that is configured, also again, gets what devices report from then on. With this it gets what was taken since TIME
-as well, in order; what it has already, it answers as a duplicate, and that is noted with the device. Example:
+A node that is configured, also again, gets what devices report from then on. With this it gets what was taken since
+TIME as well, in order; what it has already, it answers as a duplicate, and that is noted with the device. Example:
 
   worklist-broker forward RIS --since 2026-11-30T08:00
 """

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, tzinfo
 from pydicom.dataset import Dataset
 
 from broker import __version__
-from broker.app.settings import archive_address, mpps_nodes, port_settings
+from broker.app.settings import archive_address, clinic_of, mpps_nodes, port_settings
 from broker.cli.commands import Commands, Exit
 from broker.cli.context import CommandContext
 from broker.cli.output import show
@@ -184,7 +184,13 @@ def _worklist_fields(item: Dataset) -> Iterator[str]:
 def _conformance(args: argparse.Namespace) -> int:
     config = load(args.config)
     port = port_settings(config.dicom)
-    statement = conformance.write(port, archive_address(config), __version__, nodes=mpps_nodes(config))
+    statement = conformance.write(
+        port,
+        archive_address(config),
+        __version__,
+        nodes=mpps_nodes(config),
+        sends_reports=clinic_of(config).archives_reports,
+    )
     value = {"ae_title": port.ae_title, "port": port.port, "version": __version__, "statement": statement}
     show(args.json, value, [statement.removesuffix("\n")])
     return Exit.OK

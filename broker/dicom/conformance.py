@@ -17,6 +17,7 @@ from broker.dicom.scu.archive import LONGEST, SCAN_EVERY, TIMEOUT, ArchiveAddres
 from broker.dicom.scu.archive_query import MATCHED, NO_IMAGES, SERIES_KEYS, SOP_CLASS, STUDY_KEYS
 from broker.dicom.scu.mpps_forwarder import FIRST_WAIT, LONGEST_WAIT, MppsNode
 from broker.dicom.scu.mpps_forwarder import TIMEOUT as NODE_TIMEOUT
+from broker.dicom.scu.report_document import SOP_CLASS as DOCUMENT
 from broker.dicom.server import PortSettings
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
 from broker.dicom.worklist import service
@@ -77,13 +78,28 @@ _MATCHING = {
 }
 
 
-def write(dicom: PortSettings, archive: ArchiveAddress | None, version: str, *, nodes: Sequence[MppsNode] = ()) -> str:
-    """Return the statement of this installation as Markdown; `version` is the program's, MPPS goes on to `nodes`."""
-    return "\n".join(_statement(dicom, archive, version, nodes)) + "\n"
+def write(
+    dicom: PortSettings,
+    archive: ArchiveAddress | None,
+    version: str,
+    *,
+    nodes: Sequence[MppsNode] = (),
+    sends_reports: bool = False,
+) -> str:
+    """Return the statement of this installation as Markdown.
+
+    `version` is the program's, MPPS goes on to `nodes`; `sends_reports`: signed reports go to the archive.
+    """
+    return "\n".join(_statement(dicom, archive, version, nodes, sends_reports=sends_reports)) + "\n"
 
 
 def _statement(
-    dicom: PortSettings, archive: ArchiveAddress | None, version: str, nodes: Sequence[MppsNode]
+    dicom: PortSettings,
+    archive: ArchiveAddress | None,
+    version: str,
+    nodes: Sequence[MppsNode],
+    *,
+    sends_reports: bool,
 ) -> Iterator[str]:
     requested = [*services.REQUESTED, *([services.PERFORMED_STEP] if nodes else [])]
     with_archive = "Yes" if archive else "Without an archive set, no"
@@ -98,7 +114,15 @@ def _statement(
         ("Network service", "SOP Class UID", "User (SCU)", "Provider (SCP)"),
         [
             *((UID(uid).name, uid, "Yes" if uid in requested else "No", "Yes") for uid in services.SOP_CLASSES),
-            *((UID(uid).name, uid, "No", "Yes" if dicom.storage else "Switched off here, no") for uid in STORED),
+            *(
+                (
+                    UID(uid).name,
+                    uid,
+                    "Yes" if sends_reports and uid == DOCUMENT else "No",
+                    "Yes" if dicom.storage else "Switched off here, no",
+                )
+                for uid in STORED
+            ),
             (UID(services.AVAILABILITY).name, services.AVAILABILITY, "No", with_archive),
             (UID(SOP_CLASS).name, SOP_CLASS, with_archive, "No"),
         ],
@@ -158,6 +182,7 @@ def _statement(
         " taken before. After any other failure the next message follows."
         " What a node has sent itself is not sent back.",
     )
+    yield from _reports(archive if sends_reports else None)
     yield from _section("7 Character sets")
     yield from _section(
         "7.1 Queries",
@@ -240,13 +265,28 @@ def _storage(dicom: PortSettings) -> Iterator[str]:
     yield from _statuses(_STORE)
 
 
+def _reports(address: ArchiveAddress | None) -> Iterator[str]:
+    whom = f"{address.ae_title} at {address.host}:{address.port}" if address else "switched off here"
+    yield from _section(
+        "6.4 Storage of encapsulated PDF (PS3.4 Annex B, PS3.3 A.45.1)",
+        f"A signed report is stored in the archive ({whom}) as an instance of the study that its images are in, with"
+        " Modality DOC, in ISO_IR 192, Explicit or Implicit VR Little Endian. Over the same association the archive is"
+        " asked for the study first, as in 6.2: nothing is stored before it knows the study, and Patient ID, Issuer,"
+        " Study ID, Study Date and Time and Accession Number are those of its answer. A version of a report has the"
+        " same SOP Instance UID whenever it is stored, each has its own Instance Number, and those of an order are one"
+        " series.",
+        "0000, Bxxx and 0111 mean that it is there. After A7xx, 0110, 0213, and without an association or an answer"
+        f" within {TIMEOUT:g} s it is stored again later. Any other status waits for a person.",
+    )
+
+
 def _archive(address: ArchiveAddress | None) -> Iterator[str]:
     whom = f"{address.ae_title} at {address.host}:{address.port}" if address else "none is configured here"
     yield from _section(
         "6.2 Study Root Query/Retrieve: FIND (PS3.4 C.6.2)",
         f"Every minute the archive ({whom}) is asked for the orders of the last {ARCHIVE_DAYS} days, over one"
         f" association that lasts at most {LONGEST:g} s; each answer is awaited for {TIMEOUT:g} s. The transfer"
-        " syntaxes are the library's defaults, queries are in ISO_IR 192. Nothing is retrieved or stored.",
+        " syntaxes are the library's defaults, queries are in ISO_IR 192. Nothing is retrieved.",
         "At study level an order is asked for by its Study Instance UID, by those under which modalities have reported"
         " its images (MPPS), then by each of its Accession Numbers. An answer counts only if it has one of these UIDs,"
         " its patient agrees with the order's in name or Patient ID and contradicts it in nothing, and it is not older"

@@ -17,6 +17,7 @@ from broker.config.sections import PacsConfig
 from broker.dicom import conformance, services
 from broker.dicom.mpps.rules import RULES
 from broker.dicom.scu import archive_query
+from broker.dicom.scu.archive import ArchiveAddress
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
 from broker.dicom.worklist.attributes import STEP, TOP
@@ -46,6 +47,14 @@ def test_what_an_archive_is_asked_is_documented(config: Config) -> None:
     for keyword in (*archive_query.STUDY_KEYS, *archive_query.SERIES_KEYS):
         tag = Tag(keyword)
         assert f"{dictionary_description(tag)} | ({tag.group:04X},{tag.element:04X})" in stated, keyword
+
+
+def test_reports_that_go_to_the_archive_are_documented(config: Config) -> None:
+    archive = ArchiveAddress("PACS", "10.0.0.9", 104)
+    for sends, said in ((True, "PACS at 10.0.0.9:104"), (False, "switched off here")):
+        stated = conformance.write(port_settings(config.dicom), archive, "1.0", sends_reports=sends)
+        assert f"A signed report is stored in the archive ({said})" in stated
+        assert bool(re.search(r"\| 1\.2\.840\.10008\.5\.1\.4\.1\.1\.104\.1 \| Yes \|", stated)) is sends
 
 
 def test_every_status_of_the_services_is_documented() -> None:

@@ -30,7 +30,14 @@ from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
 from broker.store.queries.studies import archive_evidence, archive_gaps, unreferred_studies
 from broker.store.tables import audit, orders
-from broker.store.tables.studies import archive, archive_unreferred, performed, performed_links, reports
+from broker.store.tables.studies import (
+    archive,
+    archive_unreferred,
+    archived_reports,
+    performed,
+    performed_links,
+    reports,
+)
 from broker.workflow.studies import order_status
 
 LONGEST_REASON = 200  # characters
@@ -294,6 +301,7 @@ def _count(tx: Tx, order: Order, comparison: Comparison, actor: Actor) -> bool:
             archive.note_asked(tx, order.id)
         return False
     archive.set_holding(tx, order.id, uid, comparison.images)
+    archived_reports.make_due(tx, order.id)
     seen = _compare_with_seen(tx, order.id, before.images if before else None, comparison.images, actor)
     if comparison.images:
         performed.set_archived_images(tx, order.id, comparison.images)

@@ -16,14 +16,15 @@ from broker.domain.studies.archived_reports import (
     ArchivedReport,
     ArchivedReportReason,
     ArchivedReportState,
+    instance_uid,
     wait_after,
 )
 from broker.domain.studies.reports import Report
 from broker.security import permissions
 from broker.security.permissions import Permission, permit
-from broker.store.database import Tx
+from broker.store.database import Reader, Tx
 from broker.store.tables import audit, orders
-from broker.store.tables.studies import archived_reports
+from broker.store.tables.studies import archived_reports, reports
 
 _PERSON_NEEDED = (ArchivedReportReason.NO_CYRILLIC, ArchivedReportReason.REFUSED)
 
@@ -37,6 +38,13 @@ def queue(tx: Tx, report: Report | None, clinic: Clinic) -> None:
         return
     archived_reports.drop_pending(tx, report.order_id, ArchivedReportReason.WITHDRAWN, before=report.version)
     archived_reports.drop(tx, report.order_id, report.version, ArchivedReportReason.WITHDRAWN)
+
+
+def is_ours(reader: Reader, order_id: int, study_instance_uid: str, sop_instance_uid: str) -> bool:
+    """Return True if an instance is a version of an order's report, as an archive sends it on to others and to us."""
+    [order] = orders.get_many(reader, [order_id])
+    versions = reports.versions(reader, order_id) if archived_reports.of_order(reader, order_id) else []
+    return sop_instance_uid in [instance_uid(study_instance_uid, order.accession_number, each) for each in versions]
 
 
 def send_again(tx: Tx, order_id: int, actor: Actor) -> None:

@@ -18,6 +18,7 @@ from broker.store.database import Reader, Tx
 from broker.store.queries.patients import patient_index
 from broker.store.tables import audit, orders
 from broker.store.tables.studies import received_objects
+from broker.workflow.studies import archived_reports
 
 
 def receive(tx: Tx, received: ReceivedObject, dose: DoseReport | None, actor: Actor) -> Receipt:
@@ -27,6 +28,8 @@ def receive(tx: Tx, received: ReceivedObject, dose: DoseReport | None, actor: Ac
         return Receipt.REPEATED if known == received.digest else Receipt.OTHER_CONTENT
     found = _order(tx, received)
     order_id, held = (None, found) if isinstance(found, HeldReason) else (found, None)
+    if order_id and archived_reports.is_ours(tx, order_id, received.study_instance_uid, received.sop_instance_uid):
+        return Receipt.REPEATED  # a document of ours, which the archive sends on
     id = received_objects.add(tx, received, order_id, held)
     if dose is not None:
         received_objects.add_dose(tx, id, dose)

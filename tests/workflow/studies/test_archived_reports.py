@@ -11,19 +11,22 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Forbidden, WrongState
 from broker.domain.orders import Order
+from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.archived_reports import (
     LONGEST_WAIT,
     ArchivedReport,
     ArchivedReportReason,
     ArchivedReportState,
+    instance_uid,
 )
 from broker.domain.studies.reading import Finding, Opinion, ReadingRules
+from broker.domain.studies.received import Receipt, ReceivedKind, ReceivedObject
 from broker.domain.studies.reports import ReportChange
 from broker.store.database import Store
 from broker.store.tables.studies import archived_reports as queue
 from broker.store.tables.studies import reports as reports_table
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import archived_reports, reads, reports
+from broker.workflow.studies import archive_images, archived_reports, reads, received_objects, reports
 from broker.workflow.studies.reports import ReportText, Revision
 from tests.support import factory
 from tests.support.clock import Clock
@@ -119,6 +122,36 @@ def test_doctors_and_whoever_may_resend_send_it_again(store: Store, order: Order
     for actor in (DOCTOR, REGISTRAR):
         store.write(archived_reports.send_again, order.id, actor)
     assert states(store, order) == [(1, State.PENDING, Reason.NONE)]
+
+
+def test_a_document_that_the_archive_sends_on_to_us_is_no_report_of_another(store: Store, order: Order) -> None:
+    sign(store, order)
+    with store.read() as reader:
+        report = reports_table.signed(reader, order.id)
+    assert report is not None
+    ours = instance_uid(order.study_instance_uid, order.accession_number, report)
+    for uid, receipt in ((ours, Receipt.REPEATED), ("1.2.3.4.5", Receipt.STORED)):
+        document = ReceivedObject(
+            uid,
+            "1.2.840.10008.5.1.4.1.1.104.1",
+            ReceivedKind.DOCUMENT,
+            "PACS",
+            study_instance_uid=order.study_instance_uid,
+            digest=uid,
+        )
+        assert store.write(received_objects.receive, document, None, SYSTEM) is receipt
+
+
+def test_images_that_come_into_the_archive_end_the_wait(store: Store, order: Order) -> None:
+    sign(store, order)
+    store.write(archived_reports.note_in_vain, queued(store, order)[0], Reason.NOT_THERE)
+    with store.read() as reader:
+        assert queue.due(reader, store.clock(), 5) == []
+    name, patient_id = "Кузнецова^Марина^Петровна", order.patient.patient_id
+    study = ArchiveStudy(order.study_instance_uid, order.accession_number, 2, "DX", name, patient_id, "19610312")
+    store.write(archive_images.record_answer, order.id, [study], SYSTEM, SENDING, settled=True)
+    with store.read() as reader:
+        assert [each.order_id for each in queue.due(reader, store.clock(), 5)] == [order.id]
 
 
 @pytest.fixture

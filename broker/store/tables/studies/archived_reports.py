@@ -19,6 +19,14 @@ def add(tx: Tx, order_id: int, version: int) -> None:
         " VALUES (?, ?, 'pending', ?, ?) ON CONFLICT DO NOTHING",
         [order_id, version, tx.now.isoformat(), tx.now.isoformat()],
     )
+    make_due(tx, order_id)
+
+
+def make_due(tx: Tx, order_id: int) -> None:
+    """Let what waits of an order's report be tried now: what it has waited for may have come."""
+    tx.run(
+        "UPDATE archive_report SET next_at = ? WHERE order_id = ? AND state = 'pending'", [tx.now.isoformat(), order_id]
+    )
 
 
 def drop_pending(tx: Tx, order_id: int, reason: Reason, *, before: int) -> None:

@@ -40,7 +40,7 @@ def recompute_status(tx: Tx, order: Order, clinic: Clinic) -> None:
 def recompute_dispute(tx: Tx, order: Order, clinic: Clinic) -> None:
     """Withdraw what was not sent yet of a performed order's images while it is open whose they are, else queue it.
 
-    A signed report goes out again unless its images have changed since.
+    A signed report goes out again unless images have gone since; what was added it names, as any that was not sent.
     """
     if order.state is not OrderState.COMPLETED:
         return
@@ -48,7 +48,7 @@ def recompute_dispute(tx: Tx, order: Order, clinic: Clinic) -> None:
     if (
         outbox.has(tx, order.id, OutboxKind.IMAGES)
         and has_report(tx, order.id)
-        and reports.doubt(tx, order.id) is None
+        and reports.doubt(tx, order.id) in (None, ReportDoubt.IMAGES_ADDED)
         and not performed_links.conflicts(tx, order.id)
         and not archive.is_disputed(tx, order.id)
     ):
@@ -154,7 +154,8 @@ def _queue_messages(
         and not is_doubtful
     ):
         outbox.add(tx, id, OutboxKind.STARTED)
-    if is_disputed or PerformedState.COMPLETED not in performed_states:  # a provisional end was overruled
+    # They would be about all that was made, or a provisional end was overruled.
+    if is_doubtful or PerformedState.COMPLETED not in performed_states:
         withdraw_results(tx, id)
     if (
         state is OrderState.COMPLETED

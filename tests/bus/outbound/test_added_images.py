@@ -12,13 +12,15 @@ from broker.bus.transport.dialect import n3, r4
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.messages import IMAGES_NOT_SEEN, BusReferences
 from broker.domain.orders import Order
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.archive import ArchiveStudy
+from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.store.queries import order_card
 from broker.workflow import outbox as exchange
-from broker.workflow.studies import archive_images, reports, step_links
+from broker.workflow.studies import archive_images, performed_steps, reports, step_links
 from tests.bus import samples
 from tests.bus.clinic import ADMINISTRATOR, Clinic, numbers
-from tests.support.factory import CLINIC, REGISTRAR, SYSTEM
+from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, message, performed
 
 DOCTOR = Actor(ActorKind.PERSON, "lvova", "Львова Анна Сергеевна", frozenset({Role.RADIOLOGIST}))
 TEXT = reports.ReportText(description="Щель сужена", conclusion="Гонартроз", effective_dose=0.01)
@@ -117,6 +119,30 @@ def test_images_that_come_before_the_report_is_sent_go_with_it(clinic: Clinic) -
     clinic.perform(order, "1.2.3.5")
     assert queue(clinic) == []
     assert clinic.deliver() == DeliverySummary(delivered=3)
+
+
+@pytest.mark.parametrize("is_theirs", [True, False])
+def test_nothing_is_sent_that_waits_while_it_is_asked_whose_further_images_are(clinic: Clinic, is_theirs: bool) -> None:
+    order = clinic.register()
+    clinic.perform(order)
+    clinic.store.write(reports.sign, order.id, 0, TEXT, DOCTOR, CLINIC)
+    step = performed("1.2.3.5", StepReference(order.study_instance_uid), patient_name="Попов^Степан")
+    clinic.store.write(performed_steps.start, step, message("create"), XRAY, CLINIC)
+    ended = performed_steps.ChangeRequest(
+        "1.2.3.5", PerformedChange(PerformedState.COMPLETED, images=2), message("end")
+    )
+    clinic.store.write(performed_steps.change, ended, XRAY, CLINIC)
+    assert clinic.deliver() == DeliverySummary(delivered=1)  # the referral
+    assert clinic.bus.resources("DiagnosticReport") == clinic.bus.resources("ImagingStudy") == []
+    if is_theirs:
+        seen = Confirmation(order.patient, ("patient_name",))
+        clinic.store.write(step_links.confirm_patient, "1.2.3.5", order.id, REGISTRAR, CLINIC, seen)
+    else:
+        clinic.store.write(step_links.unlink, "1.2.3.5", order.id, REGISTRAR, CLINIC)
+        uphold(clinic, order)
+    assert clinic.deliver() == DeliverySummary(delivered=2)
+    [study] = clinic.bus.resources("ImagingStudy")
+    assert study["numberOfInstances"] == (4 if is_theirs else 2)
 
 
 def test_images_that_are_taken_away_again_are_told_to_nobody(clinic: Clinic) -> None:

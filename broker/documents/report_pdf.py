@@ -16,11 +16,13 @@ from fpdf.enums import XPos, YPos
 from fpdf.fonts import TTFFont
 
 from broker.domain.patients import identifiers, names
+from broker.domain.patients.people import Sex
 from broker.domain.studies.reports import ReportChange, ReportState, SignedReport
 
 FONTS = Path(__file__).parent / "fonts"
 FAMILY = "DejaVu"
 BOX = "\u25a1"  # in place of a character that cannot be shown
+_SEXES = {Sex.MALE: "мужской", Sex.FEMALE: "женский", Sex.OTHER: ""}
 _SIDES = {"L": "слева", "R": "справа", "B": "с двух сторон"}
 _LEFT, _TOP, _BOTTOM = 20, 16, 20  # mm
 _LABELS = 42  # mm: the column of the facts' labels
@@ -49,13 +51,16 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo) -> bytes:
         [
             ("Пациент", str(patient.name)),
             ("Дата рождения", born),
+            ("Пол", _SEXES[patient.sex]),
             ("Номер карты", patient.patient_id),
             ("СНИЛС", identifiers.show_snils(patient.snils)),
             ("Исследование", study),
-            ("Дата", f"{signed.images_made_on or step.start.date():%d.%m.%Y}"),
+            ("Область", signed.body_site),
+            ("Дата", _when(signed.images_made_at, step.start)),
             ("Номер", order.shown_number),
             ("Аппарат", signed.devices),
             ("Направил", order.referring_doctor),
+            ("Направлен из", signed.referring_clinic),
             ("Диагноз", order.diagnosis),
             ("Эффективная доза", dose(report.effective_dose)),
             *_readers(signed, zone),
@@ -70,6 +75,11 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo) -> bytes:
     doctor = report.author_position[:1].upper() + report.author_position[1:] or "Врач"
     pdf.signature(doctor, str(report.author_name), report.signed_at.astimezone(zone))
     return bytes(pdf.output())
+
+
+def _when(made_at: datetime | None, planned: datetime) -> str:
+    """Return the day and time of the images, only the planned day where no modality has reported them."""
+    return f"{made_at:%d.%m.%Y, %H:%M}" if made_at else f"{planned:%d.%m.%Y}"
 
 
 def _readers(signed: SignedReport, zone: tzinfo) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import io
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import date
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from tests.support.clock import ZONE
 
 def pages(**changes: Any) -> list[str]:
     """Print a report and read its pages back."""
-    signed = SignedReport(ORDER, replace(REPORT, **changes), date(2026, 11, 24), "Рентген")
+    signed = SignedReport(
+        ORDER, replace(REPORT, **changes), datetime(2026, 11, 24, 9, 7), "Рентген", "Больница № 2", "Коленный сустав"
+    )
     made = report_pdf.report_pdf(signed, "Поликлиника № 7", ZONE)
     return [page.extract_text() for page in PdfReader(io.BytesIO(made)).pages]
 
@@ -36,7 +38,10 @@ def test_everything_is_on_it_and_can_be_copied_out() -> None:
         "12.03.1961",
         "112-233-445 95",
         "Рентгенография коленного сустава, справа",
-        "24.11.2026",
+        "24.11.2026, 09:07",
+        "женский",
+        "Больница № 2",
+        "Коленный сустав",
         "K2611-0094",
         "Рентген",
         "Зимин Андрей Павлович, терапевт",

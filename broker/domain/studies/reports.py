@@ -95,8 +95,10 @@ class SignedReport:
 
     order: Order
     report: Report
-    images_made_on: date | None = None  # None: no modality has reported it
+    images_made_at: datetime | None = None  # local; None: no modality has reported it
     devices: str = ""  # names and rooms, for people
+    referring_clinic: str = ""  # its name, where another clinic has referred
+    body_site: str = ""  # its name in the directory
     reads: tuple[Read, ...] = ()  # of which it was made, where there were several, the first one first
 
 

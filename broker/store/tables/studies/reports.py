@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 
 from broker.domain.audit import AuditAction
 from broker.domain.orders import Order
@@ -13,7 +13,7 @@ from broker.domain.patients.people import PersonName
 from broker.domain.studies.reports import Report, ReportChange, ReportDoubt, ReportState, SeenImages, SignedReport
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
-from broker.store.tables import audit
+from broker.store.tables import audit, directories
 from broker.store.tables.studies import archive, reads
 
 
@@ -91,7 +91,18 @@ def signed_report(reader: Reader, order: Order) -> SignedReport | None:
 
 def document(reader: Reader, order: Order, report: Report) -> SignedReport:
     """Return a version of an order's signed report with what its document states."""
-    return SignedReport(order, report, *_images_made(reader, order.id), reads.of_report(reader, order.id))
+    made_at, places = _images_made(reader, order.id)
+    clinic = directories.get(reader, "organisations", order.requester.casefold()) if order.requester else None
+    site = directories.get(reader, "body-sites", order.body_site) if order.body_site else None
+    return SignedReport(
+        order,
+        report,
+        made_at,
+        places,
+        referring_clinic=clinic.name if clinic else "",
+        body_site=site.name if site else "",
+        reads=reads.of_report(reader, order.id),
+    )
 
 
 # A doctor has looked at the images.
@@ -200,8 +211,8 @@ def put(tx: Tx, report: Report) -> Report:
     return from_row(row)
 
 
-def _images_made(reader: Reader, order_id: int) -> tuple[date | None, str]:
-    """Return the day on which an order's images were made, if a modality said, and the devices' names."""
+def _images_made(reader: Reader, order_id: int) -> tuple[datetime | None, str]:
+    """Return when (local) an order's images were made, if a modality said, and the devices' names."""
     found = reader.rows(
         "SELECT p.start, coalesce(d.name, p.ae_title) AS name, coalesce(d.room, '') AS room FROM performed_step p"
         " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE p.state = 'COMPLETED' AND p.id IN"
@@ -209,9 +220,9 @@ def _images_made(reader: Reader, order_id: int) -> tuple[date | None, str]:
         " WHERE s.order_id = ?) ORDER BY p.id",
         [order_id],
     )
-    days = [date.fromisoformat(row["start"][:10]) for row in found if row["start"]]
+    times = [datetime.fromisoformat(row["start"]) for row in found if row["start"]]
     places = dict.fromkeys(", ".join(part for part in (row["name"], row["room"]) if part) for row in found)
-    return (min(days) if days else None), "; ".join(places)
+    return (min(times) if times else None), "; ".join(places)
 
 
 # Columns whose values are those of the field of the same name.

@@ -35,6 +35,8 @@ class IncomingReferral(Referral):
     procedure_system: str = ""  # OID
     procedure_name: str = ""
     body_site: str = ""
+    body_site_text: str = ""  # the words beside its code
+    attached: tuple[str, ...] = ()  # earlier studies and reports that it refers to, in words
     authored_on: datetime | None = None  # UTC
     source: str = "bus"  # "bus", or the name of a local client
     state: IncomingState = IncomingState.WAITING

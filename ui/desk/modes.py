@@ -203,7 +203,8 @@ class IncomingMode(FormMode):
     @property
     def sender_words(self) -> str:
         site = self.referral.body_site  # a bare code means nothing to a registrar
-        return ", ".join(part for part in (self.referral.procedure_name, "" if site.isascii() else site) if part)
+        sites = "" if site.isascii() else site, self.referral.body_site_text
+        return ", ".join(part for part in (self.referral.procedure_name, *sites) if part)
 
     @property
     def back(self) -> tuple[str, str]:
@@ -217,6 +218,8 @@ class IncomingMode(FormMode):
         form.fix_owner()
         if self.sender_words:
             form.fields["procedure"].show_hint(f"В направлении: «{self.sender_words}»")
+        if self.referral.attached:
+            form.fields["comment"].show_hint(f"К направлению приложены: {'; '.join(self.referral.attached)}")
         for key, hint in bus.former(self.referral).items():
             form.fields[key].show_hint(hint)
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from broker.bus.fhir import Resource, changed_at, id_of, instant, items, member, organisation_guid
+from broker.bus.fhir import Resource, changed_at, id_of, instant, items, member, organisation_guid, reference_to
 from broker.bus.inbound import parse_patient
 from broker.bus.inbound.parse_patient import identifiers
 from broker.bus.inbound.parse_side import side_of
@@ -31,6 +31,8 @@ from broker.domain.patients.people import NO_NAME, Patient, PersonName, Sex
 
 MAX_LINE = 200  # characters of a name, a code, a title
 MAX_TEXT = 1000  # characters of a text
+MAX_ATTACHED = 3  # studies and reports of ServiceRequest.supportingInfo that are read
+_STUDIES = ("ImagingStudy", "DiagnosticReport")
 MAX_SUPPORTING = 6  # resources of ServiceRequest.supportingInfo that are read
 # FHIR R4 task-status; n3 sends none, and reads back `requested`.
 REQUESTED = frozenset({"", "requested", "received", "accepted", "ready", "on-hold"})
@@ -159,6 +161,8 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
         procedure_system=system,
         procedure_name=name,
         body_site=_body_site(request),
+        body_site_text=_body_site_text(request),
+        attached=_attached(request, find),
         laterality=side.laterality,
         priority=Priority.URGENT if _line(request.get("priority")) in _URGENT else Priority.ROUTINE,
         finance=finance if finance in validation.FINANCE_CODES else "1",
@@ -250,6 +254,53 @@ def _body_site(request: Resource) -> str:
     return _code(sites, "") or next((text for text in words if text), "")
 
 
+def _body_site_text(request: Resource) -> str:
+    """Return the words of the body site beside its code; empty where they are all that it says."""
+    sites = items(request, "bodySite")
+    if not _code(sites, ""):
+        return ""
+    displays = (display for _, _, display in _codings(sites))
+    words = (text for text in (*(_line(member(site, "text")) for site in sites), *displays) if text)
+    return ", ".join(dict.fromkeys(words))
+
+
+def _attached(request: Resource, find: Find) -> tuple[str, ...]:
+    """Return what earlier studies and reports support a request, a line each; what cannot be read is said so.
+
+    They are for a person to know, and hold nothing back.
+    """
+    lines = []
+    for reference in _of_studies(request)[:MAX_ATTACHED]:
+        try:
+            resource = find(reference, *_STUDIES)
+        except ChangedMeaning:
+            raise
+        except Unusable:
+            lines.append("не прочитано: " + _named_study(reference))
+            continue
+        is_report = resource.get("resourceType") == "DiagnosticReport"
+        day = _line(resource.get("effectiveDateTime" if is_report else "started"))[:10]
+        concept = member(resource, "code") if is_report else None
+        displays = (display for _, _, display in _codings([concept]))
+        modalities = " ".join(_line(member(each, "code")) for each in items(resource, "modality"))
+        what = _line(member(concept, "text")) or next((each for each in displays if each), "")
+        said = _line(resource.get("conclusion") if is_report else resource.get("description"))
+        word = "протокол" if is_report else "снимки"
+        details = (day, what or modalities, "" if said.startswith("http") else said)
+        lines.append(" · ".join((word, *filter(None, details))))
+    return tuple(lines)
+
+
+def _of_studies(request: Resource) -> list[Any]:
+    listed = items(request, "supportingInfo")
+    return [each for each in listed if any(reference_to(kind, each) for kind in _STUDIES)]
+
+
+def _named_study(reference: object) -> str:
+    """Return a reference as a person may copy it."""
+    return next(found for kind in _STUDIES if (found := reference_to(kind, reference)))
+
+
 def _doctor(
     request: Resource, find: Find, profile: Profile, today: date, wrong: dict[str, str]
 ) -> tuple[PersonName, str, str]:
@@ -291,7 +342,9 @@ def _supporting(
     """Return (diagnosis code, diagnosis text, kg, cm) from the supporting resources or the Encounter."""
     conditions: list[Resource] = []
     measured: dict[str, float] = {}
-    references = [*items(request, "supportingInfo"), *items(request, "reasonReference")]
+    studies = _of_studies(request)
+    supporting = [each for each in items(request, "supportingInfo") if each not in studies]
+    references = [*supporting, *items(request, "reasonReference")]
     try:
         for reference in references[:MAX_SUPPORTING]:
             resource = find(reference)

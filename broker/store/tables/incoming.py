@@ -325,6 +325,7 @@ def referral_from_row(row: Row) -> IncomingReferral:
         **content
         | {
             "patient": _person(content["patient"]),
+            "attached": tuple(content.get("attached", ())),
             "priority": Priority(content["priority"]),
             "requester": content["requester"] or None,
             "referrer": PersonName(**content["referrer"]),

@@ -351,3 +351,41 @@ def test_whatever_stands_in_a_referral_it_is_read_or_refused(changes: list[tuple
         text.encode()
         assert "\x00" not in text
         assert len(text) <= 1000
+
+
+# ---- what stands beside ----
+
+
+def test_the_words_beside_the_code_of_a_body_site_are_kept() -> None:
+    site = {"coding": [{"system": "urn:oid:1.2.643.5.1.13.13.11.1477", "code": "25"}], "text": "кисть, III палец"}
+    got = changed("ServiceRequest/s1", bodySite=[site])
+    assert (got.body_site, got.body_site_text) == ("25", "кисть, III палец")
+    got = changed("ServiceRequest/s1", bodySite=[{"text": "кисть"}])
+    assert (got.body_site, got.body_site_text) == ("кисть", "")
+    assert read(graph()).body_site_text == ""
+
+
+def test_studies_and_reports_that_support_a_referral_are_said_and_are_no_error() -> None:
+    resources = graph()
+    resources["ImagingStudy/i1"] = {
+        "resourceType": "ImagingStudy",
+        "id": "i1",
+        "started": "2026-10-01T09:00:00+03:00",
+        "modality": [{"code": "CT"}],
+    }
+    resources["DiagnosticReport/d1"] = {
+        "resourceType": "DiagnosticReport",
+        "id": "d1",
+        "effectiveDateTime": "2026-10-02T09:00:00+03:00",
+        "code": {"text": "КТ ОГК"},
+        "conclusion": "Очаг S6",
+    }
+    named = ("ImagingStudy/i1", "DiagnosticReport/d1", "ImagingStudy/gone", "Condition/c1")
+    resources["ServiceRequest/s1"]["supportingInfo"] = [{"reference": name} for name in named]
+    got = read(resources)
+    assert got.attached == (
+        "снимки · 2026-10-01 · CT",
+        "протокол · 2026-10-02 · КТ ОГК · Очаг S6",
+        "не прочитано: ImagingStudy/gone",
+    )
+    assert (got.problems, got.diagnosis_code) == ({}, "S62.1")

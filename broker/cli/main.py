@@ -13,6 +13,7 @@ from broker.cli import (
     devices,
     dicom_tools,
     directories,
+    faults,
     imports,
     orders,
     practice_bus,
@@ -72,3 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Exit.FAILED
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+    except Exception as error:  # a fault of ours; its message may hold a patient's name
+        print(f"worklist-broker: {faults.sentence(error)}", file=sys.stderr)
+        return Exit.FAILED

@@ -8,6 +8,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
+from broker.cli import faults
 from broker.cli.commands import Commands, Exit
 from broker.cli.context import CommandContext
 from broker.cli.output import show
@@ -15,6 +16,7 @@ from broker.domain.errors import BrokerError
 from broker.domain.import_result import ImportPlace, ImportSource
 from broker.domain.patients.patient_match import similar_note
 from broker.imports import order_json
+from broker.store.database import StoreError
 from broker.store.queries import schedule
 from broker.store.queries.schedule import Visit
 from broker.workflow.referrals import referrals
@@ -62,6 +64,12 @@ def _add(args: argparse.Namespace) -> int:
                 )
             except BrokerError as error:
                 print(f"referral {number}: {error}", file=sys.stderr)
+                status = Exit.FAILED
+                continue
+            except StoreError:
+                raise  # the database, not the referral
+            except Exception as error:
+                print(f"referral {number}: {faults.sentence(error)}", file=sys.stderr)
                 status = Exit.FAILED
                 continue
             for each in similar:

@@ -115,7 +115,9 @@ class ReferralImport:
             nth = repeated[draft.submission_id]
             draft = replace(draft, submission_id=referral_row.submission_of(draft, place.path, nth))
         if first := seen.get(draft.submission_id):
-            return refused([Reason("same_row", f"is the same as {first}", about=first.removeprefix("row "))])
+            number = first.removeprefix("row ")
+            text = f"the same as {first}: delete one of them"
+            return refused([referral_row.about_cells("same_row", text, number, table.columns, row)])
         seen[draft.submission_id] = where
         with self.store.read() as reader:
             earlier = orders.by_submission(reader, draft.submission_id)
@@ -129,7 +131,7 @@ class ReferralImport:
         except Refused as error:
             if error.reason == "several_patients":
                 return refused(referral_row.explained({"patient": "several"}, table.columns, row))
-            return refused([Reason(error.reason, str(error), about=error.about)])
+            return refused([referral_row.about_cells(error.reason, str(error), error.about, table.columns, row)])
         except BrokerError as error:
             return refused([Reason(error.code, str(error))])
         number = "" if self.dry_run else order.accession_number

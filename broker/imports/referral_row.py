@@ -86,6 +86,18 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 }
 
 
+# Why a row's patient is not taken for somebody here -> the columns that say so.
+_NAME = ("family", "given", "middle", "name")
+_IDENTITY: dict[str, tuple[str, ...]] = {
+    "other_name": (*_NAME, "patient_id"),
+    "other_birth_date": ("birth_date", "patient_id"),
+    "other_sex": ("sex", "patient_id"),
+    "other_number": ("snils", "policy", "patient_id"),
+    "number_of_another": ("patient_id", "snils", "policy"),
+    "same_row": (*_NAME, "procedure", "station", "start", "date", "time"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """What can be ordered at the clinic: procedures, and the approved devices that perform them."""
@@ -171,6 +183,17 @@ def explained(problems: Mapping[str, str], columns: Mapping[str, str], row: Refe
         ours = next((each for each in _FIELDS.get(field, (field,)) if each in columns), "")
         reasons.append(_reason(code, _label(ours or field, columns), row.values.get(ours, "")))
     return reasons
+
+
+def about_cells(code: str, text: str, about: str, columns: Mapping[str, str], row: ReferralRow) -> Reason:
+    """Return a reason that is about several cells of a row, with the columns and what stands there."""
+    cells = [
+        f"{_label(field, columns)} («{names.cut(row.values[field], 40)}»)"
+        for field in _IDENTITY.get(code, ())
+        if field in columns and row.values.get(field)
+    ]
+    label = ", ".join(cells)
+    return Reason(code, f"{label}: {text}" if label else text, label, about)
 
 
 # ---- cells ----

@@ -184,3 +184,29 @@ def test_mistakes_of_the_configuration_come_as_json_too(config: Path, capsys: py
         "valid": False,
         "mistakes": [f"{config}:1: clinic.name: is required", f"{config}:1: data.directory: is required"],
     }
+
+
+IMPORTS = ["order add", "import", "directory import"]
+
+
+@pytest.mark.parametrize("place", ["as it is read", "as it is stored"])
+@pytest.mark.parametrize("command", IMPORTS)
+def test_a_fault_that_nothing_foresaw_ends_an_import_in_a_line_without_a_name(
+    clinic: Path, command: str, place: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: object, **options: object) -> None:
+        raise RuntimeError("Кузнецова Марина")
+
+    if place == "as it is stored":
+        monkeypatch.setattr("broker.cli.context.CommandContext.change", fails)
+        monkeypatch.setattr("broker.workflow.referrals.referrals.register_imported", fails)
+    else:
+        for reader in ("cli.orders.order_json.read", "cli.imports.read_table", "cli.directories.read"):
+            monkeypatch.setattr(f"broker.{reader}", fails)
+    capsys.readouterr()
+    assert run(clinic, command) == Exit.FAILED
+    printed = capsys.readouterr()
+    assert "RuntimeError" in printed.out + printed.err
+    assert "Traceback" not in printed.err
+    assert "Кузнецова" not in printed.out + printed.err
+    assert len(printed.err.strip().splitlines()) <= 1

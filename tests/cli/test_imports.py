@@ -370,7 +370,8 @@ def test_a_new_patient_who_is_similar_to_one_of_ours_is_taken_and_reported(tmp_p
 
 def test_a_row_that_occurs_twice_is_refused_the_second_time(tmp_path: Path, run: Any) -> None:
     result = run(table(tmp_path / "t.csv", ROWS[0], ROWS[0]))
-    assert result.lines[2] == "row 3: refused: is the same as row 2"
+    assert result.lines[2].startswith("row 3: refused: «ФИО» («")
+    assert result.lines[2].endswith("»): the same as row 2: delete one of them")
 
 
 def test_what_is_not_a_table_is_refused_as_a_whole(tmp_path: Path, run: Any) -> None:
@@ -436,3 +437,16 @@ def test_imported_orders_are_listed_like_others(tmp_path: Path, run: Any, config
     assert main(["order", "list", "--date", "2020-01-01", "--json", "-c", str(config)]) == 0
     [listed] = json.loads(capsys.readouterr().out)
     assert (listed["accession_number"], listed["patient"]["birth_date"]) == ("A1", None)
+
+
+def test_a_row_that_is_another_persons_names_the_columns_and_what_stands_there(tmp_path: Path, run: Any) -> None:
+    start = factory.soon()
+    common = ("ж", "WLB-KNEE", "XRAY_14", f"{start:%d.%m.%Y}", f"{start:%H:%M}")
+    columns = "ФИО;номер карты;дата рождения;пол;исследование;аппарат;дата;время"
+    rows = [("Иванова Анна", "77", "12.03.1961", *common), ("Иванова Анна", "77", "12.03.1971", *common)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join([columns, *(";".join(row) for row in rows)]) + "\n", encoding="utf-8")
+    result = run(path)
+    assert result.status == 1
+    [refused] = [line for line in result.lines if "refused:" in line and line.startswith("row")]
+    assert "row 3: refused: «дата рождения» («12.03.1971»), «номер карты» («77»): " in refused

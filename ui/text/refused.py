@@ -106,7 +106,7 @@ ROWS: dict[str, str] = {
     "other_patient": "записано у нас на другого человека",
     "several": "таких людей у нас несколько, нужен СНИЛС, полис или номер карты",
     "unexpected": "не удалось прочитать или записать, скажите администратору",
-    "same_row": "то же, что в строке {about}",
+    "same_row": "то же, что в строке {about}, удалите одну из них",
 }
 _CORRECT_ROWS = "Исправьте строки в таблице и загрузите её снова: принятые второй раз не запишутся"
 
@@ -159,8 +159,10 @@ def _file(reason: Reason) -> tuple[str, str]:
 
 
 def _row(reason: Reason) -> str:
-    if reason.code not in ROWS and reason.code in FILES and not reason.field:  # about a card, as of a file
-        return FILES[reason.code][0].format(about=reason.about)
+    if reason.code not in ROWS and reason.code in FILES:  # about a card, as of a file
+        what, todo = (each.format(about=reason.about) for each in FILES[reason.code])
+        sentence = f"{what[:1].lower()}{what[1:]} ({todo[:1].lower()}{todo[1:]})" if reason.field else what
+        return f"{reason.field}: {sentence}" if reason.field else sentence
     what = ROWS.get(reason.code) or errors.ERRORS.get(reason.code) or errors.problem("", reason.code)
     what = what.format(about=reason.about)
     found = f" («{reason.about}»)" if reason.about and reason.code != "same_row" else ""

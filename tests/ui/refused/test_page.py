@@ -118,7 +118,9 @@ async def test_a_row_that_contradicts_a_card_is_shown_with_the_card(scene: Scene
     list(ReferralImport(services.store, REGISTRAR, CLINIC).run(table, "/lists/завод.csv"))
     async with person(services) as user:
         await user.open("/refused")
-        await user.should_see("Под номером карты 000001 у нас человек с другой датой рождения.")
+        await user.should_see(
+            "(«01.02.1970»), «Номер карты» («000001»): под номером карты 000001 у нас человек с другой датой"
+        )
         await user.should_see("У нас: Кузнецова Марина Петровна, 12.03.1961, карта 000001")
 
 

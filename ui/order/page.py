@@ -13,6 +13,7 @@ from broker.domain.orders import Order, OrderState, Priority
 from broker.domain.patients import identifiers, names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient
+from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepSource
 from broker.domain.studies.reports import ReportState
 from broker.security import permissions
@@ -21,7 +22,7 @@ from broker.store.database import Reader
 from broker.store.queries import device_registry, directory_search, order_card
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
-from broker.store.queries.studies import received
+from broker.store.queries.studies import effective_doses, received
 from broker.store.queries.studies.archive_gaps import ImagesDue, MissingImages
 from broker.store.queries.studies.received import Received
 from broker.store.queries.undecided import OrderOfTwo
@@ -86,6 +87,7 @@ class OrderPageData:
     devices: tuple[Device, ...]
     other: str = ""  # name of the other clinic that refers or performs the study
     received: Received = field(default_factory=Received)  # what modalities have stored of it
+    effective_dose: CalculatedDose | NotCalculated = NotCalculated.NO_ROW
 
 
 def _read(reader: Reader, accession_number: str, images_due: ImagesDue | None) -> OrderPageData | None:
@@ -95,7 +97,9 @@ def _read(reader: Reader, accession_number: str, images_due: ImagesDue | None) -
     guid = card.order.owner or card.order.requester
     other = words.clinic(directory_search.organisation_name(reader, guid), guid) if guid else ""
     devices = tuple(device_registry.approved(reader))
-    return OrderPageData(card, devices, other, received.of_order(reader, card.order.id))
+    return OrderPageData(
+        card, devices, other, received.of_order(reader, card.order.id), effective_doses.of_order(reader, card.order)
+    )
 
 
 class OrderPage:
@@ -149,7 +153,7 @@ class OrderPage:
         )
         state = self._state(card.visit)
         facts = (order, *reported, card.discrepancies, card.holding, card.lack, card.undecided, state, today)
-        self._facts.show((*facts, found.received), self._draw_facts)
+        self._facts.show((*facts, found.received, found.effective_dose), self._draw_facts)
         self._wires.show(facts, self._draw_wires)
         actions = (
             order.state,
@@ -272,7 +276,9 @@ class OrderPage:
                 signed_report.draw_earlier(card.earlier_reports, zone, today)
                 report_archive.draw(self._services, self._actor, card)
         self._draw_archive()
-        device_reports.draw(self._found.received, self._services.clinic.zone, self._services.today())
+        device_reports.draw(
+            self._found.received, self._found.effective_dose, self._services.clinic.zone, self._services.today()
+        )
         with theme.section("Исследование"):
             theme.facts(self._about(order))
             if card.request:

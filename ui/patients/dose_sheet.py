@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, tzinfo
 
 from fastapi import FastAPI, Request
@@ -10,15 +11,18 @@ from markupsafe import Markup
 
 from broker.documents import report_pdf
 from broker.domain.studies import prior_studies
+from broker.domain.studies.dose import StudyDose
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import patient_cards
 from broker.store.queries.patient_cards import PatientCard
+from broker.store.queries.studies import received
 from ui.layout import plain_page
 from ui.patients.study_rows import rows
 from ui.services import Services
 from ui.text import errors, words
 from ui.text import patient_cards as card_words
+from ui.text import received as said
 from ui.widgets import html
 from ui.widgets.html import tag
 
@@ -43,16 +47,23 @@ def build(app: FastAPI, services: Services) -> None:
             return plain_page.notice("Нет прав", errors.ERRORS["forbidden"], 403)
         with services.store.read() as reader:
             found = patient_cards.read(reader, card_words.number(card))
+            measured = received.doses(reader, [visit.order.id for visit in found.visits]) if found else {}
         if found is None:
             return plain_page.notice("Нет такой карты", "Проверьте номер.", 404)
-        content = draw(found, services.now(), services.clinic.zone, services.settings.clinic_name)
+        content = draw(found, services.now(), services.clinic.zone, services.settings.clinic_name, measured)
         return plain_page.plain_page(
             f"Лист доз {found.patient.patient_id}", content, extra_head=_STYLE, attributes=" data-print"
         )
 
 
-def draw(found: PatientCard, now: datetime, zone: tzinfo, clinic: str) -> str:
-    """Return the sheet as HTML: who, every study with its dose, the sum of twelve months; `now` is local, naive."""
+def draw(
+    found: PatientCard, now: datetime, zone: tzinfo, clinic: str, measured: Mapping[str, StudyDose] | None = None
+) -> str:
+    """Return the sheet as HTML: who, every study with its dose, the sum of twelve months; `now` is local, naive.
+
+    `measured` is what devices have reported of doses: accession number -> dose.
+    """
+    stated = {number: said.short(each) for number, each in (measured or {}).items()}
     today = now.date()
     patient = found.patient
     clinics = {guid: words.clinic(name, guid) for guid, name in found.organisations.items()}
@@ -63,11 +74,12 @@ def draw(found: PatientCard, now: datetime, zone: tzinfo, clinic: str) -> str:
             tag("td", "", f"{row.on:%d.%m.%Y}" if row.on else row.when),
             tag("td", "", row.what),
             tag("td", "", row.where),
+            tag("td", "r", stated.get(row.number, "")),
             tag("td", "r", row.dose),
         )
         for row in rows(found, clinics, now, zone)
     ]
-    heads = ("Дата", ""), ("Исследование", ""), ("Где", ""), ("Эффективная доза, мЗв", "r")
+    heads = ("Дата", ""), ("Исследование", ""), ("Где", ""), ("Доза по аппарату", "r"), ("Эффективная доза, мЗв", "r")
     head = tag("thead", "", tag("tr", "", *(tag("th", classes, word, scope="col") for word, classes in heads)))
     year = prior_studies.dose_of_year(today, found.own, found.external.studies)
     less = "не меньше " if year.unknown else ""

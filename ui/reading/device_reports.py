@@ -6,6 +6,7 @@ from datetime import date, tzinfo
 
 from nicegui import ui
 
+from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated
 from broker.domain.studies.received import StoredObject
 from broker.store.queries.studies.received import Received
 from ui.text import received as said
@@ -14,9 +15,9 @@ from ui.widgets import theme
 from ui.widgets.theme import text
 
 
-def draw(found: Received, zone: tzinfo, today: date) -> None:
+def draw(found: Received, effective: CalculatedDose | NotCalculated, zone: tzinfo, today: date) -> None:
     """Draw the dose of a study, and what was received; nothing where nothing was."""
-    draw_dose(found)
+    draw_dose(found, effective)
     if not found.objects:
         return
     with theme.section(said.OF_ORDER), ui.element("ul").classes("facts-list"):
@@ -24,11 +25,12 @@ def draw(found: Received, zone: tzinfo, today: date) -> None:
             text("li", _line(each, zone, today))
 
 
-def draw_dose(found: Received) -> None:
-    """Draw the dose that dose reports state, with its units; nothing where none does."""
+def draw_dose(found: Received, effective: CalculatedDose | NotCalculated) -> None:
+    """Draw the dose that dose reports state, with its units, and the effective one; nothing where there is neither."""
     facts, doubts = said.dose_facts(found.dose), said.doubts(found.dose)
-    if not facts and not doubts:
+    if not facts and not doubts and not isinstance(effective, CalculatedDose):
         return
+    facts.append(("Эффективная доза", said.effective(effective)))
     with theme.section(said.DOSE):
         theme.facts(facts)
         for each in doubts:

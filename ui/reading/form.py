@@ -18,6 +18,7 @@ from broker.domain.actors import Actor
 from broker.domain.errors import BrokerError, Invalid, Stale
 from broker.domain.orders import OrderState
 from broker.domain.patients import names
+from broker.domain.studies.effective_dose import CalculatedDose
 from broker.domain.studies.reports import Report, ReportState
 from broker.store.database import StoreError
 from broker.store.queries.reading_list import StudyToRead
@@ -79,6 +80,9 @@ class ReportForm:
             study.card.performed
         )
         self._show_started(started)
+        found = self._calculated()
+        hint = f"Рассчитана по аппарату: {dose.shown(found.millisieverts)}" if found else ""
+        self._fields["effective_dose"].show_hint(hint)
         report = study.card.report
         if report and report.revision > self._revision and not self._lock.locked():
             if self._text() in (self._saved_text, ReportText.of(report)):
@@ -95,7 +99,12 @@ class ReportForm:
                 "conclusion": _area("Заключение", "conclusion", 4),
                 "recommendations": _area("Рекомендации", "recommendations", 2),
                 "effective_dose": labelled_field(
-                    "Эффективная доза, мЗв", name="effective_dose", span=4, narrow=12, props="inputmode=decimal"
+                    "Эффективная доза, мЗв",
+                    name="effective_dose",
+                    span=4,
+                    narrow=12,
+                    props="inputmode=decimal",
+                    quick=[("рассчитанная", self._take_calculated)] if self._calculated() else (),
                 ),
             }
         for each in made.values():
@@ -103,6 +112,15 @@ class ReportForm:
             each.control.on("blur", self._keep)
         made["description"].control.props("autofocus")
         return made
+
+    def _calculated(self) -> CalculatedDose | None:
+        found = self._study.effective_dose
+        return found if isinstance(found, CalculatedDose) else None
+
+    def _take_calculated(self) -> None:
+        """Write the calculated dose into the field, where the doctor sees what is signed."""
+        if found := self._calculated():
+            self._fields["effective_dose"].value = dose.shown(found.millisieverts)
 
     def _make_actions(self) -> None:
         with ui.element("div").classes("actions") as self._actions:

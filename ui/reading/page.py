@@ -135,9 +135,10 @@ class ReadingPage:
         viewer = self._services.settings.viewer
         self._images.show(links.images(viewer, card), lambda: viewer_window.draw_link(viewer, card))
         left = (card.order, card.performed, card.conflicts, found.study.series, found.study.doses, found.study.earlier)
+        doses = found.study.received, found.study.effective_dose
         states = study_facts.states(found.study, self._services.now(), self._services.clinic.zone)
         self._known.show(
-            (*left, states, found.devices, today),
+            (*left, *doses, states, found.devices, today),
             lambda: study_facts.draw(found.study, states, found.devices, today),
         )
         signed = card.report if card.report and card.report.state is ReportState.SIGNED else None

@@ -57,7 +57,7 @@ def draw(
     for step in study.card.performed:
         with theme.section("Сделано", "отмечено вручную" if step.source is not StepSource.MODALITY else ""):
             _draw_step(study, step, device_places)
-    device_reports.draw_dose(study.received)
+    device_reports.draw_dose(study.received, study.effective_dose)
     with theme.section("Раньше у нас"), ui.element("ol").classes("past"):
         if not study.earlier:
             text("li", "Ничего", "muted")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from broker.domain.patients import names
 from broker.domain.studies.dose import DoseDoubt, Quantity, StudyDose
+from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated
 from broker.domain.studies.received import HeldReason, ReceivedKind, StoredObject
 from ui.text import words
 
@@ -44,6 +45,11 @@ _DOUBTS = {
     DoseDoubt.INCOMPLETE: "Отчёты частично повторяют друг друга, не у всех экспозиций есть доза.",
 }
 _SHORT = (Quantity.DAP, Quantity.DLP, Quantity.AGD)
+_NOT_CALCULATED = {
+    NotCalculated.NO_ROW: "в таблице коэффициентов нет подходящей строки",
+    NotCalculated.SEVERAL_ROWS: "подходят несколько строк таблицы коэффициентов",
+    NotCalculated.DOUBTFUL: "доза аппарата известна не вся",
+}
 LONGEST = 64  # characters of a text of a device
 
 
@@ -88,6 +94,16 @@ def dose_facts(found: StudyDose) -> list[tuple[str, str]]:
     if found.events:
         facts.append(("Экспозиций", str(found.events)))
     return facts
+
+
+def effective(found: CalculatedDose | NotCalculated) -> str:
+    """Return a calculated effective dose with how it was calculated, or why it was not."""
+    if isinstance(found, NotCalculated):
+        return f"не рассчитана: {_NOT_CALCULATED[found]}"
+    how = f"{number(found.coefficient)} {found.unit}"
+    if found.amount is not None:
+        how = f"{number(found.amount)} {QUANTITIES[Quantity(found.quantity)][1]} × {how}"
+    return f"{number(found.millisieverts)} мЗв, рассчитана: {how} (строка {found.row_code}, {found.source})"
 
 
 def doubts(found: StudyDose) -> list[str]:

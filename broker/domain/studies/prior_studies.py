@@ -37,7 +37,7 @@ class OwnStudy:
     procedure_name: str = ""
     body_site: str = ""
     conclusion: str = ""  # of the newest signed report
-    effective_dose: float | None = None  # mSv, of signed reports
+    effective_dose: float | None = None  # mSv, of signed reports, else as it was calculated
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from broker.domain.import_result import Progress, silent
 from broker.domain.patients import names
 from broker.domain.patients.identifiers import digits, is_guid, is_placeholder, snils_problem
 from broker.domain.patients.people import PersonName
+from broker.domain.studies import effective_dose
 from broker.imports import moments
 from broker.imports.directories.file import DirectoryTable
 
@@ -107,6 +108,8 @@ def _entry(values: Mapping[str, str], kind: str, today: date) -> Entry | LeftOut
             code, name, details = _doctor(code, name, details)
         case "procedures":
             _check_procedure(code, details)
+        case "dose-coefficients":
+            _check_coefficient(code, name, details)
     _check(code, name, kind)
     return Entry(code, name, details)
 
@@ -142,6 +145,13 @@ def _check_procedure(code: str, details: dict[str, str]) -> None:
     minutes = details.get("minutes", "1")
     if not re.fullmatch(r"[0-9]{1,3}", minutes) or not 0 < int(minutes) <= 480:
         raise _Refused(f"{names.cut(minutes, 40)} is not a number of minutes from 1 to 480")
+
+
+def _check_coefficient(code: str, name: str, details: dict[str, str]) -> None:
+    try:
+        effective_dose.read_row(code, name, details)
+    except ValueError as error:
+        raise _Refused(str(error)) from None
 
 
 def _doctor(code: str, name: str, details: dict[str, str]) -> tuple[str, str, dict[str, str]]:

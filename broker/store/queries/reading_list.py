@@ -11,6 +11,7 @@ from typing import Any
 from broker.domain.orders import Order
 from broker.domain.patients import names
 from broker.domain.patients.people import PersonName
+from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated
 from broker.domain.studies.performed import Dose, PerformedSeries
 from broker.domain.studies.reading import Read
 from broker.domain.studies.reports import Report
@@ -18,7 +19,7 @@ from broker.store.database import Reader
 from broker.store.queries import order_card, schedule
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
-from broker.store.queries.studies import archive_gaps, received
+from broker.store.queries.studies import archive_gaps, effective_doses, received
 from broker.store.queries.studies.archive_gaps import ImagesDue, Lack
 from broker.store.queries.studies.received import Received
 from broker.store.tables import orders
@@ -56,6 +57,7 @@ class StudyToRead:
     earlier: tuple[tuple[Visit, Report | None], ...]  # the patient's other studies here, newest first
     lacks: Mapping[int, Lack]  # by order id, of the earlier ones
     received: Received = field(default_factory=Received)  # what modalities have stored of it
+    effective_dose: CalculatedDose | NotCalculated = NotCalculated.NO_ROW
     reads: tuple[Read, ...] = ()  # of which the signed report was made, where there were several
 
 
@@ -128,6 +130,7 @@ def study(
         reads=reads.of_report(reader, card.order.id),
         lacks=archive_gaps.lacks(reader, images_due, [visit.order.id for visit in others]),
         received=received.of_order(reader, card.order.id),
+        effective_dose=effective_doses.of_order(reader, card.order),
     )
 
 

@@ -12,13 +12,13 @@ from broker.domain.orders import Order
 from broker.domain.patients import confirmation
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.dose import DoseReport
-from broker.domain.studies.received import HeldReason, Receipt, ReceivedObject, match
+from broker.domain.studies.received import HeldReason, Receipt, ReceivedKind, ReceivedObject, match
 from broker.security.permissions import Permission, permit
 from broker.store.database import Reader, Tx
 from broker.store.queries.patients import patient_index
 from broker.store.tables import audit, orders
 from broker.store.tables.studies import received_objects
-from broker.workflow.studies import archived_reports
+from broker.workflow.studies import archived_reports, effective_doses
 
 
 def receive(tx: Tx, received: ReceivedObject, dose: DoseReport | None, actor: Actor) -> Receipt:
@@ -33,6 +33,8 @@ def receive(tx: Tx, received: ReceivedObject, dose: DoseReport | None, actor: Ac
     id = received_objects.add(tx, received, order_id, held)
     if dose is not None:
         received_objects.add_dose(tx, id, dose)
+        if order_id is not None:
+            effective_doses.recalculate(tx, order_id)
     audit.write(
         tx,
         actor,
@@ -60,6 +62,8 @@ def join(tx: Tx, id: int, order_id: int, actor: Actor, confirmed: Confirmation |
     wrong = contradictions(tx, order, stored.received)
     confirmation.check(order.patient, wrong, confirmed)
     received_objects.set_order(tx, id, order.id)
+    if stored.received.kind is ReceivedKind.DOSE:
+        effective_doses.recalculate(tx, order.id)
     audit.write(
         tx,
         actor,

@@ -24,7 +24,7 @@ from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import accounts, audit, orders, outbox, undecided_orders
 from broker.store.tables.studies import archive, performed, performed_links, reads, reports
-from broker.workflow.studies import archived_reports
+from broker.workflow.studies import archived_reports, effective_doses
 
 LONGEST = {"description": 20_000, "conclusion": 4_000, "recommendations": 4_000}  # characters
 MAX_DOSE = 1000.0  # mSv; finds doses that were typed in µSv by mistake
@@ -111,6 +111,7 @@ def sign(
     written = _with_text(tx, before, text, actor)
     after = reports.put(tx, replace(written, state=ReportState.SIGNED, signed_at=tx.now))
     archive.note_fewer(tx, order_id, None)
+    effective_doses.calculate_once(tx, order)
     audit.write(tx, actor, AuditAction.REPORT_SIGN, order_id, drafted_by=str(before.author_name))
     queue_report(tx, order, clinic)
     tx.notify()

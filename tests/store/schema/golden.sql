@@ -294,6 +294,18 @@ CREATE TABLE bus_reference (  -- ids that the bus gave to an order's resources
     PRIMARY KEY (order_id, name)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE calculated_dose (
+    order_id INTEGER PRIMARY KEY REFERENCES orders (id),
+    millisieverts REAL NOT NULL CHECK (millisieverts >= 0),
+    quantity TEXT NOT NULL,  -- what was measured; 'fixed': a value for the procedure
+    amount REAL,  -- in the unit of that quantity; NULL of a fixed value
+    coefficient REAL NOT NULL,
+    unit TEXT NOT NULL,  -- of the coefficient, as the administrator wrote it
+    row_code TEXT NOT NULL,  -- of the row in the directory, as it was then
+    source TEXT NOT NULL,
+    calculated_at TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE client (
     name TEXT PRIMARY KEY,
     token TEXT NOT NULL UNIQUE,  -- hash

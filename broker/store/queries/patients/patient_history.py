@@ -43,7 +43,8 @@ def own(reader: Reader, patient_id: int) -> list[OwnStudy]:
         "  JOIN scheduled_step s ON s.id = l.scheduled_step_id"
         "  WHERE s.order_id = o.id AND p.state <> 'DISCONTINUED' AND p.start <> ''),"
         " (SELECT min(start) FROM scheduled_step WHERE order_id = o.id)) AS started,"
-        f" {_as_signed_last('conclusion')}, {_as_signed_last('effective_dose')}"
+        f" {_as_signed_last('conclusion')}, {_as_signed_last('effective_dose')},"
+        " (SELECT c.millisieverts FROM calculated_dose c WHERE c.order_id = o.id) AS calculated_dose"
         " FROM orders o WHERE o.patient_id = ? AND o.state IN ('in_progress', 'completed') AND (o.owner = ''"
         "  OR EXISTS (SELECT 1 FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
         "   WHERE s.order_id = o.id))"
@@ -61,7 +62,7 @@ def own(reader: Reader, patient_id: int) -> list[OwnStudy]:
             procedure_name=row["procedure_name"],
             body_site=row["body_site"],
             conclusion=row["conclusion"] or "",
-            effective_dose=row["effective_dose"],
+            effective_dose=row["calculated_dose"] if row["effective_dose"] is None else row["effective_dose"],
         )
         for row in rows
         if row["started"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from broker.domain.orders import Order
@@ -34,6 +36,16 @@ def of_order(reader: Reader, order_id: int) -> Received:
     """Return what modalities have stored of an order."""
     objects = tuple(received_objects.of_order(reader, order_id))
     return Received(objects, dose.of_study(received_objects.dose_reports(reader, order_id))) if objects else Received()
+
+
+def doses(reader: Reader, order_ids: Sequence[int]) -> dict[str, StudyDose]:
+    """Return the doses that dose reports state of these orders: accession number -> dose."""
+    rows = reader.rows(
+        "SELECT o.id, o.accession_number FROM orders o WHERE o.id IN (SELECT value FROM json_each(?)) AND EXISTS"
+        " (SELECT 1 FROM received_object r WHERE r.order_id = o.id AND r.kind = 'dose')",
+        [json.dumps(list(order_ids))],
+    )
+    return {row["accession_number"]: dose.of_study(received_objects.dose_reports(reader, row["id"])) for row in rows}
 
 
 def held(reader: Reader) -> tuple[HeldObject, ...]:

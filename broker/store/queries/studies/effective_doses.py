@@ -1,0 +1,66 @@
+"""The effective dose of an order: calculated before, or as the table of coefficients has it now. Reads only."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from broker.domain.orders import Order
+from broker.domain.studies import dose, effective_dose
+from broker.domain.studies.dose import DoseValue, Quantity, StudyDose
+from broker.domain.studies.effective_dose import CalculatedDose, Circumstances, Coefficient, NotCalculated
+from broker.store.database import Reader
+from broker.store.tables import directories
+from broker.store.tables.studies import calculated_doses, received_objects
+
+KIND = "dose-coefficients"  # of the directory
+_STEPS = (
+    "FROM performed_step p WHERE p.id IN (SELECT l.performed_step_id FROM performed_step_link l"
+    " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = ?)"
+)
+
+
+def of_order(reader: Reader, order: Order) -> CalculatedDose | NotCalculated:
+    """Return the effective dose of an order: as it was calculated once, else by the present table; or why none."""
+    return calculated_doses.get(reader, order.id) or calculate(reader, order)
+
+
+def calculate(reader: Reader, order: Order) -> CalculatedDose | NotCalculated:
+    """Return the effective dose of an order by the present table, or why there is none."""
+    rows = _rows(reader)
+    if not rows:
+        return NotCalculated.NO_ROW
+    return effective_dose.calculate(rows, _circumstances(reader, order), measured(reader, order.id))
+
+
+def measured(reader: Reader, order_id: int) -> StudyDose:
+    """Return what devices have measured: by their dose reports, else by what they stated of performed steps (MPPS)."""
+    reports = received_objects.dose_reports(reader, order_id)
+    if reports:
+        return dose.of_study(reports)
+    total = reader.value(
+        "SELECT sum(d.value) FROM performed_dose d WHERE d.keyword = 'ImageAndFluoroscopyAreaDoseProduct'"
+        f" AND d.position = 0 AND d.performed_step_id IN (SELECT p.id {_STEPS})",
+        [order_id],
+    )
+    # dGy·cm²
+    return StudyDose() if total is None else StudyDose((DoseValue(Quantity.DAP, float(f"{total * 10:.10g}")),))
+
+
+def _rows(reader: Reader) -> list[Coefficient]:
+    found = []
+    for entry in directories.entries(reader, KIND):
+        try:
+            found.append(effective_dose.read_row(entry.code, entry.name, entry.details))
+        except ValueError:  # of a version of this program that has read it otherwise
+            continue
+    return found
+
+
+def _circumstances(reader: Reader, order: Order) -> Circumstances:
+    steps = reader.rows(f"SELECT p.ae_title, p.start {_STEPS} AND p.state <> 'IN PROGRESS'", [order.id])
+    devices = {row["ae_title"] for row in steps}
+    days = [date.fromisoformat(row["start"][:10]) for row in steps if row["start"]]
+    on = min(days) if days else order.steps[0].start.date()
+    born = order.patient.birth_date
+    age = None if born is None else on.year - born.year - ((on.month, on.day) < (born.month, born.day))
+    return Circumstances(tuple(sorted(devices)), order.procedure_code, order.body_site, age)

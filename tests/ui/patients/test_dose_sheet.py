@@ -1,0 +1,33 @@
+"""The sheet of doses: what a device has measured stands beside the effective dose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from broker.domain.clinic.directory import Entry
+from broker.store.queries import patient_cards
+from broker.store.queries.studies import received
+from broker.workflow.directories import DirectorySource, replace_directory
+from broker.workflow.studies import received_objects as use_cases
+from tests.support.clock import ZONE
+from tests.support.factory import SYSTEM
+from tests.ui.archive.test_received import DEVICE, DOSE, REPORT
+from tests.ui.scene import Scene
+from ui.patients import dose_sheet
+
+
+def test_a_measured_dose_and_the_effective_one_that_follows_stand_on_the_sheet(scene: Scene) -> None:
+    order = scene.register("09:20")
+    details = {"quantity": "ПДП", "coefficient": "0,2", "unit": "мкЗв/(сГр·см²)"}
+    source = DirectorySource("dose-coefficients", "", "", "c.csv")
+    scene.store.write(replace_directory, source, [Entry("R-1", "Физик", details)], SYSTEM)
+    scene.begin(order, "1.2.3.4")
+    scene.finish("1.2.3.4")
+    scene.store.write(use_cases.receive, replace(REPORT, study_instance_uid=order.study_instance_uid), DOSE, DEVICE)
+    with scene.store.read() as reader:
+        found = patient_cards.read(reader, order.patient.patient_id)
+        measured = received.doses(reader, [order.id])
+    assert found is not None
+    sheet = dose_sheet.draw(found, scene.local("10:00"), ZONE, "Клиника на Заречной", measured)
+    assert "10,7 сГр·см²" in sheet
+    assert "За 12 месяцев: 0,00214 мЗв" in sheet or "За 12 месяцев: 0,0021" in sheet

@@ -81,7 +81,9 @@ def _ways(folded: str, dates: tuple[date, ...]) -> Iterator[Reading]:
         texts = [identifiers.digits("".join(group)).upper()[:_LONGEST] for group in groups]
         if not all(texts):
             continue
-        kinds = [_kinds(group, text, bool(words)) for group, text in zip(groups, texts, strict=True)]
+        # One digit begins a number of nearly everybody: of many parts it is a part of one.
+        shortest = 2 if len(parts) > _MOST_GROUPS else 1
+        kinds = [_kinds(group, text, bool(words), shortest) for group, text in zip(groups, texts, strict=True)]
         for chosen in product(*kinds):
             pairs = list(zip(chosen, texts, strict=True))
             yield Reading(
@@ -109,8 +111,13 @@ def _groupings(parts: list[str]) -> list[list[list[str]]]:
     return sorted(found, key=len)
 
 
-def _kinds(group: list[str], text: str, beside_words: bool) -> tuple[bool, ...]:
-    """Return what a group may be, the likeliest first: True for a number, False for a word of the name or the year."""
+def _kinds(group: list[str], text: str, beside_words: bool, shortest: int) -> tuple[bool, ...]:
+    """Return what a group may be, the likeliest first: True for a number, False for a word of the name or the year.
+
+    `shortest` is how many characters a number must have.
+    """
     if len(group) > 1 or not text.isalnum():
         return (True,)
+    if len(text) < shortest:
+        return (False,)
     return (False, True) if beside_words and _YEAR.fullmatch(text) else (True, False)

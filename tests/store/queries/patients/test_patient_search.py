@@ -16,7 +16,7 @@ from broker.domain.patients import names
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Store, Tx
 from broker.store.queries import schedule
-from broker.store.queries.patients import number_lookup, patient_search
+from broker.store.queries.patients import number_lookup, patient_search, typed_query
 from broker.store.queries.patients.number_lookup import Column, Lookup
 from broker.store.tables.patients import patients
 from broker.workflow.referrals import referrals
@@ -260,6 +260,13 @@ def test_two_numbers_narrow_down_and_a_number_in_groups_is_one(people: Store) ->
     assert found(people, "087 7800") == found(people, "иванов 087 7800") == ["Иванов"]
     assert found(people, "иванов 087 654") == found(people, "иванов 8 903 123") == ["Иванов"]
     assert found(people, "087 7801") == found(people, "иванов 087 7801") == []
+
+
+@pytest.mark.parametrize("typed", ["иванов 8 9 0 3", "иванов 0 8 7 6 5", "иванов 0 8 7 65", "0 8 7 6 5"])
+def test_digits_that_are_typed_one_by_one_are_a_number(people: Store, typed: str) -> None:
+    assert found(people, typed) == ["Иванов"]
+    for reading in typed_query.readings(typed):
+        assert all(len(number) > 1 for number in reading.numbers), reading
 
 
 @pytest.mark.parametrize("typed", ["иванов 1938 087", "иванов 7800 1938", "иванов 12 780 17.02.1938"])

@@ -146,7 +146,8 @@ class ReportSender:
         return self._store_instance(assoc, item, order, ds)
 
     def _store_instance(self, assoc: Association, item: ArchivedReport, order: Order, ds: Dataset) -> bool:
-        self._store.write(queue.begin, item.id)
+        if not self._store.write(queue.begin, item.id):
+            return False  # withdrawn or replaced since the look began
         try:
             answer = assoc.send_c_store(ds)
         except (RuntimeError, ValueError, OSError) as error:

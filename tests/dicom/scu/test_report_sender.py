@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,11 +16,12 @@ from broker.dicom.scu.archive import ArchiveAddress
 from broker.dicom.scu.report_sender import TRIES, ReportSender
 from broker.domain.orders import Order
 from broker.domain.studies.archived_reports import ArchivedReport, ArchivedReportReason, ArchivedReportState
+from broker.domain.studies.reports import ReportChange
 from broker.store.database import Store
 from broker.store.tables.studies import archived_reports as queue
 from broker.workflow.referrals import referrals
 from broker.workflow.studies import archived_reports, reports
-from broker.workflow.studies.reports import ReportText
+from broker.workflow.studies.reports import ReportText, Revision
 from tests.support.clock import Seconds
 from tests.support.factory import CLINIC, REGISTRAR, draft
 from tests.support.modality import change, create, creation, ending, scheduled
@@ -38,6 +39,7 @@ class Peer:
     def __init__(self, order: Order, takes_documents: bool = True) -> None:
         self.order, self.status, self.stored = order, 0x0000, list[Dataset]()
         self.hangs_up = False
+        self.on_find: Callable[[], object] = lambda: None
         ae = AE(ae_title="PACS")
         ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
         if takes_documents:
@@ -52,6 +54,8 @@ class Peer:
         self._server.shutdown()
 
     def _find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        self.on_find()
+        self.on_find = lambda: None
         wanted = event.identifier
         if wanted.get("StudyInstanceUID") or wanted.get("AccessionNumber"):
             ds = Dataset()
@@ -169,6 +173,17 @@ def test_an_archive_without_documents_is_said_and_what_waits_goes_later(store: S
     taking = Peer(order)
     assert sender(store, taking.port, clock).look() == 1
     taking.stop()
+
+
+def test_a_report_that_is_withdrawn_while_the_archive_is_asked_is_not_sent(
+    store: Store, order: Order, peer: Peer
+) -> None:
+    withdrawal = Revision(ReportChange.WITHDRAWAL, "Не тот пациент")
+    peer.on_find = lambda: store.write(reports.revise, order.id, 1, withdrawal, DOCTOR, SENDING)
+    assert sender(store, peer.port).look() == 0
+    assert peer.stored == []
+    with store.read() as reader:
+        assert not any(each.may_be_there for each in queue.of_order(reader, order.id))
 
 
 def test_a_document_of_odd_length_is_padded_and_says_its_length(store: Store, order: Order, peer: Peer) -> None:

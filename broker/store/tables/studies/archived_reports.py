@@ -53,9 +53,13 @@ def due(reader: Reader, now: datetime, limit: int) -> list[ArchivedReport]:
     return [_from_row(row) for row in found]
 
 
-def begin(tx: Tx, id: int) -> None:
-    """Note that a report is about to be sent: from now on it may be there."""
+def begin(tx: Tx, id: int) -> bool:
+    """Note that a report is about to be sent: from now on it may be there. Return False if it is to be sent no more."""
+    state = tx.value("SELECT state FROM archive_report WHERE id = ?", [id])
+    if state != ArchivedReportState.PENDING:
+        return False
     tx.run("UPDATE archive_report SET uncertain = 1 WHERE id = ?", [id])
+    return True
 
 
 def put_off(tx: Tx, id: int, reason: Reason, detail: str, wait: timedelta, *, surely_not_there: bool) -> None:

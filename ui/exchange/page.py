@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 
 from nicegui import ui
 
@@ -14,7 +14,8 @@ from broker.domain.lifecycle import Event, allowed
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import exchange_state, inbox
+from broker.store.queries import access, exchange_state, inbox
+from broker.store.queries.access import Client, Deviation
 from broker.store.queries.exchange_state import ExchangeState, OutboundLine
 from broker.workflow import outbox
 from ui.exchange import ledger
@@ -124,6 +125,7 @@ class ExchangePageData:
     exchange: ExchangeState
     received: tuple[ArrivalRecord, ...]
     troubled: tuple[ArrivalRecord, ...]
+    clients: tuple[tuple[Client, tuple[Deviation, ...]], ...]  # of our own /fhir
 
 
 class ExchangePage:
@@ -153,16 +155,22 @@ class ExchangePage:
             with self._empty:
                 theme.empty("Ещё ничего не отправляли.", "Первое направление уйдёт само, как только его сохранят.")
             self._ledger = _make_ledger()
+        self._clients = Memo(ui.element("div"))
 
     def read(self, reader: Reader) -> ExchangePageData:
         """Return the data of the page."""
         return ExchangePageData(
-            exchange_state.current(reader, KEPT), tuple(inbox.ledger(reader, KEPT)), tuple(inbox.troubled(reader))
+            exchange_state.current(reader, KEPT),
+            tuple(inbox.ledger(reader, KEPT)),
+            tuple(inbox.troubled(reader)),
+            access.clients_and_deviations(reader),
         )
 
     def show(self, read: ExchangePageData) -> None:
         """Draw what has changed."""
         self._read, found = read, read.exchange
+        today = self._services.today()
+        self._clients.show((read.clients, today), lambda: _draw_clients(read.clients, self._zone, today))
         unread = [item for item in read.troubled if item.state is ArrivalState.NEEDS_ATTENTION]
         status = exchange_status(found, self._configured, self._services.store.clock(), self._zone, len(unread))
         self._status.show(status, lambda: self._draw_status(status))
@@ -285,3 +293,21 @@ def _make_ledger() -> ui.table:
     )
     table.on("row-click", lambda event: ui.navigate.to(f"/exchange/{event.args[1]['id']}"))
     return table
+
+
+def _draw_clients(found: Sequence[tuple[Client, Sequence[Deviation]]], zone: tzinfo, today: date) -> None:
+    """Draw who uses our own /fhir, and in what each deviates from the profile."""
+    if not found:
+        return
+    with theme.section("Программы у нашего /fhir"):
+        for client, deviations in found:
+            called = client.last_contact_at
+            at = f"обращалась {words.moment(called, zone, today)}" if called else "ещё не обращалась"
+            with ui.element("div").style("margin-bottom: 12px"):
+                text("p", f"{client.name}: {'отключена' if client.disabled else at}")
+                if deviations:
+                    text("p", "Принято с отступлениями от профиля:", "muted small")
+                for each in deviations:
+                    times = words.plural(each.times, "раз", "раза", "раз")
+                    last = words.moment(each.last_at, zone, today)
+                    text("p", f"{each.what} — {times}, последний {last}", "small")

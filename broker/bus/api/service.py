@@ -109,8 +109,15 @@ class FhirApiService:
             raise OperationRefused(422, *issues)
         task = next(resource for resource in resources if resource["resourceType"] == "Task")
         self._refuse_others(task, caller)
-        stored = self._store.write(lambda tx: self._ordered(tx, sent, caller))
-        if found := deviations(bundle):
+        found = deviations(bundle)
+
+        def store(tx: Tx) -> list[Resource]:
+            kept = self._ordered(tx, sent, caller)
+            clients.note_deviations(tx, caller.name, found)
+            return kept
+
+        stored = self._store.write(store)
+        if found:
             log.info("client %s: taken although it deviates from the profile: %s", caller.name, "; ".join(found))
         return transaction_response(stored)
 

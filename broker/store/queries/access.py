@@ -6,9 +6,9 @@ from broker.store.database import Reader
 from broker.store.tables import accounts as accounts_table
 from broker.store.tables import clients as clients_table
 from broker.store.tables.accounts import Account
-from broker.store.tables.clients import Client
+from broker.store.tables.clients import Client, Deviation
 
-__all__ = ["Account", "Client", "accounts", "clients"]
+__all__ = ["Account", "Client", "Deviation", "accounts", "clients", "clients_and_deviations"]
 
 
 def accounts(reader: Reader) -> list[Account]:
@@ -19,3 +19,8 @@ def accounts(reader: Reader) -> list[Account]:
 def clients(reader: Reader) -> list[Client]:
     """Return all clients, by name."""
     return [clients_table.from_row(row) for row in reader.rows("SELECT * FROM client ORDER BY name")]
+
+
+def clients_and_deviations(reader: Reader) -> tuple[tuple[Client, tuple[Deviation, ...]], ...]:
+    """Return all clients, by name, each with in what it deviates from the profile."""
+    return tuple((each, tuple(clients_table.deviations(reader, each.name))) for each in clients(reader))

@@ -19,6 +19,8 @@ from broker.store.database import Reader, Row, Tx
 
 Resource = dict[str, Any]
 
+MAX_DEVIATIONS = 50  # kinds of them that are kept of a client
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
@@ -89,6 +91,36 @@ def note_contact(tx: Tx, name: str) -> None:
 def sends_to_bus(reader: Reader, name: str) -> bool:
     """Return True if we report a client's orders to the region."""
     return bool(reader.value("SELECT send_to_bus FROM client WHERE name = ?", [name]))
+
+
+# ---- deviations from the profile ----
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """In what a client deviates from the profile, in Russian; how often, and when last (UTC)."""
+
+    what: str
+    times: int
+    last_at: datetime
+
+
+def note_deviations(tx: Tx, client: str, found: Iterable[str]) -> None:
+    """Count in what a client has deviated from the profile once more; at most MAX_DEVIATIONS kinds of a client."""
+    for what in found:
+        tx.run(
+            "INSERT INTO client_deviation (client, what, times, last_at)"
+            " SELECT ?1, ?2, 1, ?3 WHERE EXISTS (SELECT 1 FROM client_deviation WHERE client = ?1 AND what = ?2)"
+            " OR (SELECT count(*) FROM client_deviation WHERE client = ?1) < ?4"
+            " ON CONFLICT (client, what) DO UPDATE SET times = times + 1, last_at = excluded.last_at",
+            [client, what[:200], tx.now.isoformat(), MAX_DEVIATIONS],
+        )
+
+
+def deviations(reader: Reader, client: str) -> list[Deviation]:
+    """Return in what a client deviates, the newest first."""
+    rows = reader.rows("SELECT * FROM client_deviation WHERE client = ? ORDER BY last_at DESC, what", [client])
+    return [Deviation(row["what"], row["times"], datetime.fromisoformat(row["last_at"])) for row in rows]
 
 
 # ---- resources ----

@@ -423,6 +423,31 @@ def test_a_report_that_a_doctor_revises_after_images_were_taken_away_is_an_answe
     assert [task["status"] for task in answers(clinic, answered)] == ["in-progress", "completed"]
 
 
+# ---- deviations from the profile ----
+
+
+def test_in_what_a_client_deviates_is_counted_where_people_see_it(clinic: ApiClinic) -> None:
+    for number in ("d-1", "d-2"):
+        sent = order(number)
+        del of(sent, "ServiceRequest")["priority"]
+        assert post(clinic.server, sent).status_code == 200
+    assert post(clinic.server, order("d-3")).status_code == 200
+    with clinic.store.read() as reader:
+        [(client, found)] = access.clients_and_deviations(reader)
+    assert client.name == NAME
+    counted = [(each.what, each.times) for each in found]
+    assert ("ServiceRequest.priority: нет, читается как routine", 2) in counted
+
+
+def test_a_client_cannot_fill_the_page_of_deviations(clinic: ApiClinic) -> None:
+    kinds = [f"kind {number}" for number in range(clients.MAX_DEVIATIONS + 5)]
+    clinic.store.write(lambda tx: clients.note_deviations(tx, NAME, kinds))
+    clinic.store.write(lambda tx: clients.note_deviations(tx, NAME, ["kind 0", "x" * 300]))
+    with clinic.store.read() as reader:
+        found = {each.what: each.times for each in clients.deviations(reader, NAME)}
+    assert (len(found), found["kind 0"]) == (clients.MAX_DEVIATIONS, 2)
+
+
 # ---- who may ask ----
 
 

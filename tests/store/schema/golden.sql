@@ -316,6 +316,14 @@ CREATE TABLE client (
     last_contact_at TEXT
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE client_deviation (
+    client TEXT NOT NULL REFERENCES client (name),
+    what TEXT NOT NULL CHECK (length(what) BETWEEN 1 AND 200),  -- in Russian, for people
+    times INTEGER NOT NULL CHECK (times > 0),
+    last_at TEXT NOT NULL,
+    PRIMARY KEY (client, what)
+) STRICT;
+
 CREATE TABLE client_key (  -- business identifiers under which a resource is found
     client TEXT NOT NULL,
     kind TEXT NOT NULL,

@@ -13,9 +13,9 @@ from nicegui.testing import User
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.incoming import ArrivalKind, ArrivalState, IncomingReferral
 from broker.domain.messages import IMAGES_NOT_SEEN, OutboxKind
-from broker.store.database import Store
+from broker.store.database import Store, Tx
 from broker.store.queries.exchange_state import ExchangeState
-from broker.store.tables import incoming, outbox
+from broker.store.tables import clients, incoming, outbox
 from broker.store.tables.incoming import Arrival
 from broker.workflow.referrals import incoming_referrals
 from tests.support.clock import ZONE
@@ -286,3 +286,16 @@ def test_what_contradicts_in_a_result_is_named() -> None:
 def test_every_kind_of_message_has_its_words() -> None:
     assert set(bus_words.MESSAGES) == set(bus_words.MESSAGES_TAKEN) == set(OutboxKind)
     assert set(bus_words.ARRIVALS) == set(ArrivalKind)
+
+
+async def test_programs_at_our_fhir_are_listed_with_what_they_deviate_in(scene: Scene, connected: Services) -> None:
+    def registered(tx: Tx) -> None:
+        clients.add(tx, "mis", "hash", "", send_to_bus=False)
+        clients.note_deviations(tx, "mis", ["entry.request: нет url"])
+        clients.note_deviations(tx, "mis", ["entry.request: нет url"])
+
+    scene.store.write(registered)
+    async with person(connected) as user:
+        await user.open("/exchange")
+        await user.should_see("mis: ещё не обращалась")
+        await user.should_see("entry.request: нет url — 2 раза, последний")

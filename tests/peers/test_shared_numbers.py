@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from broker.store.tables import devices
 from tests.peers.dcmtk import findscu
 from tests.peers.wlmscpfs import wlmscpfs
 from tests.support.factory import CLINIC
-from tests.support.worklist_file import wl
+from tests.support.worklist_file import dataset, wl, written
 
 pytestmark = pytest.mark.slow
 
@@ -47,18 +48,23 @@ FILES = {
 }
 
 
-def shown(answer: Dataset) -> tuple[str, ...]:
-    """Return what an answer says of the numbers, the procedure and the step."""
-    [step] = answer.ScheduledProcedureStepSequence
-    values = [answer.get(key) for key in TOP_KEYS] + [step.get(key) for key in STEP_KEYS]
-    return tuple(str(value or "") for value in values)
+def shown(answer: Dataset) -> list[tuple[str, ...]]:
+    """Return what an answer says of the numbers, the procedure and each step."""
+    top = [answer.get(key) for key in TOP_KEYS]
+    return [
+        tuple(str(value or "") for value in (*top, *(step.get(key) for key in STEP_KEYS)))
+        for step in answer.ScheduledProcedureStepSequence
+    ]
 
 
-def test_every_step_of_every_procedure_of_one_number_is_answered_as_wlmscpfs_does(tmp_path: Path) -> None:
+def answers_of_both(
+    tmp_path: Path, files: dict[str, bytes], *numbers: str, options: tuple[str, ...] = ()
+) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """Serve files by wlmscpfs and by the program; return what findscu gets of each for these accession numbers."""
     folder = tmp_path / "OFFIS"
     folder.mkdir()
     (folder / "lockfile").touch()
-    for name, content in FILES.items():
+    for name, content in files.items():
         (folder / name).write_bytes(content)
     config = tmp_path / "config.yaml"
     config.write_text("clinic: {name: Клиника}\ndata: {directory: data}\n", encoding="utf-8")
@@ -70,14 +76,36 @@ def test_every_step_of_every_procedure_of_one_number_is_answered_as_wlmscpfs_doe
     server.start()
     answers: dict[int, list[tuple[str, ...]]] = {}
     try:
-        with wlmscpfs(tmp_path) as theirs:
+        with wlmscpfs(tmp_path, "OFFIS", *options) as theirs:
             for port in (theirs, server.port):
-                for number in ("A1", ""):
+                for number in numbers:
                     keys = (f"AccessionNumber={number}", *TOP_KEYS[1:], *(STEP + key for key in STEP_KEYS))
                     found = findscu(port, *keys, directory=tmp_path / "rsp", calling="SCU", called="OFFIS")
-                    answers.setdefault(port, []).extend(sorted(shown(each) for each in found.matches))
-        assert len(answers[theirs]) == 2 * len(FILES)
-        assert answers[server.port] == answers[theirs]
+                    answers.setdefault(port, []).extend(sorted(step for each in found.matches for step in shown(each)))
+                    if port == server.port:  # PS3.4 K.6.1.2.2: an answer has one step
+                        assert all(len(shown(each)) == 1 for each in found.matches)
+        return answers[theirs], answers[server.port]
     finally:
         server.stop()
         store.close()
+
+
+def test_every_step_of_every_procedure_of_one_number_is_answered_as_wlmscpfs_does(tmp_path: Path) -> None:
+    theirs, ours = answers_of_both(tmp_path, FILES, "A1", "")
+    assert len(theirs) == 2 * len(FILES)
+    assert ours == theirs
+
+
+def test_every_step_of_one_file_is_answered_with_what_wlmscpfs_has_of_it(tmp_path: Path) -> None:
+    """wlmscpfs serves such a file only with -dfr, and then puts all its steps into one answer."""
+    ds = dataset(PatientName="Kuznetsova^Marina", RequestedProcedureDescription="HAND")
+    steps = []
+    for number, (what, station) in enumerate((("FRONTAL", "XRAY_14"), ("LATERAL", "XRAY_15"), ("OBLIQUE", "XRAY_14"))):
+        step = deepcopy(ds.ScheduledProcedureStepSequence[0])
+        step.ScheduledProcedureStepID, step.ScheduledProcedureStepDescription = f"S{number}", what
+        step.ScheduledStationAETitle, step.ScheduledProcedureStepStartTime = station, f"10{number}000"
+        steps.append(step)
+    ds.ScheduledProcedureStepSequence = steps
+    theirs, ours = answers_of_both(tmp_path, {"1.wl": written(ds)}, "A1", "", options=("-dfr",))
+    assert ours == theirs
+    assert len(ours) == 2 * len(steps)

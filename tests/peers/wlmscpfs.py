@@ -13,7 +13,7 @@ from tests.support.waiting import wait_until
 
 
 @contextmanager
-def wlmscpfs(directory: Path, called: str = "OFFIS") -> Iterator[int]:
+def wlmscpfs(directory: Path, called: str = "OFFIS", *options: str) -> Iterator[int]:
     """Serve the worklist files in `directory/called`; gives the port."""
     (directory / called).mkdir(parents=True, exist_ok=True)
     (directory / called / "lockfile").touch()  # without it wlmscpfs refuses the folder
@@ -21,7 +21,7 @@ def wlmscpfs(directory: Path, called: str = "OFFIS") -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     process = subprocess.Popen(
-        [tool("wlmscpfs"), "-s", "-dfp", str(directory), str(port)],
+        [tool("wlmscpfs"), "-s", *options, "-dfp", str(directory), str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

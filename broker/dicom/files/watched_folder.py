@@ -121,7 +121,9 @@ class WorklistFolder:
         if self._known is None:
             with self._store.read() as reader:
                 rows = kept_files.present_under(reader, path_text(self.folder))
-            self._known = {row.path: row.digest for row in rows}
+            # A file with several scheduled steps has a row for each, the first of them the file's own digest.
+            self._known = {kept_files.file_of(row.path): "" for row in rows} | {row.path: row.digest for row in rows}
+            self._known = {path: known for path, known in self._known.items() if path == kept_files.file_of(path)}
         found = self._list()
         if found is None:
             return happened
@@ -184,8 +186,11 @@ class WorklistFolder:
         digest = hashlib.sha256(data).hexdigest()
         item = None
         try:
-            item, digest = worklist_file.read(data)
-            taken = self._store.write(worklist_files.sync, item, name, digest, ACTOR, self._clinic, vanished=vanished)
+            items, digest = worklist_file.read_all(data)
+            item = items[0]
+            taken = self._store.write(
+                worklist_files.sync_file, items, name, digest, ACTOR, self._clinic, vanished=vanished
+            )
         except Unreadable as error:
             # Perhaps it is still being written: the next look sees.
             return self._failed(name, seen, digest, Reason("unreadable", str(error))) if seen.tried > 1 else ""

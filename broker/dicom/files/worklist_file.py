@@ -51,8 +51,16 @@ class Unreadable(BadWorklistFile):
 
 
 def read(data: bytes) -> tuple[ImportedItem, str]:
-    """Return a worklist file's item, and a SHA-256 of its content that a mere rewriting does not change.
+    """Return what `read_all` does, of a file with one scheduled step its item."""
+    items, digest = read_all(data)
+    return items[0], digest
 
+
+def read_all(data: bytes) -> tuple[list[ImportedItem], str]:
+    """Return a worklist file's items, and a SHA-256 of its content that a mere rewriting does not change.
+
+    A file has an item for each scheduled step, all of one requested procedure: an answer has a single one (PS3.4
+    K.6.1.2.2). wlmscpfs ignores such files, or with -dfr puts all steps into one answer.
     Raise Unreadable, or BadWorklistFile for a dataset that is not a worklist item.
     """
     ds = _dataset(data)
@@ -63,11 +71,14 @@ def read(data: bytes) -> tuple[ImportedItem, str]:
     steps = ds.get(_SEQUENCE) or []
     if not steps:
         raise BadWorklistFile("it has no Scheduled Procedure Step Sequence, so it is not a worklist item")
-    if len(steps) > 1:
-        # PS3.4 K.6.1.2.2: an answer's sequence has a single item.
-        raise BadWorklistFile(f"it has {len(steps)} scheduled steps: write a file for each")
-    item = _item(ds, steps[0])
-    return item, hashlib.sha256(content.encode()).hexdigest()
+    items = [_item(ds, step, steps[0]) for step in steps]
+    if len({each.modality for each in items}) > 1:
+        raise BadWorklistFile("its scheduled steps are of several modalities: write a file for each")
+    if len({each.sps_id or (each.start, each.station_ae_titles) for each in items}) < len(items):
+        raise BadWorklistFile(
+            "two of its scheduled steps have the same Scheduled Procedure Step ID, or nothing differs"
+        )
+    return items, hashlib.sha256(content.encode()).hexdigest()
 
 
 # ---- the file ----
@@ -125,15 +136,16 @@ def _texts(ds: Dataset) -> Iterator[str]:
 # ---- the item ----
 
 
-def _item(ds: Dataset, step: Dataset) -> ImportedItem:
+def _item(ds: Dataset, step: Dataset, first: Dataset) -> ImportedItem:
+    """Return the item of a scheduled step; what the requested procedure is says the first step, if `ds` does not."""
     top, inner = _json(ds), _json(step)
     del top[_tag(_SEQUENCE)]
     start = _start(step, inner)
     patient = _patient(ds, top)
     modality = _text(step, "Modality")
     referrer = _referrer(ds, top)
-    code, official, meaning = _code(ds, step)
-    wanted = (_text(ds, "RequestedProcedureDescription"), _text(step, "ScheduledProcedureStepDescription"))
+    code, official, meaning = _code(ds, first)
+    wanted = (_text(ds, "RequestedProcedureDescription"), _text(first, "ScheduledProcedureStepDescription"))
     procedure_name = next((name for name in (*wanted, meaning, modality) if name), "")
     priority = _text(ds, "RequestedProcedurePriority").upper()
     reason, comment = _text(ds, "ReasonForTheRequestedProcedure"), _text(ds, "RequestedProcedureComments")

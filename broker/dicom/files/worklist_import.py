@@ -58,12 +58,14 @@ class WorklistImport:
             with file.open("rb") as opened:
                 data = opened.read(worklist_file.MOST_BYTES + 1)
             digest = hashlib.sha256(data).hexdigest()
-            item, digest = worklist_file.read(data)
-            _refuse_twice(item, where, seen)
+            items, digest = worklist_file.read_all(data)
+            item = items[0]
+            for each in items:
+                _refuse_twice(each, where, seen)
             run = self.store.dry_run if self.dry_run else self.store.write
             taken = run(
-                worklist_files.sync,
-                item,
+                worklist_files.sync_file,
+                items,
                 watched_folder.key(file),
                 digest,
                 self.actor,
@@ -124,7 +126,7 @@ def _refuse_twice(item: ImportedItem, where: str, seen: _Seen) -> None:
     ):
         earlier = seen.setdefault((label, value), []) if value else []
         for other, first in earlier:
-            if not _may_share(first, item):
+            if other != where and not _may_share(first, item):
                 raise Refused(f"the {label} {value} is in {other} too", "twice", value)
         earlier.append((where, item))
 

@@ -39,6 +39,30 @@ def get(reader: Reader, path: str) -> WorklistFile | None:
     return _from_row(row) if row else None
 
 
+_PART = "/#"  # no path of a file goes on like this behind another file's
+
+
+def part(path: str, number: int) -> str:
+    """Return the path under which a further scheduled step of a file is kept, from 2 on."""
+    return f"{path}{_PART}{number:03}"
+
+
+def file_of(path: str) -> str:
+    """Return the path of the file that a scheduled step is of."""
+    return path.partition(_PART)[0]
+
+
+def of_file(reader: Reader, path: str) -> list[WorklistFile]:
+    """Return what is known of a file, one for each of its scheduled steps."""
+    # The character after "#" is "$".
+    found = reader.rows(
+        "SELECT * FROM worklist_file WHERE path = :path OR (path > :path || '/#' AND path < :path || '/$')"
+        " ORDER BY path",
+        {"path": path},
+    )
+    return [_from_row(row) for row in found]
+
+
 def of_order(reader: Reader, order_id: int) -> WorklistFile | None:
     """Return the file that an order came from, or None; of several the one of its first step."""
     row = reader.one("SELECT * FROM worklist_file WHERE order_id = ? ORDER BY step_id LIMIT 1", [order_id])

@@ -44,12 +44,19 @@ class ImportedOrder:
         return next(each for each in self.order.steps if each.id == self.step_id)
 
 
-def build(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic) -> ImportedOrder:
+def build(
+    tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, within: Order | None = None
+) -> ImportedOrder:
     """Return the order of an item that is new: an order of its own, or a further step of another file's order.
 
     Items of one accession number belong to one Imaging Service Request (PS3.3 C.4.11). The same Study Instance UID, or
-    the same requested procedure where the item has none, makes a step of the same order. Raise Refused.
+    the same requested procedure where the item has none, makes a step of the same order. `within` is the order of the
+    same file, if the item is a further step of it. Raise Refused.
     """
+    if within is not None:
+        if within.state not in _OPEN:
+            _refuse(tx, "accession_number", "accession number", within.shown_number, within.id)
+        return _built(tx, item, path, actor, clinic, current=within, is_further=True)
     first = _first_of_request(tx, item)
     if first is None:
         return _built(tx, item, path, actor, clinic)

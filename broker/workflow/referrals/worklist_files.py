@@ -6,7 +6,8 @@ Files are read by the caller; `path` and `digest` say which content was read. Wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -60,6 +61,58 @@ class SyncResult:
     step_id: int | None = field(default=None, compare=False)
 
 
+def sync_file(
+    tx: Tx,
+    items: Sequence[ImportedItem],
+    path: str,
+    digest: str,
+    actor: Actor,
+    clinic: Clinic,
+    *,
+    vanished: Mapping[str, str] = MappingProxyType({}),
+    send_to_bus: bool = False,
+) -> SyncResult:
+    """Put all scheduled steps of a file on the worklist, as `sync` does one; those that it has no more are withdrawn.
+
+    All of them are of one order. Return the outcome of the first that is not unchanged.
+    """
+    keys = _keys(tx, items, path)
+    results: list[SyncResult] = []
+    for key, item in zip(keys, items, strict=True):
+        within = orders.get(tx, results[0].order_id) if results else None
+        own = digest if key == path else hashlib.sha256(f"{digest} {key.removeprefix(path)}".encode()).hexdigest()
+        results.append(
+            sync(tx, item, key, own, actor, clinic, vanished=vanished, send_to_bus=send_to_bus, within=within)
+        )
+    for known in worklist_files.of_file(tx, path):
+        order = orders.get(tx, known.order_id) if known.order_id else None
+        if known.path not in keys and known.state is FileState.PRESENT and order is not None:
+            results.append(_withdraw(tx, known, order, actor, clinic))
+    changed = next((each for each in results if each.outcome is not SyncOutcome.UNCHANGED), results[0])
+    outcome = SyncOutcome.AMENDED if changed.outcome is not results[0].outcome and len(results) > 1 else changed.outcome
+    similar = tuple(dict.fromkeys(card for each in results for card in each.similar))
+    return replace(results[0], outcome=outcome, similar=similar)
+
+
+def _keys(tx: Tx, items: Sequence[ImportedItem], path: str) -> list[str]:
+    """Return the path under which each item of a file is kept: that of the same step, else one that is free."""
+    known = worklist_files.of_file(tx, path)
+    if len(items) == 1 and len(known) <= 1:
+        return [path]
+    found: dict[int, str] = {}
+    for number, item in enumerate(items):
+        for each in known:
+            order = orders.get(tx, each.order_id) if each.order_id else None
+            if order is None or each.path in found.values() or not imported_orders.is_same(tx, item, order):
+                continue
+            if imported_orders.is_same_step(item, order, _step(order, each)):
+                found[number] = each.path
+                break
+    numbered = [path, *(worklist_files.part(path, number) for number in range(2, len(items) + len(known) + 2))]
+    free = iter([each for each in numbered if each not in found.values()])
+    return [found.get(number) or next(free) for number in range(len(items))]
+
+
 def sync(
     tx: Tx,
     item: ImportedItem,
@@ -70,11 +123,13 @@ def sync(
     *,
     vanished: Mapping[str, str] = MappingProxyType({}),
     send_to_bus: bool = False,
+    within: Order | None = None,
 ) -> SyncResult:
     """Put the item of a file on the worklist, or update the order that came of the file's earlier content.
 
     The same content again changes nothing. `vanished` are files that do not exist any more, path -> digest: one of them
-    may be this one before it was renamed. `send_to_bus`: a new order is sent to the region.
+    may be this one before it was renamed. `send_to_bus`: a new order is sent to the region. `within`: the order of the
+    same file, of which a new item is a further step.
     Raise Refused with the reason, without names of patients or files; Forbidden.
     """
     permit(tx, actor, Permission.REGISTER)
@@ -84,14 +139,14 @@ def sync(
         known = replace(old, path=path)
     order = orders.get(tx, known.order_id) if known and known.order_id else None
     if known is None or order is None:
-        result = _add(tx, item, path, actor, clinic, send_to_bus)
+        result = _add(tx, item, path, actor, clinic, send_to_bus, within)
     elif known.digest == digest and not known.problem:
         result = _unchanged(tx, known, order, actor)
     elif imported_orders.is_same(tx, item, order):
         result = _amend(tx, item, known, order, actor, clinic)
     else:  # the script writes one item after another under the same file name
         _withdraw(tx, known, order, actor, clinic)
-        result = _add(tx, item, path, actor, clinic, send_to_bus)
+        result = _add(tx, item, path, actor, clinic, send_to_bus, within)
     now = WorklistFile(path, digest, result.order_id, result.step_id)
     if now != worklist_files.get(tx, path):
         worklist_files.put(tx, now)
@@ -106,12 +161,14 @@ def withdraw(tx: Tx, path: str, actor: Actor, clinic: Clinic) -> SyncResult | No
     """
     permit(tx, actor, Permission.CANCEL)
     import_refusals.forget(tx, ImportSource.WORKLIST_FILE, path, actor)
-    known = worklist_files.get(tx, path)
-    order = orders.get(tx, known.order_id) if known and known.order_id else None
-    if known is None or order is None:
-        worklist_files.remove(tx, path)
-        return None
-    return _withdraw(tx, known, order, actor, clinic)
+    results = []
+    for known in worklist_files.of_file(tx, path):
+        order = orders.get(tx, known.order_id) if known.order_id else None
+        if order is None:
+            worklist_files.remove(tx, known.path)
+        elif known.path == path or known.state is FileState.PRESENT:
+            results.append(_withdraw(tx, known, order, actor, clinic))
+    return results[0] if results else None
 
 
 def note_problem(tx: Tx, path: str, digest: str, reason: Reason, actor: Actor, patient: Patient | None = None) -> None:
@@ -138,15 +195,20 @@ def _find_renamed(tx: Tx, item: ImportedItem, digest: str, vanished: Mapping[str
     if order is None:
         return None
     files = worklist_files.all_of_order(tx, order.id)
-    gone = [file for file in files if file.state is FileState.WITHDRAWN or file.path in vanished]
+    gone = [
+        file for file in files if file.state is FileState.WITHDRAWN or worklist_files.file_of(file.path) in vanished
+    ]
     if len(order.steps) > 1:  # each file is about a step
         gone = [file for file in gone if imported_orders.is_same_step(item, order, _step(order, file))]
     return next(iter(gone), None)
 
 
-def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, send_to_bus: bool) -> SyncResult:
+def _add(
+    tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, send_to_bus: bool, within: Order | None
+) -> SyncResult:
     sends = send_to_bus and clinic.sends_to_bus
-    made = imported_orders.build(tx, item, path, actor, clinic)
+    path = worklist_files.file_of(path)
+    made = imported_orders.build(tx, item, path, actor, clinic, within)
     order = made.order
     if len(order.steps) > 1:
         _add_step(tx, made, path, actor, clinic)
@@ -196,7 +258,7 @@ def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor:
         number = order.accession_number
         raise Refused(f"it has changed, but its order {number} {what} and stays as it is", reason, number)
     was = _step(order, known)
-    made = imported_orders.rebuild(tx, item, order, was.id, known.path, actor, clinic)
+    made = imported_orders.rebuild(tx, item, order, was.id, worklist_files.file_of(known.path), actor, clinic)
     after, now = made.order, made.step
     changed = referrals.changed_fields(order, after)
     if not changed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from copy import deepcopy
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,7 @@ def test_what_cannot_be_used_is_refused_with_the_reason(changes: dict[str, Any],
         read(**changes)
 
 
-def test_an_item_has_one_scheduled_step() -> None:
+def test_a_file_without_scheduled_steps_or_with_such_that_cannot_be_told_apart_is_refused() -> None:
     ds = dataset()
     step = ds.ScheduledProcedureStepSequence[0]
     del ds.ScheduledProcedureStepSequence
@@ -162,8 +163,25 @@ def test_an_item_has_one_scheduled_step() -> None:
     with pytest.raises(BadWorklistFile, match="no Scheduled Procedure Step Sequence"):
         worklist_file.read(written(ds))
     ds.ScheduledProcedureStepSequence = [step, step]
-    with pytest.raises(BadWorklistFile, match="2 scheduled steps"):
+    with pytest.raises(BadWorklistFile, match="the same Scheduled Procedure Step ID"):
         worklist_file.read(written(ds))
+    other = deepcopy(step)
+    other.ScheduledProcedureStepID, other.Modality = "S2", "CT"
+    ds.ScheduledProcedureStepSequence = [step, other]
+    with pytest.raises(BadWorklistFile, match="several modalities"):
+        worklist_file.read(written(ds))
+
+
+def test_a_file_has_an_item_for_each_scheduled_step() -> None:
+    ds = dataset(RequestedProcedureDescription=None)
+    first = ds.ScheduledProcedureStepSequence[0]
+    second = deepcopy(first)
+    second.ScheduledProcedureStepID, second.ScheduledProcedureStepDescription = "S2", "Боковая"
+    ds.ScheduledProcedureStepSequence = [first, second]
+    items, digest = worklist_file.read_all(written(ds))
+    assert [each.sps_id for each in items] == ["S1", "S2"]
+    assert {each.procedure_name for each in items} == {"Рентгенография кисти"}  # one requested procedure
+    assert worklist_file.read_all(written(ds))[1] == digest
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from broker.dicom.scu.mpps_forwarder import MppsForwarder
 from broker.dicom.scu.report_sender import ReportSender
 from broker.dicom.server import DicomServer
 from broker.dicom.worklist import explain
+from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic.device_advice import Explanation, Suggestion
 from broker.domain.orders import Order
 from broker.security.throttle import Throttle
@@ -42,7 +43,7 @@ from broker.store.backup import copy_database
 from broker.store.database import Reader, StoreError
 from broker.store.queries import device_registry
 from broker.store.queries.studies import reading_cases
-from broker.workflow.studies import reads
+from broker.workflow.studies import reads, received_objects
 from broker.workflow.studies.stale_steps import StaleStepJob
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ ABANDONED_EVERY = 300.0  # seconds between two searches for steps whose device h
 AVAILABLE_EVERY = 2.0  # seconds between two looks whether somebody has said that images are in the archive
 FORWARD_EVERY = 2.0  # seconds between two looks for MPPS messages that a node has not got yet
 SEND_REPORTS_EVERY = 5.0  # seconds between two looks for signed reports that the archive has not got yet
+RECEIVED_EVERY = 60.0  # seconds between two looks for the orders of reports that came before them
 READS_EVERY = 15.0  # seconds between two looks for reads that can no longer be taken back
 ARCHIVE_EVERY = 60.0  # seconds between two searches for images that no device has reported
 
@@ -175,6 +177,7 @@ class Application:
             Job("health", self.health.check, every=CHECK_EVERY),
             Job("abandoned", self.abandoned.run, every=ABANDONED_EVERY),
             Job("reading", self._conclude_reads, every=READS_EVERY),
+            Job("received reports", self._match_received, every=RECEIVED_EVERY),
         ]
         if folder := self.config.dicom.worklist_folder:
             watch = WorklistFolder(folder, self.store, self.clinic)
@@ -199,6 +202,12 @@ class Application:
             is_due = reading_cases.is_any_due(reader, self.clinic.reading, self.store.clock())
         if is_due:
             self.store.write(reads.conclude_due, self.clinic)
+
+    def _match_received(self) -> None:
+        with self.store.read() as reader:
+            may_match = received_objects.may_match(reader)
+        if may_match:
+            self.store.write(received_objects.match_held, Actor(ActorKind.SYSTEM, "received reports"))
 
     def back_up(self) -> Path:
         """Copy the database into the backup directory, check the copy, delete surplus ones; return the copy's path."""

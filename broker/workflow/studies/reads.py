@@ -21,6 +21,7 @@ from broker.security.permissions import Permission, permit
 from broker.store.database import Reader, Tx
 from broker.store.tables import accounts, audit, orders
 from broker.store.tables.studies import reads, reports
+from broker.workflow.studies import effective_doses
 from broker.workflow.studies.reports import (
     ReportText,
     are_seen,
@@ -266,6 +267,7 @@ def conclude(tx: Tx, order_id: int, clinic: Clinic) -> None:
         signed_at=tx.now,
     )
     reports.put(tx, signed)
+    effective_doses.calculate_once(tx, order)
     reader = Actor(ActorKind.PERSON, decisive.reader, str(decisive.reader_name))
     audit.write(tx, reader, AuditAction.REPORT_SIGN, order_id, read_at=decisive.given_at)
     queue_report(tx, order, clinic)

@@ -12,13 +12,15 @@ from broker.domain.orders import Order
 from broker.domain.patients import confirmation
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.dose import DoseReport
-from broker.domain.studies.received import HeldReason, Receipt, ReceivedKind, ReceivedObject, match
+from broker.domain.studies.received import HeldReason, Receipt, ReceivedKind, ReceivedObject, StoredObject, match
 from broker.security.permissions import Permission, permit
 from broker.store.database import Reader, Tx
 from broker.store.queries.patients import patient_index
 from broker.store.tables import audit, orders
 from broker.store.tables.studies import received_objects
 from broker.workflow.studies import archived_reports, effective_doses
+
+MOST_MATCHED = 200  # held objects that are compared again, the newest
 
 
 def receive(tx: Tx, received: ReceivedObject, dose: DoseReport | None, actor: Actor) -> Receipt:
@@ -48,6 +50,32 @@ def receive(tx: Tx, received: ReceivedObject, dose: DoseReport | None, actor: Ac
     return Receipt.STORED
 
 
+def match_held(tx: Tx, actor: Actor) -> int:
+    """Join held objects with orders that they name by now, by the rules of their receipt; return how many.
+
+    A device may send its report before the order is typed, or before a person links its step.
+    """
+    joined = 0
+    for stored in received_objects.held(tx)[:MOST_MATCHED]:
+        found = _order(tx, stored.received)
+        if found == stored.held:
+            continue
+        if isinstance(found, HeldReason):
+            received_objects.set_held(tx, stored.id, found)
+        else:
+            joined += 1
+            _join(tx, stored, found)
+            uid = stored.received.sop_instance_uid
+            audit.write(tx, actor, AuditAction.OBJECT_JOINED, found, sop_instance_uid=uid)
+        tx.notify()
+    return joined
+
+
+def may_match(reader: Reader) -> bool:
+    """Return True if `match_held` would change something; without a lock."""
+    return any(_order(reader, each.received) != each.held for each in received_objects.held(reader)[:MOST_MATCHED])
+
+
 def join(tx: Tx, id: int, order_id: int, actor: Actor, confirmed: Confirmation | None = None) -> Order:
     """Let a held object belong to an order, as this person says; return the order.
 
@@ -61,9 +89,7 @@ def join(tx: Tx, id: int, order_id: int, actor: Actor, confirmed: Confirmation |
         raise WrongState(f"received object {id} belongs to an order")
     wrong = contradictions(tx, order, stored.received)
     confirmation.check(order.patient, wrong, confirmed)
-    received_objects.set_order(tx, id, order.id)
-    if stored.received.kind is ReceivedKind.DOSE:
-        effective_doses.recalculate(tx, order.id)
+    _join(tx, stored, order.id)
     audit.write(
         tx,
         actor,
@@ -74,6 +100,12 @@ def join(tx: Tx, id: int, order_id: int, actor: Actor, confirmed: Confirmation |
     )
     tx.notify()
     return order
+
+
+def _join(tx: Tx, stored: StoredObject, order_id: int) -> None:
+    received_objects.set_order(tx, stored.id, order_id)
+    if stored.received.kind is ReceivedKind.DOSE:
+        effective_doses.recalculate(tx, order_id)
 
 
 def contradictions(reader: Reader, order: Order, received: ReceivedObject) -> list[str]:

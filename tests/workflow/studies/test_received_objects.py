@@ -134,3 +134,21 @@ def test_a_report_that_comes_again_adds_nothing(store: Store, order: Order) -> N
     assert store.write(use_cases.receive, report(order, digest="other"), None, XRAY) is Receipt.OTHER_CONTENT
     with store.read() as reader:
         assert len(received_objects.of_order(reader, order.id)) == 1
+
+
+def test_a_report_that_came_before_its_step_is_joined_when_the_step_says_whose_its_study_is(
+    store: Store, order: Order
+) -> None:
+    early = replace(report(order), study_instance_uid="1.2.77")
+    store.write(use_cases.receive, early, dap(1e-5), XRAY)
+    with store.read() as reader:
+        assert not use_cases.may_match(reader)
+    assert store.write(use_cases.match_held, SYSTEM) == 0
+    step = factory.performed("1.2.3.4", StepReference("1.2.77", order.accession_number))
+    store.write(performed_steps.start, step, factory.message("1"), XRAY, CLINIC)
+    with store.read() as reader:
+        assert use_cases.may_match(reader)
+    assert store.write(use_cases.match_held, SYSTEM) == 1
+    with store.read() as reader:
+        assert len(received_objects.of_order(reader, order.id)) == 1
+        assert not use_cases.may_match(reader)

@@ -63,6 +63,11 @@ def set_order(tx: Tx, id: int, order_id: int) -> None:
     rows.update(tx, "received_object", {"order_id": order_id, "held": ""}, {"id": id})
 
 
+def set_held(tx: Tx, id: int, held: HeldReason) -> None:
+    """Say why an object belongs to no order now."""
+    rows.update(tx, "received_object", {"held": held}, {"id": id})
+
+
 def require(reader: Reader, id: int) -> StoredObject:
     """Return a received object; raise NotFound."""
     row = reader.one(_SELECT + "WHERE id = ?", [id])

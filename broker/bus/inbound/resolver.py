@@ -101,7 +101,8 @@ class ReferenceResolver:
         """Return (type, id) of a Reference or its text; raise Unusable unless it is one of this bus.
 
         A bus behind a proxy may write an inner address. No address is followed; this bus is asked for the same type
-        and id if the address is another name of it, or if the id is one in the whole world.
+        and id if the address is another name of it, or if the id is one in the whole world: a short id of another
+        server may be that of another person here.
         """
         text = reference.get("reference") if isinstance(reference, dict) else reference
         if not isinstance(text, str) or not text:

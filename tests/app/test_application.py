@@ -39,3 +39,14 @@ def test_the_nightly_backup_is_whole_and_old_copies_go(config: Path) -> None:
     with copy.read() as reader:
         assert access.accounts(reader) == []
     copy.close()
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_reports_go_to_the_archive_where_the_clinic_wants_it(config: Path, sends: bool) -> None:
+    environ = {"WLB__PACS__AE_TITLE": "PACS", "WLB__PACS__ADDRESS": "10.0.0.9", "WLB__PACS__SEND_REPORTS": str(sends)}
+    running = application.Application(load(config, environ))
+    try:
+        assert running.clinic.archives_reports is sends
+        assert ("reports for the archive" in {job.name for job in running._jobs()}) is sends
+    finally:
+        running.close()

@@ -29,7 +29,7 @@ from broker.store.database import Store
 from broker.store.queries.studies import archive_evidence, archive_gaps, unreferred_studies
 from broker.store.tables import orders
 from broker.store.tables.studies import archive as archive_table
-from broker.store.tables.studies import performed
+from broker.store.tables.studies import archived_reports, performed
 from broker.workflow.referrals.unreferred_studies import record_day
 from broker.workflow.studies.archive_images import record_answer
 
@@ -215,11 +215,12 @@ class Archive:
         found = list(dict.fromkeys(each for each in found if concerns(order, each, evidence)))
         with self._store.read() as reader:
             evidence = archive_evidence.about(reader, order, evidence, found)
+            documents = archived_reports.stored_in(reader, [each.study_instance_uid for each in found])
         believed = compare(order, found, evidence).believed
         uids = [each.study_instance_uid for each in found]
         return [
             # The series of several patients under one UID cannot be separated.
-            replace(each, images=count_images(assoc, each))
+            replace(each, images=count_images(assoc, each, documents[each.study_instance_uid]))
             if each in believed and uids.count(each.study_instance_uid) == 1
             else each
             for each in found

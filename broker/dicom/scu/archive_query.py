@@ -78,19 +78,21 @@ def studies_of_day(assoc: Association, on: date) -> list[ArchiveStudy] | None:
     return [_held(each) for each in answers if _text(each, "StudyDate") == f"{on:%Y%m%d}" and _may_have_images(each)]
 
 
-def count_images(assoc: Association, study: ArchiveStudy) -> int | None:
+def count_images(assoc: Association, study: ArchiveStudy, documents: int = 0) -> int | None:
     """Return the number of a study's images by its series, without documents and reports.
 
-    An archive that does not answer this with a number for each series is believed at study level.
+    An archive that does not answer this with a number for each series is believed at study level, where its instances
+    include as many `documents` of ours.
     """
+    instances = None if study.images is None else max(study.images - documents, 0)
     answers = _find(assoc, "SERIES", SERIES_KEYS, {"StudyInstanceUID": study.study_instance_uid})
     series: dict[str, int] = {}
     for each in answers or ():
         count = _number(_text(each, "NumberOfSeriesRelatedInstances"))
         if count is None or _text(each, "StudyInstanceUID") not in ("", study.study_instance_uid):
-            return study.images
+            return instances
         series[_text(each, "SeriesInstanceUID")] = 0 if _text(each, "Modality") in NO_IMAGES else count
-    return sum(series.values()) if series else study.images
+    return sum(series.values()) if series else instances
 
 
 def _find(

@@ -23,6 +23,7 @@ from broker.store.queries import schedule
 from broker.store.queries.studies import unreferred_studies
 from broker.store.tables import devices, orders, outbox
 from broker.store.tables.studies import archive as archive_table
+from broker.store.tables.studies import archived_reports
 from broker.store.tables.studies.archive import Holding
 from broker.workflow.referrals import referrals
 from broker.workflow.studies import archive_images, step_links
@@ -649,6 +650,23 @@ def test_series_without_counts_leave_the_count_of_the_study(
     with store.read() as reader:
         [step] = schedule.performed_steps(reader, [order.id])[order.id]
     assert step.images == 2
+
+
+def test_a_document_of_ours_is_no_image_where_series_are_not_counted(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    peer.holds(study(order))
+    assert look(archive, clock) == 1
+    store.write(archived_reports.add, order.id, 1)
+    with store.read() as reader:
+        [queued] = archived_reports.of_order(reader, order.id)
+    store.write(archived_reports.set_stored, queued.id)
+    peer.holds(study(order, NumberOfStudyRelatedInstances="3", ModalitiesInStudy=["DOC", "DX"]))
+    look(archive, clock)
+    with store.read() as reader:
+        holding = archive_table.holding(reader, order.id)
+    assert holding is not None
+    assert holding.images == 2
 
 
 def test_what_a_device_has_reported_is_counted_in_the_archive_too(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from broker.domain.studies.archived_reports import ArchivedReport, ArchivedReportReason, ArchivedReportState
@@ -42,6 +44,17 @@ def of_order(reader: Reader, order_id: int) -> list[ArchivedReport]:
     """Return what was queued of an order's report, the newest version first."""
     found = reader.rows("SELECT * FROM archive_report WHERE order_id = ? ORDER BY version DESC", [order_id])
     return [_from_row(row) for row in found]
+
+
+def stored_in(reader: Reader, uids: Collection[str]) -> dict[str, int]:
+    """Return how many documents of ours are in each of these studies of the archive, by Study Instance UID."""
+    found = reader.rows(
+        "SELECT s.study_instance_uid AS uid, count(*) AS number FROM archive_report r"
+        " JOIN archive_study s ON s.order_id = r.order_id WHERE r.stored_at IS NOT NULL"
+        " AND s.study_instance_uid IN (SELECT value FROM json_each(?)) GROUP BY 1",
+        [json.dumps(list(uids))],
+    )
+    return dict.fromkeys(uids, 0) | {row["uid"]: row["number"] for row in found}
 
 
 def due(reader: Reader, now: datetime, limit: int) -> list[ArchivedReport]:

@@ -12,7 +12,7 @@ from ui.widgets import theme
 from ui.widgets.form_field import labelled_field
 from ui.widgets.theme import text
 
-REASONS = ("на плёнке", "в другом архиве", "снимков не сделали")
+REASONS = ("на плёнке", "в другом архиве", "не сделали")
 
 
 class WaiveDialog:
@@ -24,7 +24,7 @@ class WaiveDialog:
         with theme.dialog("waive", archive.WAIVE, danger="Больше не ждать", on_danger=self._waive, leave="Подождать"):
             self._about = text("p", "", "muted")
             quick = [(word, lambda word=word: self._say(word)) for word in REASONS]
-            self._reason = labelled_field("Где снимки или почему их нет", name="waive-reason", quick=quick)
+            self._reason = labelled_field("Почему", name="waive-reason", quick=quick)
 
     def note(self, order: Order) -> None:
         """Note the order that the person is about to be asked about."""
@@ -32,7 +32,7 @@ class WaiveDialog:
         self._reason.value = ""
         more = " Регион узнает об исследовании без них." if self._services.clinic.waits_for_images else ""
         self._about.set_text(
-            f"{order.accession_number}, {names.short(order.patient.name)}. О снимках больше не напомним.{more}"
+            f"{names.short(order.patient.name)}, {order.accession_number}: о снимках больше не напомним.{more}"
         )
 
     def _say(self, word: str) -> None:

@@ -221,7 +221,7 @@ async def test_images_that_do_not_come_in_time_are_missed_until_a_person_says_th
             await somebody.should_see("ообщил о конце (09:47), а в архиве снимков нет")
         await somebody.should_see("Снимков нет 31 мин")
         press(somebody, "Снимков не будет")
-        await somebody.should_see("О снимках больше не напомним.")
+        await somebody.should_see("о снимках больше не напомним.")
         press(somebody, "Больше не ждать")
         await somebody.should_see("Напишите, где снимки или почему их нет")
         press(somebody, "на плёнке")

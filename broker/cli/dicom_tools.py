@@ -60,6 +60,7 @@ def register(commands: Commands) -> None:
         as_json="print whole answers, in the DICOM JSON model",
     )
     worklist.add_argument("ae_title", metavar="AE", help="the device's own AE title")
+    worklist.add_argument("--called", metavar="AE", help="the AE title of dicom.lists that it calls (default: ours)")
     worklist.add_argument(
         "--date", type=date.fromisoformat, metavar="YYYY-MM-DD", help="one day (default: the days that it may see)"
     )
@@ -104,8 +105,14 @@ def _why(args: argparse.Namespace) -> int:
         learns = context.config.dicom.unknown_devices == "learn"
         now = context.store.clock()
         found = explain.explain_order(reader, order, args.ae_title, now, context.clinic, learns=learns)
+        dicom = context.config.dicom
+        called = explain.lists_of(reader, order, dicom.lists)
     zone = context.clinic.zone
-    show(args.json, _why_json(order, args.ae_title, found, zone), _why_lines(order, args.ae_title, found, zone))
+    lines = [*_why_lines(order, args.ae_title, found, zone)]
+    if dicom.lists:
+        others = ", ".join(called) or "none"
+        lines.append(f"That is the list of {dicom.ae_title}. Other lists that the order is on: {others}.")
+    show(args.json, _why_json(order, args.ae_title, found, zone) | {"lists": called}, lines)
     return Exit.OK if found.seen else Exit.FAILED
 
 
@@ -139,6 +146,9 @@ def _worklist(args: argparse.Namespace) -> int:
     """Print a device's list as it would be answered; the query is not recorded anywhere."""
     settings.set_up()
     with CommandContext(args) as context:
+        lists = context.config.dicom.lists
+        if args.called not in (None, context.config.dicom.ae_title, *lists):
+            raise NotFound(f"list {args.called}; dicom.lists has {', '.join(lists) or 'none'}")
         with context.store.read() as reader:
             if device_registry.device(reader, args.ae_title) is None:
                 raise NotFound(f"device {args.ae_title}; worklist-broker device list shows which there are")
@@ -147,7 +157,7 @@ def _worklist(args: argparse.Namespace) -> int:
         answers = list(
             service.find(
                 explain.typical_query(args.date, term),
-                Caller(args.ae_title, ""),
+                Caller(args.ae_title, "", lists.get(args.called or "", ())),
                 context.store,
                 context.clinic,
                 ResponseRecorder(response.identifier),

@@ -210,3 +210,19 @@ def test_a_fault_that_nothing_foresaw_ends_an_import_in_a_line_without_a_name(
     assert "Traceback" not in printed.err
     assert "Кузнецова" not in printed.out + printed.err
     assert len(printed.err.strip().splitlines()) <= 1
+
+
+def test_lists_that_may_be_called_are_known_to_who_explains_a_list(
+    clinic: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with clinic.open("a", encoding="utf-8") as file:
+        file.write("dicom: {lists: {ROOM_1: [XRAY_14], ROOM_2: [CT_1]}}\n")
+    capsys.readouterr()
+    run(clinic, "why")
+    assert "Other lists that the order is on: ROOM_1." in capsys.readouterr().out
+    run(clinic, "why", "--json")
+    assert json.loads(capsys.readouterr().out)["lists"] == ["ROOM_1"]
+    for called, expected in (("ROOM_1", ["K2611-0001"]), ("ROOM_2", []), ("WORKLIST", ["K2611-0001"])):
+        assert run(clinic, "worklist", "--called", called) == Exit.OK
+        assert [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()] == expected
+    assert run(clinic, "worklist", "--called", "NONE") == Exit.FAILED

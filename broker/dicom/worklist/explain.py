@@ -5,7 +5,7 @@ Pure, except `explain_order` at the end. It calls the same functions that answer
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, tzinfo
 
@@ -261,6 +261,16 @@ def explain_order(
     ]
     best = min(explained, key=lambda results: sum(each.decides and not each.ok for each in results), default=[])
     return Explanation(device, asked.at if asked else None, tuple(best))
+
+
+def lists_of(reader: Reader, order: Order, lists: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the AE titles of `lists` under which an order is, too, for a device that may see it.
+
+    Each title stands for stations and rooms (`dicom.lists`), as `service.search` takes them.
+    """
+    rooms = {each.ae_title: each.room for each in device_registry.approved(reader)}
+    places = {place for step in order.steps for title in step.station_ae_titles for place in (title, rooms.get(title))}
+    return [called for called, members in lists.items() if places.intersection(members)]
 
 
 def latest_query(reader: Reader, ae_title: str) -> DeviceQuery | None:

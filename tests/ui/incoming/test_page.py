@@ -162,6 +162,14 @@ async def test_a_patient_of_ours_is_found_and_an_unknown_procedure_is_left_to_th
         await user.should_see("В направлении: «Рентгенография кисти и пальцев»")
 
 
+async def test_what_stands_beside_in_a_referral_is_shown_in_the_form(scene: Scene, services: Services) -> None:
+    id = came(scene.store, body_site="25", body_site_text="кисть, III палец", attached=("снимки · 2026-10-01 · CT",))
+    async with person(services) as user:
+        await user.open(f"/desk?incoming={id}")
+        await user.should_see("кисть, III палец")
+        await user.should_see("К направлению приложены: снимки · 2026-10-01 · CT")
+
+
 async def test_a_number_alone_does_not_identify_a_patient(scene: Scene, services: Services) -> None:
     first = came(scene.store)
     other = Patient(PersonName("Ганиев", "Рустам"), KUZNETSOVA.birth_date, Sex.MALE, snils=KUZNETSOVA.snils)

@@ -207,6 +207,17 @@ def test_another_patients_study_under_the_same_uid_gets_nothing(store: Store, pl
     assert ds.PatientID == order.patient.patient_id
 
 
+def test_a_report_bears_the_number_under_which_the_archive_has_the_patient(
+    store: Store, place: Place, tmp_path: Path
+) -> None:
+    order = made(store)
+    send(place.port, order, tmp_path, PatientID="X-9")  # the device's own; the person is surely the same
+    sign(store, order)
+    assert place.sender.look() == 1
+    assert place.documents()[0].PatientID == "X-9"
+    assert place.patients() == {"X-9"}
+
+
 def test_versions_are_further_instances_of_one_series(store: Store, place: Place, tmp_path: Path) -> None:
     order = made(store)
     send(place.port, order, tmp_path)

@@ -65,7 +65,8 @@ def reported(scene: Scene) -> list[str]:
 
 
 def test_the_label_does_without_a_date_of_birth(scene: Scene) -> None:
-    assert UNKNOWN in label.draw(brought := bring(scene), brought.shown_number)
+    brought = bring(scene)
+    assert UNKNOWN in label.draw(brought, brought.shown_number)
 
 
 def test_the_life_of_a_file_is_shown_in_words(scene: Scene) -> None:

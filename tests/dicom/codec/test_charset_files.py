@@ -152,6 +152,7 @@ def test_look_alikes_of_a_real_file_are_found_by_the_real_word(
     [name] = [name for file, name in NAMES if file == "chrRuss.dcm"]
     assert any(char.isascii() for char in name)
     register(store, name)
-    for key, term in (("Люксембург*", "ISO_IR 192"), ("Lyuksemburg*", "ISO_IR 100")):
+    # Who asks in Latin-1 gets Latin letters.
+    for key, term, found in (("Люксембург*", "ISO_IR 192", name), ("Lyuksemburg*", "ISO_IR 100", "Liukcembypg")):
         [answer] = asked(server, tmp_path, f"PatientName={key}", f"SpecificCharacterSet={term}")
-        assert dcm2json(answer).startswith(name)
+        assert dcm2json(answer).startswith(found)

@@ -380,7 +380,8 @@ def test_requests_of_services_that_are_not_offered_are_read_as_well(
         CommandSet(command_set.N_SET, 1, True, "1.2", "1.3", status=0),
         CommandSet(command_set.N_SET | RESPONSE, 1, False, "1.2"),
         CommandSet(command_set.N_SET | RESPONSE, 1, False, status=0, error_comment="x" * 65),
-        CommandSet(0x0001, 1, True, "1.2", "1.3", priority=0),
+        CommandSet(command_set.C_STORE, 1, True, "1.2", priority=0),
+        CommandSet(0x0021, 1, True, "1.2", "1.3", priority=0),  # C-MOVE, which is not spoken here
     ],
 )
 def test_what_breaks_ps37_is_not_written(command: CommandSet) -> None:

@@ -27,7 +27,7 @@ def text(ds: Dataset, keyword: str) -> str:
     """Return an attribute as text, empty where it is missing or cannot be read."""
     try:
         value = ds.get(keyword)
-    except Exception:
+    except Exception:  # as in `items`
         return ""
     return "" if value is None else str(value).strip(" \0")
 

@@ -262,9 +262,21 @@ async def test_what_can_be_taken_back_is_on_the_list_and_can_be_ended(room: Serv
 async def test_a_template_is_written_in_the_browser(room: Services, doctor: User) -> None:
     await doctor.open("/templates")
     await doctor.should_see("норма")
+    [procedure] = [each for each in doctor.find(ui.select).elements if each.props.get("for") == "procedure_code"]
+    procedure.set_value("WLB-HAND")
+    [name] = [each for each in doctor.find(ui.input).elements if each.props.get("for") == "name"]
+    name.set_value("перелома нет")
+    write(doctor, conclusion="Костной патологии нет.")
+    doctor.find("Сохранить").click()
+    await doctor.should_see("Шаблон сохранён: перелома нет")
     with room.store.read() as reader:
-        [before] = reading_cases.all_templates(reader, "volskaya")
-    assert before.owner == ""
+        [made] = reading_cases.templates(reader, "WLB-HAND", "volskaya")
+    assert (made.name, made.conclusion, made.owner, made.finding) == (
+        "перелома нет",
+        "Костной патологии нет.",
+        "",
+        None,
+    )
 
 
 def held(services: Services) -> list[reading_cases.HeldRead]:

@@ -29,7 +29,7 @@ from ui.reading import dose
 from ui.services import Services
 from ui.text import errors, words
 from ui.widgets import theme
-from ui.widgets.form_field import FormField, labelled_field
+from ui.widgets.form_field import FormField, labelled_field, text_area
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
@@ -95,9 +95,9 @@ class ReportForm:
     def _make_fields(self) -> dict[str, FormField]:
         with ui.element("div").classes("form written-form") as self._form:
             made = {
-                "description": _area("Описание", "description", 11),
-                "conclusion": _area("Заключение", "conclusion", 4),
-                "recommendations": _area("Рекомендации", "recommendations", 2),
+                "description": text_area("Описание", "description", 11),
+                "conclusion": text_area("Заключение", "conclusion", 4),
+                "recommendations": text_area("Рекомендации", "recommendations", 2),
                 "effective_dose": labelled_field(
                     "Эффективная доза, мЗв",
                     name="effective_dose",
@@ -379,9 +379,3 @@ class ReportForm:
     def _moment(self, report: Report) -> str:
         at = report.saved_at or self._services.store.clock()
         return words.moment(at, self._services.clinic.zone, self._services.today())
-
-
-def _area(label: str, name: str, rows: int) -> FormField:
-    return labelled_field(
-        label, ui.textarea, name=name, narrow=12, props=f'autogrow input-style="min-height: {rows * 22}px"'
-    )

@@ -15,7 +15,7 @@ from broker.workflow.studies.reports import ReportText
 from ui.reading.session import SessionCase
 from ui.text import errors, reading
 from ui.widgets import html, theme
-from ui.widgets.form_field import FormField, labelled_field
+from ui.widgets.form_field import FormField, text_area
 from ui.widgets.html import tag
 from ui.widgets.theme import text
 
@@ -235,9 +235,9 @@ class OpinionPanel:
                 self._draw_other_findings(opinion)
         with ui.element("div").classes("form written-form read-form"):
             self._fields = {
-                "description": _area("Описание", "description", 5, self._said.description),
-                "conclusion": _area("Заключение", "conclusion", 2, self._said.conclusion),
-                "recommendations": _area("Что дальше", "recommendations", 2, self._said.recommendations),
+                "description": text_area("Описание", "description", 5, self._said.description, most=8),
+                "conclusion": text_area("Заключение", "conclusion", 2, self._said.conclusion, most=3),
+                "recommendations": text_area("Что дальше", "recommendations", 2, self._said.recommendations, most=3),
             }
             for field in self._fields.values():
                 field.control.on_value_change(self._touch)
@@ -289,14 +289,3 @@ class OpinionPanel:
     async def _record(self) -> None:
         if (opinion := self.opinion) is not None:
             await self._actions.give(opinion, self.typed())
-
-
-def _area(label: str, name: str, rows: int, value: str) -> FormField:
-    return labelled_field(
-        label,
-        ui.textarea,
-        name=name,
-        narrow=12,
-        value=value,
-        props=f'autogrow input-style="min-height: {rows * 22}px; max-height: {rows * 36}px"',
-    )

@@ -20,7 +20,7 @@ from ui.services import Services
 from ui.text import errors, words
 from ui.widgets import theme
 from ui.widgets.draft import Draft
-from ui.widgets.form_field import FormField, labelled_field
+from ui.widgets.form_field import FormField, labelled_field, text_area
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
@@ -111,10 +111,10 @@ class RevisionPanel:
         with self._box:
             self._newer_box = ui.element("div")
         with self._box, ui.element("div").classes("form written-form").style("margin-top: 12px"):
-            self._fields = {"reason": _area(label, "reason", 2)}
+            self._fields = {"reason": text_area(label, "reason", 2)}
             if change is ReportChange.CORRECTION:
                 for name, word in _TEXTS.items():
-                    self._fields[name] = _area(word, f"corrected-{name}", 3)
+                    self._fields[name] = text_area(word, f"corrected-{name}", 3)
                 self._fields["effective_dose"] = labelled_field(
                     "Эффективная доза, мЗв", name="corrected-dose", span=4, narrow=12, props="inputmode=decimal"
                 )
@@ -279,8 +279,3 @@ def _texts(report: Report) -> dict[str, str]:
     """Return the texts of a report as the fields of a correction have them."""
     texts: dict[str, str] = {name: getattr(report, name) for name in _TEXTS}
     return texts | {"effective_dose": dose.shown(report.effective_dose)}
-
-
-def _area(label: str, name: str, rows: int) -> FormField:
-    style = f'autogrow input-style="min-height: {rows * 22}px"'
-    return labelled_field(label, ui.textarea, name=name, narrow=12, props=style)

@@ -23,7 +23,7 @@ from ui.live import attempt, current_actor, follow, latest
 from ui.services import Services
 from ui.text import errors, reading
 from ui.widgets import theme
-from ui.widgets.form_field import FormField, labelled_field
+from ui.widgets.form_field import FormField, labelled_field, text_area
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
@@ -110,9 +110,9 @@ class TemplatesPage:
                 "Клавиша при чтении", ui.select, name="finding", options=findings, span=7, narrow=12
             ),
             "owner": labelled_field("Чей", ui.select, name="owner", options=whose, span=5, narrow=12),
-            "description": _area("Описание", "description", 6),
-            "conclusion": _area("Заключение", "conclusion", 2),
-            "recommendations": _area("Рекомендации", "recommendations", 1),
+            "description": text_area("Описание", "description", 6),
+            "conclusion": text_area("Заключение", "conclusion", 2),
+            "recommendations": text_area("Рекомендации", "recommendations", 1),
         }
 
     def _draw_list(self, templates: Sequence[ReportTemplate]) -> None:
@@ -190,9 +190,3 @@ class TemplatesPage:
         actor = current_actor(self._services)
         if await attempt(lambda: self._services.store.write(report_templates.delete, id, actor)):
             self._fill(ReportTemplate(self._edited.procedure_code, ""))
-
-
-def _area(label: str, name: str, rows: int) -> FormField:
-    return labelled_field(
-        label, ui.textarea, name=name, narrow=12, props=f'autogrow input-style="min-height: {rows * 22}px"'
-    )

@@ -85,3 +85,11 @@ def labelled_field(
         control.props(props)
         note = text("p", hint, "note").props(f"id={name}-note")
     return FormField(box, control, note, hint)
+
+
+def text_area(label: str, name: str, rows: int, value: str = "", most: int = 0) -> FormField:
+    """Draw a field of several lines that grows with its text, to at most `most` rows if that is given."""
+    style = f"min-height: {rows * 22}px" + (f"; max-height: {most * 22}px" if most else "")
+    return labelled_field(
+        label, ui.textarea, name=name, narrow=12, value=value, props=f'autogrow input-style="{style}"'
+    )

@@ -105,6 +105,18 @@ def press(user: User, word: str) -> None:
     raise AssertionError(f"nothing to press: {word}")
 
 
+def drawn(user: User, word: str) -> str:
+    """Return the one piece of HTML on the page that has this word in it."""
+    [content] = [each.content for each in user.find(ContentElement).elements if word in getattr(each, "content", "")]
+    return str(content)
+
+
+def only_table(user: User) -> ui.table:
+    """Return the page's table, of which there is one."""
+    [table] = user.find(ui.table).elements
+    return table
+
+
 def buttons(user: User) -> set[str]:
     """Return the words of all buttons."""
     return {each.text for each in user.find(ui.button).elements}

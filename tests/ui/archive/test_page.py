@@ -27,7 +27,7 @@ from tests.support.factory import CLINIC, SYSTEM
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import PASSWORD, Site, person
 from tests.ui.desk.hands import Hands
-from tests.ui.scene import Scene, buttons, press, texts
+from tests.ui.scene import Scene, buttons, drawn, press, texts
 from ui.archive.comparison import compared_rows, contradictions
 from ui.board import layout
 from ui.services import Services
@@ -92,15 +92,13 @@ async def test_the_gravest_is_compared_row_by_row_and_the_others_stand_below(sce
     await user.open("/archive")
     await user.should_see("2 ждут решения")
     await user.should_see("Тот ли это пациент?")
-    table = next(iter(user.find(content="Ёлкина Ольга").elements))
-    content = str(getattr(table, "content", ""))
+    content = drawn(user, "Ёлкина Ольга")
     for word in ("другой человек", "Попов О., у нас есть", "совпал", "В направлении", "На снимках"):
         assert word in content
     await user.should_see("Другой номер исследования")
     await user.should_see(f"Кузнецова М. П., {mild.accession_number}")
     await user.open(f"/archive?order={mild.accession_number}")  # from the card: that one first
-    table = next(iter(user.find(content="9999-0001").elements))
-    assert "другой" in str(getattr(table, "content", ""))
+    assert "другой" in drawn(user, "9999-0001")
 
 
 async def test_a_study_whose_patient_contradicts_is_taken_only_after_a_second_look(scene: Scene, user: User) -> None:
@@ -311,8 +309,7 @@ async def test_a_study_under_a_uid_of_its_own_that_fits_is_taken_by_one_click(sc
     answer(scene, order, study(order, study_instance_uid="1.2.3", patient_sex="F"))
     await user.open("/archive")
     await user.should_see("Номер наш, UID нет")
-    table = next(iter(user.find(content="UID исследования").elements))
-    assert "свой, аппарата" in str(getattr(table, "content", ""))
+    assert "свой, аппарата" in drawn(user, "UID исследования")
     press(user, "Это наше исследование")
     await user.should_see("Исследование привязано")
     assert state(scene.store, order) is OrderState.COMPLETED
@@ -335,8 +332,7 @@ async def test_a_study_without_a_referral_is_compared_with_the_one_that_fits_and
     await user.should_see("Ни одно направление этих дней не подходит по пациенту.")
     order = scene.register("09:50")
     await user.should_see("По пациенту и дню подходит Кузнецова М. П., K2611-0001.")
-    table = next(iter(user.find(content="Номер исследования").elements))
-    assert "не указан" in str(getattr(table, "content", ""))
+    assert "не указан" in drawn(user, "Номер исследования")
     assert state(scene.store, order) is OrderState.SCHEDULED
     press(user, "Это снимки: Кузнецова М. П.")
     await user.should_see("Исследование привязано: K2611-0001")

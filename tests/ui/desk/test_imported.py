@@ -17,7 +17,7 @@ from broker.workflow.referrals import referrals, worklist_files
 from tests.support.clock import TODAY, ZONE
 from tests.support.factory import CLINIC, DEVICES, REGISTRAR, SYSTEM, draft
 from tests.support.worklist_file import wl
-from tests.ui.scene import Scene
+from tests.ui.scene import Scene, only_table
 from ui.order import label, timeline
 
 UNKNOWN = "дата рождения неизвестна"
@@ -43,7 +43,7 @@ async def test_pages_show_an_imported_order(scene: Scene, user: User) -> None:
     await user.should_see("Кузнецова")
     await user.open("/studies")
     await user.should_see(ui.table)
-    [row] = next(iter(user.find(ui.table).elements)).rows
+    [row] = only_table(user).rows
     assert (row["number"], row["born"]) == ("A1", f" {UNKNOWN}")
 
 

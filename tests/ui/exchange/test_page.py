@@ -21,7 +21,7 @@ from broker.workflow.referrals import incoming_referrals
 from tests.support.clock import ZONE
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
 from tests.ui.conftest import person
-from tests.ui.scene import Scene, buttons, press
+from tests.ui.scene import Scene, buttons, only_table, press
 from ui.exchange.page import exchange_status
 from ui.services import Services
 from ui.text import bus as bus_words
@@ -192,7 +192,7 @@ async def test_the_ledger_shows_every_message_and_its_answer(scene: Scene, conne
     scene.cancel(waits)
     async with person(connected) as user:
         await user.open("/exchange")
-        rows = next(iter(user.find(ui.table).elements)).rows
+        rows = only_table(user).rows
         assert {(row["number"], row["what"], row["answer"], row["tone"]) for row in rows} == {
             ("K2611-0001", "Направление, Ли Е.", "Принято", "green"),
             ("K2611-0002", "Направление, Зуев П.", "Ждёт: сбой на стороне шины (HTTP 503)", "slate"),
@@ -257,7 +257,7 @@ async def test_the_ledger_shows_what_went_what_came_or_both(scene: Scene, connec
     arrive(scene.store, ArrivalState.TAKEN)
     async with person(connected) as user:
         await user.open("/exchange")
-        table = next(iter(user.find(ui.table).elements))
+        table = only_table(user)
         for word, ids in (("Получено", ["in/1"]), ("Отправлено", ["out/1"]), ("Всё", ["in/1", "out/1"])):
             press(user, word)
             assert sorted(row["id"] for row in table.rows) == ids

@@ -19,7 +19,7 @@ from tests.support.clock import TODAY
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person
-from tests.ui.scene import Scene, press
+from tests.ui.scene import Scene, only_table, press
 from ui.desk import history, repeat_warning
 from ui.services import Services
 
@@ -53,7 +53,7 @@ def answer(scene: Scene, order: Order, held: int) -> None:
 
 
 def rows(user: User) -> dict[str, tuple[str, str]]:
-    table = next(iter(user.find(ui.table).elements))
+    table = only_table(user)
     return {row["patient"].split()[0]: (row["state"], row["word"]) for row in table.rows}
 
 

@@ -6,18 +6,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from nicegui import ui
 from nicegui.testing import User
 
 from tests.support.clock import TODAY
 from tests.support.waiting import wait_until_async
-from tests.ui.scene import Scene, texts
+from tests.ui.scene import Scene, only_table, texts
 
 pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
 
 def rows(user: User) -> list[dict[str, Any]]:
-    return list(next(iter(user.find(ui.table).elements)).rows)
+    return list(only_table(user).rows)
 
 
 async def test_today_is_listed_and_moves_by_itself(scene: Scene, user: User) -> None:

@@ -35,7 +35,8 @@ from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.order import report_archive, timeline
 from ui.order.dialogs import OrderDialogs
 from ui.order.why import WhyDialog
-from ui.reading import device_reports, signed_report, viewer_window
+from ui.reading import viewer_window
+from ui.reading.report import device_reports, signed_report
 from ui.services import Services
 from ui.text import archive, bus, links, patient_cards, visit_states, words
 from ui.text.referral_fields import CHOICES, SEXES

@@ -19,7 +19,7 @@ from broker.store.queries.studies import reading_cases
 from broker.store.queries.studies.reading_cases import HeldRead, WaitingCase
 from broker.workflow.studies import reads
 from ui.live import attempt, current_actor
-from ui.reading.session import SIZES
+from ui.reading.session.cases import SIZES
 from ui.services import Services
 from ui.text import reading, words
 from ui.widgets import html, theme

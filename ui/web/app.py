@@ -35,8 +35,10 @@ from ui.order import label, study_list
 from ui.order import page as order_page
 from ui.patients import correction_page, dose_sheet, merge_page
 from ui.patients import page as patient_page
-from ui.reading import figures_page, queue_page, session_page, signed_report, templates_page
-from ui.reading import page as reading_page
+from ui.reading import figures_page, queue_page, templates_page
+from ui.reading.report import page as reading_page
+from ui.reading.report import signed_report
+from ui.reading.session import page as session_page
 from ui.refused import page as refused_page
 from ui.services import Services
 from ui.settings import ServerSettings

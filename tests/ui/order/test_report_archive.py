@@ -16,7 +16,7 @@ from broker.workflow.studies.reports import ReportText, Revision
 from tests.support.factory import CLINIC, SYSTEM
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person
-from tests.ui.reading.test_session import study
+from tests.ui.reading.session.test_page import study
 from tests.ui.scene import press
 from ui.services import Services
 from ui.text import report_archive

@@ -9,7 +9,7 @@ import pytest
 from broker.domain.studies.reading import Finding, Opinion
 from broker.store.queries.studies import reading_figures
 from tests.ui.conftest import person
-from tests.ui.reading.test_session import read_by, room, study
+from tests.ui.reading.session.test_page import read_by, room, study
 from ui.reading.figures_page import number, percent
 from ui.services import Services
 

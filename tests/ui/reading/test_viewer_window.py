@@ -17,7 +17,7 @@ from broker.workflow.referrals import referrals
 from broker.workflow.studies import archive_images
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, draft
 from tests.ui.conftest import application, person
-from tests.ui.reading.test_session import key, study
+from tests.ui.reading.session.test_page import key, study
 from ui.reading import viewer_window
 from ui.services import Services
 

@@ -15,7 +15,7 @@ from broker.domain.studies.reports import Report, ReportChange, SeenImages
 from broker.workflow.studies import reports
 from broker.workflow.studies.reports import ReportText, Revision
 from ui.live import attempt, current_actor
-from ui.reading import dose
+from ui.reading.report import dose
 from ui.services import Services
 from ui.text import errors, words
 from ui.widgets import theme

@@ -26,7 +26,7 @@ from tests.support.waiting import wait_until_async
 from tests.ui.conftest import Site, person, session_of
 from tests.ui.scene import Scene, press, texts
 from ui.order import timeline
-from ui.reading import dose, form
+from ui.reading.report import dose, form
 from ui.services import COOKIE, Services
 
 DOCTOR = Actor(ActorKind.PERSON, "volskaya", "Вольская Т. А.", frozenset({Role.RADIOLOGIST}))

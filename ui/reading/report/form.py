@@ -25,7 +25,7 @@ from broker.store.queries.reading_list import StudyToRead
 from broker.workflow.studies import reports
 from broker.workflow.studies.reports import ReportText
 from ui.live import attempt, current_actor
-from ui.reading import dose
+from ui.reading.report import dose
 from ui.services import Services
 from ui.text import errors, words
 from ui.widgets import theme

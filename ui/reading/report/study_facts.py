@@ -17,7 +17,7 @@ from broker.store.queries import device_registry
 from broker.store.queries.order_card import Card
 from broker.store.queries.reading_list import StudyToRead
 from broker.store.queries.schedule import Visit
-from ui.reading import device_reports, dose
+from ui.reading.report import device_reports, dose
 from ui.text import archive, links, visit_states, words
 from ui.text.referral_fields import SEXES
 from ui.widgets import theme

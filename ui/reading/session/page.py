@@ -25,9 +25,10 @@ from broker.workflow.studies import reads
 from broker.workflow.studies.reports import ReportText
 from ui.layout.frame import THEME_COOKIE, THEMES
 from ui.live import attempt, current_actor, show_exception
-from ui.reading import case_view, session_view, viewer_window
-from ui.reading.opinion_panel import PAUSE, OpinionPanel, PanelActions
-from ui.reading.session import Session, SessionCase, open_one, take, wanted_of
+from ui.reading import viewer_window
+from ui.reading.session import case_view, frame
+from ui.reading.session.cases import Session, SessionCase, open_one, take, wanted_of
+from ui.reading.session.opinion_panel import PAUSE, OpinionPanel, PanelActions
 from ui.services import Services
 from ui.text import errors, links, reading, words
 from ui.widgets import theme
@@ -323,15 +324,15 @@ class SessionPage:
         self._hold.clear()
         with self._hold:
             minutes = int((time.monotonic() - self._began) / 60)
-            session_view.draw_bar(self._session, case, self._actor.title or self._actor.name, minutes, self._dark)
+            frame.draw_bar(self._session, case, self._actor.title or self._actor.name, minutes, self._dark)
             if case is None:
                 hold = self._services.clinic.reading.hold_minutes
-                session_view.draw_end(self._session, hold, minutes, more=self._more, finish=self._finish)
+                frame.draw_end(self._session, hold, minutes, more=self._more, finish=self._finish)
                 return
             with ui.element("div").classes("casegrid" + (" three" if case.opened.arbitrates else "")):
                 self._left = ui.element("section").classes("case").props("aria-label=Случай")
                 self._panel = OpinionPanel(case, PanelActions(self._give, self._digit, self._close_text))
-            session_view.draw_foot(case, self._services.clinic.zone, opens_images=bool(address))
+            frame.draw_foot(case, self._services.clinic.zone, opens_images=bool(address))
         self._draw_case()
         self._drawn = time.monotonic()
 
@@ -347,7 +348,7 @@ class SessionPage:
     def _show_toast(self, said: str, *, undo: bool = True) -> None:
         self._toast.clear()
         with self._toast:
-            session_view.draw_toast(said, undo=undo)
+            frame.draw_toast(said, undo=undo)
 
     def _make_deferral(self) -> None:
         with ui.element("dialog").props(f"id={_DEFER} aria-labelledby={_DEFER}-title") as dialog:

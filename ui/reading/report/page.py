@@ -23,9 +23,10 @@ from broker.workflow import accounts
 from broker.workflow.studies import reports
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
-from ui.reading import queue_page, session_panel, signed_report, study_facts, viewer_window
-from ui.reading.form import ReportForm
-from ui.reading.revision import KeptDraft, RevisionPanel, draft_name
+from ui.reading import queue_page, session_panel, viewer_window
+from ui.reading.report import signed_report, study_facts
+from ui.reading.report.form import ReportForm
+from ui.reading.report.revision import KeptDraft, RevisionPanel, draft_name
 from ui.services import Services
 from ui.text import links, words
 from ui.widgets import theme

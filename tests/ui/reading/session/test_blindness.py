@@ -21,7 +21,7 @@ from broker.workflow.studies.reports import ReportText
 from tests.support.factory import CLINIC, SYSTEM
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import PEOPLE, Site, person
-from tests.ui.reading.test_session import LARIN, read_by, room, study
+from tests.ui.reading.session.test_page import LARIN, read_by, room, study
 from ui.services import Services
 
 __all__ = ["room"]  # a fixture

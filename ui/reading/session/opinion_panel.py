@@ -12,7 +12,7 @@ from nicegui import ui
 from broker.domain.studies.reading import ROUTINE, Finding, Opinion, OpinionForm, ReadingStage
 from broker.workflow.studies import reports
 from broker.workflow.studies.reports import ReportText
-from ui.reading.session import SessionCase
+from ui.reading.session.cases import SessionCase
 from ui.text import errors, reading
 from ui.widgets import html, theme
 from ui.widgets.form_field import FormField, text_area

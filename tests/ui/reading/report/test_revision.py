@@ -18,7 +18,7 @@ from broker.workflow.studies import reports
 from tests.support.factory import CLINIC
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person
-from tests.ui.reading.test_page import DOCTOR, TEXT, done, field_of, write
+from tests.ui.reading.report.test_page import DOCTOR, TEXT, done, field_of, write
 from tests.ui.scene import Scene
 from ui.services import Services
 

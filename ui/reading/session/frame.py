@@ -8,7 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from nicegui import ui
 
 from broker.domain.patients import names
-from ui.reading.session import Session, SessionCase
+from ui.reading.session.cases import Session, SessionCase
 from ui.text import reading, words
 from ui.widgets import html, theme
 from ui.widgets.html import tag

@@ -30,6 +30,7 @@ from ui.archive.unreferred import LikelyStudy, UnreferredSection
 from ui.archive.waive_dialog import WaiveDialog
 from ui.layout.frame import frame
 from ui.live import attempt, check_viewer, current_actor, follow, latest, read_as_viewer
+from ui.reading import viewer_window
 from ui.services import Services
 from ui.text import archive, links, words
 from ui.widgets import theme
@@ -217,14 +218,15 @@ class ArchivePage:
                 text("span", archive.meaning(discrepancy.kind, order.accession_number), "muted")
                 ui.link("Открыть карточку", links.card(order.accession_number))
             table.draw(rows)
-            if self._links:
-                with ui.element("div").classes("acts"):
+            with ui.element("div").classes("acts"):
+                if self._links:
                     self._ours_button(each, small=False)
                     not_ours = theme.button("Чужое, не наше", lambda: self._dismiss(discrepancy.id), key="2")
                     not_ours.props("data-key=2")
-                    if self._found and len(self._found.gaps.studies) > 1:
-                        later = theme.button("Позже", lambda: self._later(discrepancy.id), key="0")
-                        later.props("data-key=0")
+                viewer_window.draw_archived(self._services.settings.viewer, discrepancy.study)
+                if self._links and self._found and len(self._found.gaps.studies) > 1:
+                    later = theme.button("Позже", lambda: self._later(discrepancy.id), key="0")
+                    later.props("data-key=0")
 
     def _draw_row(self, each: DoubtfulStudy) -> None:
         order, discrepancy = each.order, each.discrepancy

@@ -21,6 +21,7 @@ from broker.workflow.studies import archive_images
 from ui.archive import table
 from ui.archive.comparison import ComparedRow, compared_rows
 from ui.live import attempt, current_actor, latest_only, read_as_viewer
+from ui.reading import viewer_window
 from ui.services import Services
 from ui.text import archive, links, words
 from ui.widgets import theme
@@ -112,6 +113,7 @@ class UnreferredSection:
                 theirs.props("data-key=1")
                 not_theirs = theme.button(archive.NOT_OURS, lambda: self._dismiss(each.unreferred.id), key="2")
                 not_theirs.props("data-key=2")
+                viewer_window.draw_archived(self._services.settings.viewer, each.unreferred.study)
                 if self._dialog is not None:
                     dialog = self._dialog
                     theme.button("Другое направление", lambda: dialog.ask(each)).props("data-opens=find-referral")

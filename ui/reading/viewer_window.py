@@ -6,6 +6,7 @@ import json
 
 from nicegui import ui
 
+from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.viewer import Viewer
 from broker.store.queries.order_card import Card
 from ui.text import links
@@ -19,7 +20,15 @@ _START = "const link = document.createElement('a'); link.href = {address}; link.
 
 def draw_link(viewer: Viewer | None, card: Card) -> None:
     """Draw «Снимки», which opens the images of a study; nothing without a viewer or images."""
-    address = links.images(viewer, card)
+    _draw(viewer, links.images(viewer, card), "Снимки")
+
+
+def draw_archived(viewer: Viewer | None, study: ArchiveStudy) -> None:
+    """Draw «Открыть снимки», also by key V, for what the archive holds; nothing without a viewer."""
+    _draw(viewer, links.archived_images(viewer, study), "Открыть снимки", key="V")
+
+
+def _draw(viewer: Viewer | None, address: str, word: str, key: str = "") -> None:
     if viewer is None or not address:
         return
     link = ui.element("a").classes("btn")
@@ -28,7 +37,11 @@ def draw_link(viewer: Viewer | None, card: Card) -> None:
         link.props["target"] = NAME
     with link:
         ui.icon("visibility")
-        text("span", "Снимки")
+        text("span", word)
+        if key:
+            text("kbd", key, "key")
+    if key:
+        link.props["data-key"] = key
 
 
 def show(viewer: Viewer, address: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlencode
 
+from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.viewer import Viewer
 from broker.store.queries.order_card import Card
 
@@ -48,3 +49,8 @@ def images(viewer: Viewer | None, card: Card) -> str:
     if viewer is None or not card.has_images:
         return ""
     return viewer.link(card.images_uid, card.order.shown_number, card.order.patient.patient_id)
+
+
+def archived_images(viewer: Viewer | None, study: ArchiveStudy) -> str:
+    """Return the address of what the archive holds in the clinic's viewer, by the archive's own numbers of it."""
+    return viewer.link(study.study_instance_uid, study.accession_number, study.patient_id) if viewer else ""

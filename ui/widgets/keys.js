@@ -6,9 +6,9 @@
   const places = {KeyR: '/desk', KeyI: '/incoming', KeyB: '/board', KeyP: '/reading', KeyS: '/studies', KeyO: '/exchange', KeyD: '/devices'};
   const sheet = () => document.getElementById('keys');
 
-  // A key of the page's own, such as 1 or 0: the button that bears it, also with the number pad.
+  // A key of the page's own, such as 1, 0 or V: the button or link that bears it; a digit also with the number pad.
   const press = (e) => {
-    const key = /^(?:Digit|Numpad)(\d)$/.exec(e.code)?.[1];
+    const key = /^(?:Digit|Numpad|Key)([\dA-Z])$/.exec(e.code)?.[1];
     const button = key && document.querySelector(`[data-key="${key}"]`);
     if (!button?.offsetParent || document.querySelector('dialog[open], .q-menu')) return false;
     // Again one press, one act.

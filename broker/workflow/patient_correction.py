@@ -77,7 +77,7 @@ def correct(
         _keep_numbers(tx, known, after, kept_numbers, actor, clinic)
         step_links.clear_conflicts(tx, [order.id for order in before], clinic)
         if contradicted:
-            step_links.note_contradictions(tx, [order.id for order in before], clinic)
+            step_links.note_contradictions(tx, [order.id for order in before], actor, clinic)
         corrections.queue_for_orders(tx, before)
     seen: dict[str, Any] = (
         {"contradicts": list(contradicted), "made_seen": sorted(made_seen or ())} if contradicted else {}

@@ -31,7 +31,7 @@ from broker.store.tables.patients import patients as cards
 from broker.store.tables.patients.patient_merges import Moved, PatientMerge
 from broker.store.tables.studies import external_studies, performed_links
 from broker.workflow import corrections
-from broker.workflow.studies import order_status, step_links
+from broker.workflow.studies import order_status, received_objects, step_links
 
 TWO_PEOPLE = "two_people"
 
@@ -141,6 +141,9 @@ def undo_merge(
     _restore_attributes(tx, trail)
     _restore_details(tx, trail)
     _restore_conflicts(tx, trail, [order.id for order in before])
+    received_objects.release_contradicting(tx, back, actor, confirmed_too=True)
+    stayed = [order.id for order in before if order.id not in back]
+    received_objects.release_contradicting(tx, stayed, actor, confirmed_too=False)
     undecided_orders.remove(tx, back)
     for id in unknown:
         undecided_orders.put(tx, id, surviving_id, merged_id)
@@ -173,7 +176,7 @@ def decide_order(tx: Tx, order_id: int, patient_id: int, actor: Actor, clinic: C
     if goes.id != stays.id:
         back = patient_merges.move_orders(tx, stays.stored_id, goes.stored_id, [order_id])
         external_studies.move_results(tx, stays.stored_id, goes.stored_id, back)
-        step_links.note_contradictions(tx, [order_id], clinic)
+        step_links.note_contradictions(tx, [order_id], actor, clinic)
         corrections.queue_for_orders(tx, [order])
         worklist.note_any_change(tx)
     order_status.recompute_dispute(tx, orders.require(tx, order_id), clinic)

@@ -45,11 +45,11 @@ class HeldSection:
         stored, named = each.stored, each.named
         with ui.element("div"):
             if stored.held:
-                theme.state_chip("doubtful", said.REASONS[stored.held])
+                theme.state_chip("doubtful", said.reason(each))
         with ui.element("div"):
             text("b", said.described(stored))
             at = words.moment(stored.received_at, self._services.clinic.zone, self._services.today())
-            why = said.why_held(stored, named.accession_number if named else "")
+            why = said.why_held(each)
             text("p", f"{why} Получен {at}.", "muted small")
         with ui.element("div").classes("acts"):
             if named:

@@ -8,6 +8,7 @@ from broker.domain.patients import names
 from broker.domain.studies.dose import DoseDoubt, Quantity, StudyDose
 from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated
 from broker.domain.studies.received import HeldReason, ReceivedKind, StoredObject
+from broker.store.queries.studies.received import HeldObject
 from ui.text import words
 
 HELD = "Отчёты аппаратов без исследования"
@@ -63,11 +64,28 @@ def described(stored: StoredObject) -> str:
     return f"{KINDS[each.kind]}: " + ", ".join(part for part in parts if part)
 
 
-def why_held(stored: StoredObject, named: str) -> str:
-    """Return why an object belongs to no order; `named` is the accession number of the order that it names."""
-    number = names.cut(names.tidy(stored.received.accession_number), LONGEST)
-    more = f" Направление {named}." if named else f" Номер в отчёте: {number}." if number else ""
-    return _WHY[stored.held] + more if stored.held else ""
+def reason(each: HeldObject) -> str:
+    """Return in two words why an object belongs to no order."""
+    if each.stored.held is None:
+        return ""
+    if each.stored.held is HeldReason.NO_ORDER and each.named:
+        return "Снят с исследования" if each.is_unlinked else "Исследование отменено"
+    return REASONS[each.stored.held]
+
+
+def why_held(each: HeldObject) -> str:
+    """Return why an object belongs to no order, with the number of the order that it names."""
+    if each.stored.held is None:
+        return ""
+    if each.stored.held is HeldReason.NO_ORDER and each.named:
+        number = each.named.accession_number
+        if each.is_unlinked:
+            return f"Снимки сняты с исследования {number}, и отчёт вместе с ними: чей он, решает человек."
+        return f"Исследование {number} отменено, а отчёт аппарата есть."
+    number = names.cut(names.tidy(each.stored.received.accession_number), LONGEST)
+    if each.named:
+        return f"{_WHY[each.stored.held]} Направление {each.named.accession_number}."
+    return _WHY[each.stored.held] + (f" Номер в отчёте: {number}." if number else "")
 
 
 def waiting(count: int) -> str:

@@ -44,6 +44,7 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.FINISH_UNKNOWN: "Аппарат закончил исследование, о начале которого не сообщал",
     AuditAction.OBJECT_RECEIVED: "Аппарат прислал отчёт или документ",
     AuditAction.OBJECT_JOINED: "Отчёт аппарата отнесён к исследованию",
+    AuditAction.OBJECT_TAKEN_AWAY: "Отчёт аппарата снят с исследования, ждёт решения",
     AuditAction.IMPORT: "Взято из файла рабочего списка",
     AuditAction.WITHDRAW: "Файл рабочего списка убран, запись снята",
     AuditAction.IMPORT_DISMISS: "Не принятое из файла убрано",

@@ -453,7 +453,8 @@ def _cancel(
 ) -> ReceiveOutcome:
     if lifecycle.allowed(order.state, Event.CANCEL):
         bus_knows = arrival.source == BUS
-        referrals.remove_from_worklist(tx, order, replace(clinic, sends_to_bus=clinic.sends_to_bus and not bus_knows))
+        silent = replace(clinic, sends_to_bus=clinic.sends_to_bus and not bus_knows)
+        referrals.remove_from_worklist(tx, order, actor, silent)
         audit.write(tx, actor, AuditAction.CANCEL, order.id, status=status, reason=reason)
         return ReceiveOutcome.CANCELLED
     incoming.put(tx, ArrivalKind.CANCEL, arrival, ArrivalState.NEEDS_ATTENTION, CANCELLED_LATE, order.id)

@@ -37,7 +37,7 @@ from broker.store.tables.patients import patient_details
 from broker.store.tables.studies import performed, performed_links
 from broker.workflow import corrections, numbering
 from broker.workflow.patients import imported_patients, patients
-from broker.workflow.studies import order_status
+from broker.workflow.studies import order_status, received_objects
 
 PatientOf = Callable[[Tx, ReferralDraft], Patient]
 
@@ -343,7 +343,7 @@ def cancel(tx: Tx, order_id: int, revision: int, reason: str, actor: Actor, clin
     """
     permit(tx, actor, Permission.CANCEL)
     order = _require_current(tx, order_id, revision)
-    remove_from_worklist(tx, order, clinic)
+    remove_from_worklist(tx, order, actor, clinic)
     audit.write(tx, actor, AuditAction.CANCEL, order.id, reason=names.tidy(reason))
     tx.notify()
     return orders.require(tx, order.id)
@@ -360,7 +360,7 @@ def reissue(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) 
     order = _require_current(tx, order_id, revision)
     if not order.owner or order.state is not OrderState.REFERRED:
         raise WrongState(f"reissue {order.accession_number} while {order.state}")
-    remove_from_worklist(tx, order, clinic)
+    remove_from_worklist(tx, order, actor, clinic)
     draft = _draft_of(order, "")
     draft = replace(draft, start=max(draft.start, clinic.local(tx.now).replace(second=0, microsecond=0)))
     placed = create_order(tx, draft, "", actor, clinic, order.bus_role, current_procedure=order.procedure_code)
@@ -380,11 +380,12 @@ def reissue(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) 
     return placed
 
 
-def remove_from_worklist(tx: Tx, order: Order, clinic: Clinic) -> None:
+def remove_from_worklist(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> None:
     """Cancel an order and its steps, and queue that for the region; raise WrongState."""
     orders.set_state(tx, order.id, lifecycle.after(order.state, Event.CANCEL))
     for step in order.steps:
         orders.set_step_state(tx, step.id, StepState.CANCELLED)
+    received_objects.release_of_cancelled(tx, order.id, actor)
     if order.bus_role is BusRole.PERFORMER:
         known = True
     else:

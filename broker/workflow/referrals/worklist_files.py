@@ -300,7 +300,7 @@ def _withdraw(tx: Tx, known: WorklistFile, order: Order, actor: Actor, clinic: C
         orders.count_up(tx, order.id)
         order_status.recompute_status(tx, orders.require(tx, order.id), clinic)
     else:
-        referrals.remove_from_worklist(tx, order, clinic)
+        referrals.remove_from_worklist(tx, order, actor, clinic)
     worklist_files.put(tx, replace(known, state=FileState.WITHDRAWN))
     # A step that is taken back is no decision about the order.
     action = AuditAction.WITHDRAW_STEP if others else AuditAction.WITHDRAW

@@ -38,7 +38,7 @@ from broker.store.tables.studies import (
     performed_links,
     reports,
 )
-from broker.workflow.studies import order_status
+from broker.workflow.studies import order_status, received_objects
 
 LONGEST_REASON = 200  # characters
 _NOTED_EVERY = timedelta(minutes=1)  # how often it is written down that nothing has come yet
@@ -136,6 +136,7 @@ def accept(tx: Tx, id: int, actor: Actor, clinic: Clinic, confirmed: Confirmatio
     uid = _take(tx, order, study, actor, clinic)
     _audit(tx, actor, AuditAction.ARCHIVE_ACCEPT, each, sop_instance_uid=uid, confirmed=", ".join(wrong))
     order_status.queue_added_images(tx, order.id, clinic)
+    received_objects.follow_step(tx, order, {study.study_instance_uid}, wrong, actor)
     return order
 
 
@@ -160,6 +161,7 @@ def link_unreferred(
     uid = _take(tx, order, study, actor, clinic)
     _audit(tx, actor, AuditAction.ARCHIVE_ACCEPT, accepted, sop_instance_uid=uid, confirmed=", ".join(wrong))
     order_status.queue_added_images(tx, order.id, clinic)
+    received_objects.follow_step(tx, order, {study.study_instance_uid}, wrong, actor)
     return order
 
 
@@ -219,7 +221,18 @@ def dismiss(tx: Tx, id: int, actor: Actor, clinic: Clinic) -> Order:
     archive.decide(tx, id, DiscrepancyState.DISMISSED, actor.name)
     _audit(tx, actor, AuditAction.ARCHIVE_DISMISS, each)
     _take_back(tx, step, order, actor, clinic)
+    if each.study.study_instance_uid not in _own_uids(tx, order):
+        uids = {each.study.study_instance_uid}
+        received_objects.take_away(tx, order, uids, StepSource.ARCHIVE, actor)
     return order
+
+
+def _own_uids(tx: Tx, order: Order) -> set[str]:
+    """Return the Study Instance UIDs under which something is certainly an order's."""
+    own = {order.study_instance_uid}
+    for link in performed_links.links_of_orders(tx, [order.id]):
+        own |= {each.study_instance_uid for each in performed.references(tx, link.step.stored_id)}
+    return own
 
 
 def reconsider(tx: Tx, id: int, actor: Actor, clinic: Clinic) -> Order:
@@ -267,8 +280,10 @@ def _made_of(tx: Tx, each: Discrepancy) -> PerformedStep | None:
 def _take_back(tx: Tx, step: PerformedStep | None, order: Order, actor: Actor, clinic: Clinic) -> None:
     """Remove the step that was made of a study which is not, or not certainly, its order's; recompute the order."""
     if step:
+        uids = {each.study_instance_uid for each in performed.references(tx, step.stored_id)}
         performed.remove(tx, step.stored_id)
         audit.write(tx, actor, AuditAction.IMAGES_REMOVED, order.id, sop_instance_uid=step.sop_instance_uid)
+        received_objects.take_away(tx, order, uids, step.source, actor)
         order_status.recompute_after_removal(tx, order.id, clinic)
     order_status.recompute_dispute(tx, orders.require(tx, order.id), clinic)
 

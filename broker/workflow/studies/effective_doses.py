@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from broker.domain.orders import Order
-from broker.domain.studies.effective_dose import CalculatedDose
+from broker.domain.studies.dose import Quantity
+from broker.domain.studies.effective_dose import FIXED, CalculatedDose
 from broker.store.database import Tx
 from broker.store.queries.studies import effective_doses
 from broker.store.tables import orders
-from broker.store.tables.studies import calculated_doses
+from broker.store.tables.studies import calculated_doses, performed, received_objects
 
 
 def recalculate(tx: Tx, order_id: int) -> None:
-    """Calculate an order's effective dose: what devices have measured is another dose by now."""
+    """Calculate an order's effective dose: what devices have measured is another dose by now.
+
+    An order for which nothing was performed has none, also where the table has a value for the procedure.
+    """
+    if not performed.states_of_order(tx, order_id) and not received_objects.dose_reports(tx, order_id):
+        calculated_doses.put(tx, order_id, None)
+        return
     found = effective_doses.calculate(tx, orders.require(tx, order_id))
     calculated_doses.put(tx, order_id, found if isinstance(found, CalculatedDose) else None)
+
+
+def remeasure(tx: Tx, order_id: int) -> None:
+    """Calculate an order's effective dose again if it was calculated, and of another dose than was measured by now."""
+    known = calculated_doses.get(tx, order_id)
+    if known is None:
+        return
+    if known.quantity == FIXED:
+        if not performed.states_of_order(tx, order_id):
+            recalculate(tx, order_id)
+    elif effective_doses.measured(tx, order_id).of(Quantity(known.quantity)) != known.amount:
+        recalculate(tx, order_id)
 
 
 def calculate_once(tx: Tx, order: Order) -> None:

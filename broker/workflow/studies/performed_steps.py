@@ -31,7 +31,7 @@ from broker.store.queries.patients import patient_index
 from broker.store.tables import audit, devices, orders
 from broker.store.tables.patients import patients as cards
 from broker.store.tables.studies import performed, performed_links
-from broker.workflow.studies import order_status
+from broker.workflow.studies import effective_doses, order_status, received_objects
 
 FINAL = (PerformedState.COMPLETED, PerformedState.DISCONTINUED)
 ANOTHER_DEVICE = "performed_by"  # what contradicts where a device has ended the step of another one, and may not
@@ -179,6 +179,7 @@ def _apply(
     )
     if is_held or (change.state is not None and step.provisional):
         _hold(tx, step, affected, is_held)
+    uids = {each.study_instance_uid for each in performed.references(tx, step.stored_id) if each.study_instance_uid}
     if wrong_entry:
         performed_links.unlink(
             tx, step.stored_id, [step_id for _, step_id in performed_links.linked_steps(tx, step.stored_id)]
@@ -186,6 +187,7 @@ def _apply(
     action = AuditAction.FINISH if _is_final(change) else AuditAction.PROGRESS
     for order_id in affected:
         if wrong_entry:
+            received_objects.take_away(tx, orders.require(tx, order_id), uids, step.source, actor)
             order_status.reopen(tx, order_id, clinic)
         else:
             order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
@@ -194,6 +196,7 @@ def _apply(
             audit.write(tx, actor, AuditAction.WRONG_ENTRY, order_id, sop_instance_uid=uid)
         else:
             order_status.queue_added_images(tx, order_id, clinic)
+            effective_doses.remeasure(tx, order_id)
 
 
 def _may_end(tx: Tx, step: PerformedStep, actor: Actor) -> bool:

@@ -21,7 +21,7 @@ from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
 from broker.store.tables import audit, orders
 from broker.store.tables.studies import archive, performed, performed_links
-from broker.workflow.studies import archive_images, order_status
+from broker.workflow.studies import archive_images, order_status, received_objects
 
 
 def link(
@@ -46,6 +46,7 @@ def link(
     seen = {"confirmed": ", ".join(wrong)} if wrong else {}
     audit.write(tx, actor, AuditAction.LINK, order.id, sop_instance_uid=sop_instance_uid, **seen)
     order_status.queue_added_images(tx, order.id, clinic)
+    received_objects.follow_step(tx, order, _study_uids(tx, step), wrong, actor)
     tx.notify()
 
 
@@ -62,7 +63,7 @@ def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: C
     if order.id not in linked:
         raise WrongState(f"performed step {sop_instance_uid} is not linked to order {order.accession_number}")
     studies = _archived_studies(tx, step, order) if step.source is StepSource.ARCHIVE else []
-    uids = {each.study_instance_uid for each in performed.references(tx, step.stored_id)}
+    uids = _study_uids(tx, step)
     if step.source is not StepSource.MODALITY:
         performed.remove(tx, step.stored_id)
     else:
@@ -70,8 +71,14 @@ def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: C
     archive.dismiss_unlinked(tx, order.id, uids, studies, actor.name)
     audit.write(tx, actor, AuditAction.UNLINK, order.id, sop_instance_uid=sop_instance_uid)
     archive_images.keep_performed(tx, order, actor, clinic)
+    received_objects.take_away(tx, order, uids, step.source, actor)
     order_status.recompute_after_removal(tx, order.id, clinic)
     tx.notify()
+
+
+def _study_uids(tx: Tx, step: PerformedStep) -> set[str]:
+    """Return the Study Instance UIDs under which a device, or the archive, has reported a step."""
+    return {each.study_instance_uid for each in performed.references(tx, step.stored_id) if each.study_instance_uid}
 
 
 def _archived_studies(tx: Tx, step: PerformedStep, order: Order) -> list[ArchiveStudy]:
@@ -136,7 +143,7 @@ def clear_conflicts(tx: Tx, order_ids: Sequence[int], clinic: Clinic) -> tuple[t
     return tuple(changed)
 
 
-def note_contradictions(tx: Tx, order_ids: Sequence[int], clinic: Clinic) -> None:
+def note_contradictions(tx: Tx, order_ids: Sequence[int], actor: Actor, clinic: Clinic) -> None:
     """Note what contradicts the patient, who is another one as far as data say, in what was done for these orders.
 
     What a person has confirmed was confirmed of the patient of then. Nothing of it is sent until a person has looked.
@@ -153,6 +160,7 @@ def note_contradictions(tx: Tx, order_ids: Sequence[int], clinic: Clinic) -> Non
             touched.append(link.order_id)
     for order_id in dict.fromkeys([*touched, *_reopened_studies(tx, order_ids)]):
         order_status.withdraw_results(tx, order_id)
+    received_objects.release_contradicting(tx, order_ids, actor, confirmed_too=True)
 
 
 def _reopened_studies(tx: Tx, order_ids: Sequence[int]) -> list[int]:

@@ -415,8 +415,14 @@ CREATE TABLE directory_import (
 
 CREATE TABLE dose_event (  -- the irradiation events of a dose report
     received_id INTEGER NOT NULL REFERENCES received_object (id) ON DELETE CASCADE,
-    uid TEXT NOT NULL,
+    uid TEXT NOT NULL, views TEXT NOT NULL DEFAULT '', kv_from REAL, kv_to REAL,
     PRIMARY KEY (received_id, uid)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE dose_procedure (
+    code TEXT PRIMARY KEY,
+    prophylactic INTEGER NOT NULL DEFAULT 0 CHECK (prophylactic IN (0, 1)),
+    form_row TEXT NOT NULL DEFAULT ''  -- of the form 3-ДОЗ, as the administrator names it
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE dose_value (
@@ -808,6 +814,12 @@ CREATE TABLE received_object (
     CHECK ((order_id IS NULL) = (held <> ''))
 ) STRICT;
 
+CREATE TABLE received_object_unlinked (
+    received_id INTEGER NOT NULL REFERENCES received_object (id) ON DELETE CASCADE,
+    order_id INTEGER NOT NULL REFERENCES orders (id),
+    PRIMARY KEY (received_id, order_id)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE region_patient (
     order_id INTEGER PRIMARY KEY REFERENCES orders (id),
     bus_id TEXT NOT NULL,  -- of the Patient there; '' where a person has confirmed the data of this order alone
@@ -935,6 +947,14 @@ CREATE TABLE study_read (
     CHECK ((given_at IS NULL) = (stands_at IS NULL)),
     CHECK (given_at IS NULL OR opinion <> ''),
     UNIQUE (order_id, images, patient_id, reader)
+) STRICT;
+
+CREATE TABLE typed_dose (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id INTEGER NOT NULL REFERENCES orders (id),
+    millisieverts REAL CHECK (millisieverts >= 0),  -- NULL: what was typed before counts no more
+    typed_by TEXT NOT NULL,
+    typed_at TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE undecided_order (
@@ -1095,6 +1115,8 @@ CREATE INDEX similar_import_open ON similar_import (id) WHERE settled_at IS NULL
 CREATE INDEX similar_import_other ON similar_import (other_id);
 
 CREATE INDEX study_read_held ON study_read (stands_at) WHERE given_at IS NOT NULL AND settled = 0;
+
+CREATE INDEX typed_dose_order ON typed_dose (order_id, id);
 
 CREATE INDEX worklist_file_order ON worklist_file (order_id);
 

@@ -11,17 +11,22 @@ from broker.domain.clinic.directory import Entry
 from broker.domain.errors import Forbidden, Invalid, WrongState
 from broker.domain.orders import Order
 from broker.domain.patients.confirmation import Confirmation
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.dose import DoseReport, IrradiationEvent, Measured, Quantity
 from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated
-from broker.domain.studies.performed import Dose, StepReference
+from broker.domain.studies.performed import WRONG_ENTRY, Dose, PerformedChange, PerformedState, StepReference
 from broker.domain.studies.received import HeldReason, Receipt, ReceivedKind, ReceivedObject, match
 from broker.store.database import Store
 from broker.store.queries.patients import patient_history
 from broker.store.queries.studies import effective_doses, received
+from broker.store.queries.studies.unreferred_studies import open_studies
+from broker.store.tables import orders
 from broker.store.tables.studies import received_objects
+from broker.workflow import patient_merge
 from broker.workflow.directories import DirectorySource, replace_directory
-from broker.workflow.referrals import referrals
-from broker.workflow.studies import performed_steps
+from broker.workflow.referrals import referrals, unreferred_studies
+from broker.workflow.studies import archive_images, performed_steps, step_links
 from broker.workflow.studies import received_objects as use_cases
 from broker.workflow.studies.effective_doses import calculate_once
 from tests.support import factory
@@ -152,3 +157,136 @@ def test_a_report_that_came_before_its_step_is_joined_when_the_step_says_whose_i
     with store.read() as reader:
         assert len(received_objects.of_order(reader, order.id)) == 1
         assert not use_cases.may_match(reader)
+
+
+# ---- what is taken away from an order takes its dose with it ----
+
+
+def perform(store: Store, order: Order, uid: str = "1.2.3.4", **changes: object) -> None:
+    step = factory.performed(uid, StepReference(order.study_instance_uid), **changes)
+    store.write(performed_steps.start, step, factory.message("1"), XRAY, CLINIC)
+
+
+def held(store: Store) -> list[received.HeldObject]:
+    with store.read() as reader:
+        return list(received.held(reader))
+
+
+def current(store: Store, order: Order) -> Order:
+    with store.read() as reader:
+        return orders.require(reader, order.id)
+
+
+def of_order(store: Store, order: Order) -> int:
+    with store.read() as reader:
+        return len(received_objects.of_order(reader, order.id))
+
+
+def test_the_dose_of_a_step_that_is_unlinked_counts_no_more_and_its_report_waits_for_a_person(
+    store: Store, order: Order
+) -> None:
+    table(store, "1")
+    perform(store, order)
+    store.write(use_cases.receive, report(order), dap(1e-5), XRAY)
+    assert isinstance(effective(store, order), CalculatedDose)
+    store.write(step_links.unlink, "1.2.3.4", order.id, REGISTRAR, CLINIC)
+    assert not isinstance(effective(store, order), CalculatedDose)
+    [waiting] = held(store)
+    assert (waiting.named, waiting.is_unlinked) == (current(store, order), True)
+    assert store.write(use_cases.match_held, SYSTEM) == 0  # it still names the order, and is not put back by itself
+    assert of_order(store, order) == 0
+
+
+def test_a_report_goes_with_its_step_to_the_order_to_which_a_person_links_it(store: Store, order: Order) -> None:
+    table(store, "1")
+    other = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
+    perform(store, order)
+    store.write(use_cases.receive, report(order, patient_name="Кузнецова^Марина"), dap(1e-5), XRAY)
+    store.write(step_links.unlink, "1.2.3.4", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.link, "1.2.3.4", other.id, REGISTRAR, CLINIC)
+    assert (of_order(store, order), of_order(store, other)) == (0, 1)
+    assert isinstance(effective(store, other), CalculatedDose)
+    store.write(step_links.unlink, "1.2.3.4", other.id, REGISTRAR, CLINIC)
+    store.write(step_links.link, "1.2.3.4", order.id, REGISTRAR, CLINIC)
+    assert (of_order(store, order), of_order(store, other)) == (1, 0)
+
+
+def test_a_report_that_contradicts_in_more_than_the_person_saw_does_not_go_with_its_step(
+    store: Store, order: Order
+) -> None:
+    perform(store, order)
+    stranger = report(order, patient_name="Зуев^Пётр", patient_birth_date="19800101")
+    store.write(use_cases.receive, stranger, dap(1e-5), XRAY)
+    other = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
+    store.write(step_links.unlink, "1.2.3.4", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.link, "1.2.3.4", other.id, REGISTRAR, CLINIC)
+    assert of_order(store, other) == 0
+    assert len(held(store)) == 1
+
+
+def test_the_dose_that_an_unlinked_step_stated_by_mpps_counts_no_more(store: Store, order: Order) -> None:
+    table(store, "1")
+    perform(store, order, doses=(Dose("ImageAndFluoroscopyAreaDoseProduct", 3.0, "dGy.cm2"),))
+    store.write(calculate_once, order)
+    assert isinstance(effective(store, order), CalculatedDose)
+    store.write(step_links.unlink, "1.2.3.4", order.id, REGISTRAR, CLINIC)
+    assert not isinstance(effective(store, order), CalculatedDose)
+
+
+def test_a_wrong_entry_takes_the_report_away_also_one_that_comes_later(store: Store, order: Order) -> None:
+    perform(store, order)
+    store.write(use_cases.receive, report(order), dap(1e-5), XRAY)
+    change = PerformedChange(PerformedState.DISCONTINUED, discontinuation_code=WRONG_ENTRY)
+    request = performed_steps.ChangeRequest("1.2.3.4", change, factory.message("2"))
+    store.write(performed_steps.change, request, XRAY, CLINIC)
+    store.write(use_cases.receive, report(order, "1.2.10"), dap(2e-5, "2"), XRAY)
+    assert of_order(store, order) == 0
+    assert [each.is_unlinked for each in held(store)] == [True, True]
+    perform(store, order, "1.2.3.5")  # now the right patient
+    store.write(use_cases.receive, report(order, "1.2.11"), dap(3e-5, "3"), XRAY)
+    assert store.write(use_cases.match_held, SYSTEM) == 0
+    assert of_order(store, order) == 1
+
+
+def test_what_was_stored_of_a_cancelled_order_waits_and_comes_back_with_it(store: Store, order: Order) -> None:
+    table(store, "1")
+    store.write(use_cases.receive, report(order), dap(1e-5), XRAY)
+    store.write(referrals.cancel, order.id, current(store, order).revision, "не пришла", REGISTRAR, CLINIC)
+    assert not isinstance(effective(store, order), CalculatedDose)
+    [waiting] = held(store)
+    assert waiting.named is not None
+    assert not waiting.is_unlinked
+    with store.read() as reader:
+        assert not use_cases.may_match(reader)
+    perform(store, order)  # it is made nevertheless
+    assert store.write(use_cases.match_held, SYSTEM) == 1
+    assert isinstance(effective(store, order), CalculatedDose)
+
+
+def test_a_report_of_the_other_person_waits_when_two_cards_are_taken_apart(store: Store, order: Order) -> None:
+    twin = replace(factory.KUZNETSOVA, name=PersonName("Кузнецова", "Мария", "Петровна"), snils="", policy="")
+    other = store.write(referrals.register, draft(patient=twin), REGISTRAR, CLINIC)
+    one, two = order.patient, other.patient
+    revisions = one.revision, two.revision
+    trail = store.write(patient_merge.merge, one.stored_id, two.stored_id, (), revisions, REGISTRAR, CLINIC)
+    perform(store, other)
+    store.write(use_cases.receive, report(other, patient_id=one.patient_id), dap(1e-5), XRAY)
+    assert of_order(store, other) == 1
+    store.write(patient_merge.undo_merge, trail.id, REGISTRAR, CLINIC)
+    assert of_order(store, other) == 0
+    assert [each.stored.held for each in held(store)] == [HeldReason.OTHER_PATIENT]
+
+
+def test_a_report_of_a_study_of_the_archive_belongs_to_the_order_that_a_person_has_chosen_for_it(
+    store: Store, order: Order
+) -> None:
+    late = ArchiveStudy(
+        "1.2.3.99", "", 2, "DX", "Кузнецова^Марина^Петровна", "", "19610312", factory.soon(), patient_sex="F"
+    )
+    early = replace(report(order), study_instance_uid=late.study_instance_uid)
+    store.write(use_cases.receive, early, dap(1e-5), XRAY)
+    store.write(unreferred_studies.record_day, factory.soon().date(), [late], SYSTEM)
+    with store.read() as reader:
+        [offered] = list(open_studies(reader))
+    store.write(archive_images.link_unreferred, offered.unreferred.id, order.id, REGISTRAR, CLINIC)
+    assert of_order(store, order) == 1

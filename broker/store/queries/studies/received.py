@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from broker.domain.orders import Order
+from broker.domain.orders import Order, OrderState
 from broker.domain.studies import dose
 from broker.domain.studies.dose import StudyDose
 from broker.domain.studies.received import HeldReason, StoredObject
@@ -18,10 +18,14 @@ from broker.store.tables.studies import received_objects
 
 @dataclass(frozen=True, slots=True)
 class HeldObject:
-    """An object that belongs to no order yet, and the order that it names, if it names one of another patient."""
+    """An object that belongs to no order yet, and the order that it names but does not belong to, where there is one.
+
+    That order is another patient's, was cancelled, or the object was taken away from it (`is_unlinked`).
+    """
 
     stored: StoredObject
     named: Order | None = None
+    is_unlinked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,17 @@ def doses(reader: Reader, order_ids: Sequence[int]) -> dict[str, StudyDose]:
 
 def held(reader: Reader) -> tuple[HeldObject, ...]:
     """Return the objects that wait for a person, the newest first."""
-    found = received_objects.held(reader)
-    return tuple(
-        HeldObject(each, _named(reader, each) if each.held is HeldReason.OTHER_PATIENT else None) for each in found
-    )
+    return tuple(_held(reader, each) for each in received_objects.held(reader))
+
+
+def _held(reader: Reader, stored: StoredObject) -> HeldObject:
+    unlinked = received_objects.unlinked_from(reader, stored.id)
+    if stored.held is HeldReason.NO_ORDER and unlinked:
+        return HeldObject(stored, orders.get(reader, max(unlinked)), is_unlinked=True)
+    named = None if stored.held is HeldReason.SEVERAL_ORDERS else _named(reader, stored)
+    if stored.held is HeldReason.NO_ORDER and named is not None and named.state is not OrderState.CANCELLED:
+        named = None
+    return HeldObject(stored, named)
 
 
 def held_count(reader: Reader) -> int:

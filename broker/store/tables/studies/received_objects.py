@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from broker.domain.actors import ActorKind
+from broker.domain.audit import AuditAction
 from broker.domain.errors import NotFound
 from broker.domain.studies.dose import DoseReport, IrradiationEvent, Measured, Quantity
 from broker.domain.studies.received import HeldReason, ReceivedKind, ReceivedObject, StoredObject
@@ -68,6 +70,38 @@ def set_held(tx: Tx, id: int, held: HeldReason) -> None:
     rows.update(tx, "received_object", {"held": held}, {"id": id})
 
 
+def release(tx: Tx, id: int, held: HeldReason) -> None:
+    """Let an object belong to no order, and say why."""
+    rows.update(tx, "received_object", {"order_id": None, "held": held}, {"id": id})
+
+
+def note_unlinked(tx: Tx, id: int, order_id: int) -> None:
+    """Write that an object was taken away from an order."""
+    tx.run("INSERT OR IGNORE INTO received_object_unlinked (received_id, order_id) VALUES (?, ?)", [id, order_id])
+
+
+def forget_unlinked(tx: Tx, id: int, order_id: int) -> None:
+    """Delete that an object was taken away from an order."""
+    tx.run("DELETE FROM received_object_unlinked WHERE received_id = ? AND order_id = ?", [id, order_id])
+
+
+def unlinked_from(reader: Reader, id: int) -> frozenset[int]:
+    """Return the orders (ids) that an object was taken away from."""
+    found = reader.rows("SELECT order_id FROM received_object_unlinked WHERE received_id = ?", [id])
+    return frozenset(row["order_id"] for row in found)
+
+
+def was_confirmed(reader: Reader, order_id: int, sop_instance_uid: str) -> bool:
+    """Return True if it was a person who joined an object with an order."""
+    return bool(
+        reader.value(
+            "SELECT 1 FROM audit WHERE order_id = ? AND action = ? AND actor_kind = ?"
+            " AND details ->> '$.sop_instance_uid' = ? LIMIT 1",
+            [order_id, AuditAction.OBJECT_JOINED, ActorKind.PERSON, sop_instance_uid],
+        )
+    )
+
+
 def require(reader: Reader, id: int) -> StoredObject:
     """Return a received object; raise NotFound."""
     row = reader.one(_SELECT + "WHERE id = ?", [id])
@@ -103,13 +137,16 @@ def dose_reports(reader: Reader, order_id: int) -> list[DoseReport]:
 
 
 def orders_of_study(reader: Reader, study_instance_uid: str) -> list[int]:
-    """Return the orders (ids) whose study this is: by their own UID, or that under which a modality reported them."""
+    """Return the orders (ids) whose study this is: by their own UID, that under which a modality
+    reported them, or that of a study of the archive that a person has taken for theirs.
+    """
     found = reader.rows(
         "SELECT id FROM orders WHERE study_instance_uid = ?1 UNION"
         " SELECT s.order_id FROM performed_step_reference r"
         " JOIN performed_step_link l ON l.performed_step_id = r.performed_step_id"
         " JOIN scheduled_step s ON s.id = l.scheduled_step_id"
-        " WHERE r.study_instance_uid = ?1 AND r.study_instance_uid <> '' ORDER BY 1",
+        " WHERE r.study_instance_uid = ?1 AND r.study_instance_uid <> '' UNION"
+        " SELECT order_id FROM archive_discrepancy WHERE study_instance_uid = ?1 AND state = 'accepted' ORDER BY 1",
         [study_instance_uid],
     )
     return [row["id"] for row in found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, date, datetime, tzinfo
 
@@ -52,6 +52,7 @@ def register(commands: Commands) -> None:
     why = commands.reading("why", _why, "explain why a device sees an order on its list, or does not", _WHY)
     why.add_argument("accession", metavar="ACCESSION", help="the order's accession number")
     why.add_argument("ae_title", metavar="AE", help="the device's own AE title")
+    why.add_argument("--called", metavar="AE", help="the AE title of dicom.lists that it calls (default: ours)")
 
     worklist = commands.reading(
         "worklist",
@@ -99,21 +100,36 @@ def _echo(args: argparse.Namespace) -> int:
 
 def _why(args: argparse.Namespace) -> int:
     with CommandContext(args) as context, context.store.read() as reader:
+        dicom = context.config.dicom
+        called = _called(args.called, dicom.ae_title, dicom.lists)
         order = order_card.order(reader, args.accession.strip())
         if order is None:
             raise NotFound(f"order {args.accession}")
         learns = context.config.dicom.unknown_devices == "learn"
         now = context.store.clock()
-        found = explain.explain_order(reader, order, args.ae_title, now, context.clinic, learns=learns)
-        dicom = context.config.dicom
-        called = explain.lists_of(reader, order, dicom.lists)
+        found = explain.explain_order(
+            reader, order, args.ae_title, now, context.clinic, learns=learns, called=called
+        )
+        listed = explain.lists_of(reader, order, dicom.lists)
     zone = context.clinic.zone
     lines = [*_why_lines(order, args.ae_title, found, zone)]
     if dicom.lists:
-        others = ", ".join(called) or "none"
-        lines.append(f"That is the list of {dicom.ae_title}. Other lists that the order is on: {others}.")
-    show(args.json, _why_json(order, args.ae_title, found, zone) | {"lists": called}, lines)
+        asked = called[0] if called else dicom.ae_title
+        others = ", ".join(each for each in listed if each != asked) or "none"
+        lines.append(f"That is the list of {asked}. Other lists that the order is on: {others}.")
+    show(args.json, _why_json(order, args.ae_title, found, zone) | {"lists": listed}, lines)
     return Exit.OK if found.seen else Exit.FAILED
+
+
+def _called(
+    title: str | None, ours: str, lists: Mapping[str, tuple[str, ...]]
+) -> tuple[str, tuple[str, ...]] | None:
+    """Return the list that a device calls by this AE title, None for ours; raise NotFound."""
+    if title is None or title == ours:
+        return None
+    if title not in lists:
+        raise NotFound(f"list {title}; dicom.lists has {', '.join(lists) or 'none'}")
+    return title, lists[title]
 
 
 def _why_json(order: Order, ae_title: str, found: Explanation, zone: tzinfo) -> dict[str, object]:
@@ -146,9 +162,7 @@ def _worklist(args: argparse.Namespace) -> int:
     """Print a device's list as it would be answered; the query is not recorded anywhere."""
     settings.set_up()
     with CommandContext(args) as context:
-        lists = context.config.dicom.lists
-        if args.called not in (None, context.config.dicom.ae_title, *lists):
-            raise NotFound(f"list {args.called}; dicom.lists has {', '.join(lists) or 'none'}")
+        called = _called(args.called, context.config.dicom.ae_title, context.config.dicom.lists)
         with context.store.read() as reader:
             if device_registry.device(reader, args.ae_title) is None:
                 raise NotFound(f"device {args.ae_title}; worklist-broker device list shows which there are")
@@ -157,7 +171,7 @@ def _worklist(args: argparse.Namespace) -> int:
         answers = list(
             service.find(
                 explain.typical_query(args.date, term),
-                Caller(args.ae_title, "", lists.get(args.called or "", ())),
+                Caller(args.ae_title, "", called[1] if called else ()),
                 context.store,
                 context.clinic,
                 ResponseRecorder(response.identifier),

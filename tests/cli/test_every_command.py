@@ -222,6 +222,16 @@ def test_lists_that_may_be_called_are_known_to_who_explains_a_list(
     assert "Other lists that the order is on: ROOM_1." in capsys.readouterr().out
     run(clinic, "why", "--json")
     assert json.loads(capsys.readouterr().out)["lists"] == ["ROOM_1"]
+    run(clinic, "why", "--called", "ROOM_1")
+    printed = capsys.readouterr().out
+    assert "ok  it is scheduled on XRAY_14, which is on the list of ROOM_1" in printed
+    assert "That is the list of ROOM_1. Other lists that the order is on: none." in printed
+    assert run(clinic, "why", "--called", "ROOM_2") == 1
+    printed = capsys.readouterr().out
+    assert "NO  it is scheduled on XRAY_14; the list of ROOM_2 is of CT_1" in printed
+    assert "do: schedule it on one of these, or add its device or room to ROOM_2 in dicom.lists" in printed
+    assert run(clinic, "why", "--called", "ROOM_3") == 1
+    assert "dicom.lists has ROOM_1, ROOM_2" in capsys.readouterr().err
     for called, expected in (("ROOM_1", ["K2611-0001"]), ("ROOM_2", []), ("WORKLIST", ["K2611-0001"])):
         assert run(clinic, "worklist", "--called", called) == Exit.OK
         assert [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()] == expected

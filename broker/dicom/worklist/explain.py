@@ -42,6 +42,14 @@ class Contact:
 
 
 @dataclass(frozen=True, slots=True)
+class CalledList:
+    """A list of `dicom.lists` that a device asks for: the AE title that it calls, and the stations on the list."""
+
+    ae_title: str
+    stations: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceQuery:
     """The query that the rules are applied to: a device's latest real one, or a typical one if it has sent none."""
 
@@ -61,11 +69,13 @@ def explain(
     contact: Contact | None = None,
     learns: bool = False,
     others: frozenset[str] = frozenset(),
+    called: CalledList | None = None,
 ) -> list[RuleResult]:
     """Return the result of every rule for an order's step and a device; `device_advice.is_seen` gives the sum.
 
     `others` are the devices whose items this one may not see: `service.others_of`. `now` and `since` (when the step
-    came into its state) are UTC. With `learns`, unapproved devices are served.
+    came into its state) are UTC. With `learns`, unapproved devices are served. `called` is the list that it asks for,
+    None for ours.
     """
     contact = contact or Contact()
     results = [*_registered(device, contact, learns), *_contacted(item.order, contact)]
@@ -82,7 +92,7 @@ def explain(
     except MalformedKey as error:
         details = {"keyword": error.keyword, "comment": error.comment}
         return [*results, RuleResult(error.keyword or "query", False, "malformed", details)]
-    return [*results, *_rules(item, device, query, now, clinic, others), *_keys(item, device, query, clinic)]
+    return [*results, *_rules(item, device, query, now, clinic, others, called), *_keys(item, device, query, clinic)]
 
 
 def typical_query(day: date | None = None, term: str = "") -> Dataset:
@@ -165,15 +175,25 @@ def _state(item: WorklistItem, device: Device, now: datetime, since: datetime | 
 
 
 def _rules(
-    item: WorklistItem, device: Device, query: WorklistQuery, now: datetime, clinic: Clinic, others: frozenset[str]
+    item: WorklistItem,
+    device: Device,
+    query: WorklistQuery,
+    now: datetime,
+    clinic: Clinic,
+    others: frozenset[str],
+    called: CalledList | None,
 ) -> Iterator[RuleResult]:
     stations = item.step.station_ae_titles
     planned = device.ae_title in stations
     details = {"stations": ", ".join(stations), "ae_title": device.ae_title}
     # Which station it sees without naming one is the device's own setting; a named one is among the keys.
-    decides = not query.key("ScheduledStationAETitle") and device.own_only
+    decides = not query.key("ScheduledStationAETitle") and device.own_only and not called
     if not decides and service.is_of_others(item, _context(item, device, query, clinic, others)):
         yield RuleResult("others", False, "others_withheld", details)
+    if called:
+        listed = not called.stations.isdisjoint(stations)
+        of_list = {**details, "called": called.ae_title, "members": ", ".join(sorted(called.stations))}
+        yield RuleResult("list", listed, "on_called_list" if listed else "not_on_called_list", of_list)
     yield RuleResult(
         "station", planned or not decides, "planned_on_this" if planned else "planned_on_other", details, decides
     )
@@ -235,14 +255,26 @@ def _style(device: Device, query: WorklistQuery) -> Style:
 
 
 def explain_order(
-    reader: Reader, order: Order, ae_title: str, now: datetime, clinic: Clinic, *, learns: bool = False
+    reader: Reader,
+    order: Order,
+    ae_title: str,
+    now: datetime,
+    clinic: Clinic,
+    *,
+    learns: bool = False,
+    called: tuple[str, Sequence[str]] | None = None,
 ) -> Explanation:
-    """Explain an order for a device by what it asked last; of several steps the one that comes nearest."""
+    """Explain an order for a device by what it asked last; of several steps the one that comes nearest.
+
+    `called` is an AE title of `dicom.lists` with its stations and rooms, if the device calls that one instead of ours.
+    """
     known = devices.get(reader, ae_title)
     device = known or Device(ae_title, ae_title, "", approved=False)
     asked = latest_query(reader, ae_title)
     stands = worklist_status.of_order(reader, order, ae_title)
-    others = service.others_of(device, (each.ae_title for each in device_registry.approved(reader)))
+    rooms = {each.ae_title: each.room for each in device_registry.approved(reader)}
+    wanted = CalledList(called[0], service.stations_of(called[1], rooms)) if called else None
+    others = service.others_of(device, rooms, wanted.stations if wanted else frozenset())
     explained = [
         explain(
             each.item,
@@ -256,6 +288,7 @@ def explain_order(
             ),
             learns=learns,
             others=others,
+            called=wanted,
         )
         for each in stands.steps
     ]

@@ -48,6 +48,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "it is scheduled on {stations}",
         "schedule it on {ae_title}, or let the device see every device's orders: device add {ae_title} --any-station",
     ),
+    "on_called_list": ("it is scheduled on {stations}, which is on the list of {called}", ""),
+    "not_on_called_list": (
+        "it is scheduled on {stations}; the list of {called} is of {members}",
+        "schedule it on one of these, or add its device or room to {called} in dicom.lists",
+    ),
     "others_withheld": (
         "it is scheduled on {stations}, whose lists are not for this device",
         "schedule it on {ae_title}, or let the device see other devices' lists: device add {ae_title} --for-others",

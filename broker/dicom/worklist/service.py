@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from datetime import time as time_of_day
@@ -137,10 +137,8 @@ def search(
     """
     device = devices.get(reader, calling_ae_title) or Device(calling_ae_title, calling_ae_title, "")
     rooms = {each.ae_title: (each.name, each.room) for each in device_registry.approved(reader)}
-    stations = frozenset((*asked_list, *(title for title, (_, room) in rooms.items() if room in asked_list)))
-    others = others_of(device, rooms)
-    if calling_ae_title in stations:
-        others -= stations
+    stations = stations_of(asked_list, {title: room for title, (_, room) in rooms.items()})
+    others = others_of(device, rooms, stations)
     context = AnswerContext(
         calling_ae_title,
         asked.key("ScheduledStationAETitle"),
@@ -211,14 +209,23 @@ def index_filter_for(
     )
 
 
-def others_of(device: Device, approved: Iterable[str]) -> frozenset[str]:
+def stations_of(members: Sequence[str], rooms: Mapping[str, str]) -> frozenset[str]:
+    """Return the stations of a list that is called by an AE title of its own, by its stations and rooms."""
+    return frozenset((*members, *(title for title, room in rooms.items() if room in members)))
+
+
+def others_of(
+    device: Device, approved: Iterable[str], stations: frozenset[str] = frozenset()
+) -> frozenset[str]:
     """Return the approved devices (AE titles) whose items a device may not see.
 
     A station that is not one of these belongs to no device in particular: lists that scripts write may name any.
+    `stations` are those of the list that it calls: a device that is one of them sees all of them.
     """
     if device.for_others or not device.own_only:
         return frozenset()
-    return frozenset(approved) - {device.ae_title}
+    others = frozenset(approved) - {device.ae_title}
+    return others - stations if device.ae_title in stations else others
 
 
 def is_of_others(item: WorklistItem, context: AnswerContext) -> bool:

@@ -84,7 +84,7 @@ def _characters(
     if creations:
         returned = samples.alphabets(creations[-1].attributes, "PatientName")
         if samples.QUESTION_MARKS in returned:
-            better = {charset.CYRILLIC: "latin", "latin": ""}.get(device.charset, charset.CYRILLIC)
+            better = _instead_of(device.charset, term)
             yield Suggestion("names_lost", {}, "charset" if better else "", better)
         elif samples.CYRILLIC in returned:
             yield Suggestion("names_intact")
@@ -107,9 +107,23 @@ def _term(device: Device, term: str, *, cyrillic: bool) -> Iterator[Suggestion]:
         yield Suggestion("charset_bogus" if bogus else "charset_declared", {"term": term, "meant": meant})
     elif all(each in LATIN_ONLY or _ASCII.search(part) for part, each in read.items()):
         wants = device.charset == "auto" and not cyrillic
-        yield Suggestion("charset_latin", {"term": term}, "charset" if wants else "", "latin" if wants else "")
+        yield Suggestion("charset_latin", {"term": term}, "charset" if wants else "", _shown_in(term) if wants else "")
     else:
         yield Suggestion("charset_unknown", {"term": term})
+
+
+def _shown_in(term: str) -> str:
+    """Return the setting for a device that names only Latin sets: its own, if we write it, else plain letters."""
+    own = charset.for_answer("auto", term)
+    return charset.LATIN if own == charset.UTF_8 else own
+
+
+def _instead_of(setting: str, term: str) -> str:
+    """Return the next character set to try where names came back as question marks; empty if there is none."""
+    tried = charset.for_answer(setting, term)
+    if tried == charset.LATIN:
+        return ""
+    return charset.CYRILLIC if charset.carries_cyrillic(tried) and tried != charset.CYRILLIC else charset.LATIN
 
 
 def _undeclared(device: Device, term: str, code: str) -> Iterator[Suggestion]:

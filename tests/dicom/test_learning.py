@@ -73,10 +73,21 @@ def test_the_character_set_that_a_device_declares_is_shown(term: Any, code: str,
     assert details.items() <= dict(found[code].details).items()
 
 
-def test_a_device_without_cyrillic_is_answered_in_latin_letters() -> None:
-    sent = sample(query(SpecificCharacterSet="ISO_IR 100"))
-    assert settings(suggest(sent)) == {"charset": "latin"}
+@pytest.mark.parametrize(
+    ("term", "shown"),
+    [
+        ("ISO_IR 100", "ISO_IR 100"),
+        (["", "ISO 2022 IR 101"], "ISO_IR 101"),
+        ("ISO_IR_148", "ISO_IR 148"),
+        ("ISO_IR 110", "latin"),  # nothing is written in it
+        ("ISO 2022 IR 6", "latin"),
+    ],
+)
+def test_a_device_without_cyrillic_is_answered_in_what_it_can_show(term: Any, shown: str) -> None:
+    sent = sample(query(SpecificCharacterSet=term))
+    assert settings(suggest(sent)) == {"charset": shown}
     assert settings(suggest(sent, device=replace(XRAY, charset="ISO_IR 144"))) == {}  # a person has decided otherwise
+    assert settings(suggest(sent, device=replace(XRAY, charset=shown))) == {}
 
 
 def test_characters_without_a_character_set_suggest_how_to_decode_and_answer_them() -> None:
@@ -100,6 +111,7 @@ def test_names_that_come_back_as_question_marks_need_another_character_set() -> 
     assert settings(suggest(lost)) == {"charset": "ISO_IR 144"}
     assert settings(suggest(lost, device=replace(XRAY, charset="ISO_IR 144"))) == {"charset": "latin"}
     assert settings(suggest(lost, device=replace(XRAY, charset="latin"))) == {}
+    assert settings(suggest(lost, device=replace(XRAY, charset="ISO_IR 100"))) == {"charset": "latin"}
     whole = sample(creation(SpecificCharacterSet="ISO_IR 192", PatientName="Кузнецова^Марина"), "N-CREATE")
     assert "names_intact" in suggest(whole)
     assert "query_question_marks" in suggest(sample(query(PatientName="?????*")))
@@ -158,7 +170,7 @@ def test_a_setting_is_proposed_once() -> None:
     asked = sample(query(SpecificCharacterSet="ISO_IR 100"))
     lost = sample(creation(PatientName="????"), "N-CREATE")
     found = learning.suggest(XRAY, [asked, lost], NOW)
-    assert [(each.code, each.value) for each in found if each.field] == [("charset_latin", "latin")]
+    assert [(each.code, each.value) for each in found if each.field] == [("charset_latin", "ISO_IR 100")]
     assert "names_lost" in {each.code for each in found}
 
 

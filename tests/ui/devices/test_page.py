@@ -141,7 +141,7 @@ async def test_an_unknown_device_is_approved_with_the_suggested_settings(scene: 
     fill(admin, "device-name", "УЗИ")
     press(admin, "Сохранить")
     await admin.should_see("Аппарат записан: УЗИ")
-    assert known(scene, "US_7") == Device("US_7", "УЗИ", "US", address="10.0.4.7", charset="latin")
+    assert known(scene, "US_7") == Device("US_7", "УЗИ", "US", address="10.0.4.7", charset="ISO_IR 100")
 
 
 async def test_rare_settings_are_changed_and_numbers_checked(scene: Scene, admin: User) -> None:

@@ -107,9 +107,7 @@ def _why(args: argparse.Namespace) -> int:
             raise NotFound(f"order {args.accession}")
         learns = context.config.dicom.unknown_devices == "learn"
         now = context.store.clock()
-        found = explain.explain_order(
-            reader, order, args.ae_title, now, context.clinic, learns=learns, called=called
-        )
+        found = explain.explain_order(reader, order, args.ae_title, now, context.clinic, learns=learns, called=called)
         listed = explain.lists_of(reader, order, dicom.lists)
     zone = context.clinic.zone
     lines = [*_why_lines(order, args.ae_title, found, zone)]
@@ -121,9 +119,7 @@ def _why(args: argparse.Namespace) -> int:
     return Exit.OK if found.seen else Exit.FAILED
 
 
-def _called(
-    title: str | None, ours: str, lists: Mapping[str, tuple[str, ...]]
-) -> tuple[str, tuple[str, ...]] | None:
+def _called(title: str | None, ours: str, lists: Mapping[str, tuple[str, ...]]) -> tuple[str, tuple[str, ...]] | None:
     """Return the list that a device calls by this AE title, None for ours; raise NotFound."""
     if title is None or title == ours:
         return None

@@ -75,7 +75,11 @@ def decode(
     Its Specific Character Set is afterwards the one that its texts were really decoded from: see `charset.decoder_for`,
     also for `fallback`. An empty fallback leaves it and the texts as they came.
     """
-    elements = parse(data, implicit, most_bytes, most_elements)
+    return dataset(parse(data, implicit, most_bytes, most_elements), fallback)
+
+
+def dataset(elements: list[Element], fallback: str) -> Dataset:
+    """Return the dataset of what `parse` returned, as `decode` does."""
     return _dataset(elements, charset.BYTE_BY_BYTE, fallback, outermost=True)
 
 

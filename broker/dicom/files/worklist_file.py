@@ -20,7 +20,8 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-from broker.dicom.codec import charset, decoding, json_model
+from broker.dicom.codec import charset, decoding, json_model, private_elements
+from broker.dicom.codec.decoding import Element
 from broker.domain.orders import ImportedItem, Priority
 from broker.domain.patients import names
 from broker.domain.patients.people import Patient, PersonName, Sex
@@ -63,11 +64,11 @@ def read_all(data: bytes) -> tuple[list[ImportedItem], str]:
     K.6.1.2.2). wlmscpfs ignores such files, or with -dfr puts all steps into one answer.
     Raise Unreadable, or BadWorklistFile for a dataset that is not a worklist item.
     """
-    ds = _dataset(data)
-    try:
-        content = json.dumps(_json(ds), sort_keys=True, ensure_ascii=False, allow_nan=False)
-    except (ValueError, TypeError, OverflowError):
-        raise BadWorklistFile("it holds a value that cannot be stored") from None
+    elements = _elements(data)
+    ds = _dataset(elements)
+    content = _content(ds)  # with private elements as they are in the file, whatever is made of them
+    ds = decoding.dataset(private_elements.identify(elements, charset.UTF_8), charset.UTF_8)
+    _content(ds)
     steps = ds.get(_SEQUENCE) or []
     if not steps:
         raise BadWorklistFile("it has no Scheduled Procedure Step Sequence, so it is not a worklist item")
@@ -84,18 +85,30 @@ def read_all(data: bytes) -> tuple[list[ImportedItem], str]:
 # ---- the file ----
 
 
-def _dataset(data: bytes) -> Dataset:
+def _elements(data: bytes) -> list[Element]:
     body, implicit = _body(data)
     if not body:
         raise Unreadable("it is empty")
     try:
-        ds = decoding.decode(body, implicit, fallback=charset.UTF_8, most_bytes=MOST_BYTES)
+        return decoding.parse(body, implicit, MOST_BYTES, decoding.MOST_ELEMENTS)
     except decoding.Undecodable as error:
         raise Unreadable(f"it is not a whole DICOM dataset: {error}") from None
+
+
+def _dataset(elements: list[Element]) -> Dataset:
+    ds = decoding.dataset(elements, charset.UTF_8)
     declared = bool(ds.get("SpecificCharacterSet"))
     if any(_C1.search(text) if declared else not text.isascii() for text in _texts(ds)):
         raise BadWorklistFile("its texts are not in the Specific Character Set that it names")
     return ds
+
+
+def _content(ds: Dataset) -> str:
+    """Return a dataset's content as one text; raise BadWorklistFile if it cannot be stored."""
+    try:
+        return json.dumps(_json(ds), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    except (ValueError, TypeError, OverflowError):
+        raise BadWorklistFile("it holds a value that cannot be stored") from None
 
 
 def _body(data: bytes) -> tuple[bytes, bool]:

@@ -214,9 +214,7 @@ def stations_of(members: Sequence[str], rooms: Mapping[str, str]) -> frozenset[s
     return frozenset((*members, *(title for title, room in rooms.items() if room in members)))
 
 
-def others_of(
-    device: Device, approved: Iterable[str], stations: frozenset[str] = frozenset()
-) -> frozenset[str]:
+def others_of(device: Device, approved: Iterable[str], stations: frozenset[str] = frozenset()) -> frozenset[str]:
     """Return the approved devices (AE titles) whose items a device may not see.
 
     A station that is not one of these belongs to no device in particular: lists that scripts write may name any.

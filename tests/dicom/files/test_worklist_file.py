@@ -335,6 +335,17 @@ def test_a_damaged_byte_is_refused_or_read_but_never_crashes(at: int, byte: int)
     json.dumps(item.attributes, allow_nan=False)
 
 
+def test_what_private_elements_are_taken_for_is_not_in_the_digest() -> None:
+    item = dataset()
+    item.add_new(0x80010010, "LO", "ACME")
+    item.add_new(0x80011001, "LO", "Особое")
+    item.add_new(0x80011002, "US", 7)
+    found, digest = worklist_file.read(written(item, implicit=True))
+    assert found.attributes["top"]["80011001"] == {"vr": "LO", "Value": ["Особое"]}
+    # As it was before anything was made of them: files that were imported then are not new.
+    assert digest == "58313da19557b46c66d1082499864c54fba71f7d1517be658fe8ec8904913be6"
+
+
 EXAMPLES = sorted(Path("/usr/share/doc/dcmtk/examples/wlistdb/OFFIS").glob("*.dump"))
 
 

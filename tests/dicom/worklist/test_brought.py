@@ -65,6 +65,19 @@ def test_a_private_attribute_is_answered_with_who_reserved_its_block(store: Stor
     assert [each.value for each in found.group_dataset(0x8001)] == ["ACME", "Особое", 7]
 
 
+def test_a_private_text_of_a_file_without_vrs_is_answered_as_a_text(store: Store) -> None:
+    item = private(made.dataset(), {1: ("LO", "Особое"), 2: ("US", 7)})
+    item.ScheduledProcedureStepSequence[0] = private(item.ScheduledProcedureStepSequence[0], {1: ("LO", "Стол 2")})
+    bring(store, item, implicit=True)
+    ds = asking({1: ("LO", ""), 2: ("US", None)})
+    [(_, found)] = answers(store, private(ds, {}))
+    assert [(each.VR, each.value) for each in found.group_dataset(0x8001)] == [
+        ("LO", "ACME"),
+        ("LO", "Особое"),
+        ("UN", b"\x07\x00"),
+    ]
+
+
 def test_a_private_attribute_is_found_in_another_block_of_the_same_creator(store: Store) -> None:
     item = private(private(made.dataset(), {1: ("LO", "чужое")}, creator="OTHER"), {1: ("LO", "наше")}, block=0x11)
     bring(store, item)

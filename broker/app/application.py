@@ -42,8 +42,9 @@ from broker.security.throttle import Throttle
 from broker.store.backup import copy_database
 from broker.store.database import Reader, StoreError
 from broker.store.queries import device_registry
-from broker.store.queries.studies import reading_cases
-from broker.workflow.studies import reads, received_objects
+from broker.store.queries.reading import reading_cases
+from broker.workflow.reading import reads
+from broker.workflow.studies import received_objects
 from broker.workflow.studies.stale_steps import StaleStepJob
 
 if TYPE_CHECKING:

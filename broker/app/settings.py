@@ -18,7 +18,7 @@ from broker.dicom.server import PortSettings
 from broker.dicom.upper_layer.limits import MOST_COLLECTED, Limits
 from broker.domain.clinic.settings import Clinic, OpeningHours
 from broker.domain.patients import names
-from broker.domain.studies.reading import Arbitration, ReadingRules
+from broker.domain.reading.opinions import Arbitration, ReadingRules
 from broker.domain.studies.viewer import Viewer
 from ui.settings import ScreenSettings, ServerSettings, WorklistAddress
 

@@ -10,8 +10,8 @@ from broker.cli.output import show
 from broker.domain.errors import Invalid, NotFound
 from broker.domain.orders import Order
 from broker.store.queries import lookups, order_card
-from broker.store.queries.studies import reading_cases
-from broker.workflow.studies import reads
+from broker.store.queries.reading import reading_cases
+from broker.workflow.reading import reads
 
 _DOUBLE = """\
 The codes replace those that were set before; a study with a read stays as it is. Examples:

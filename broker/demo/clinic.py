@@ -22,6 +22,8 @@ from broker.domain.clinic.directory import Entry
 from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import Priority, ReferralDraft
 from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.reading.opinions import Finding
+from broker.domain.reading.report_templates import ReportTemplate
 from broker.domain.studies.performed import (
     Dose,
     Message,
@@ -31,14 +33,13 @@ from broker.domain.studies.performed import (
     PerformedStep,
     StepReference,
 )
-from broker.domain.studies.reading import Finding
-from broker.domain.studies.report_templates import ReportTemplate
 from broker.store.database import Store
 from broker.store.queries import access, schedule
 from broker.workflow import accounts, devices, directories
 from broker.workflow.directories import DirectorySource
+from broker.workflow.reading import reads, report_templates
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import performed_steps, reads, report_templates
+from broker.workflow.studies import performed_steps
 
 PASSWORD = "practice-2026"
 ACCOUNTS = (

@@ -19,8 +19,8 @@ from broker.bus.transport.dialect import bundle_references, n3
 from broker.domain.messages import BusReferences
 from broker.domain.orders import Order, OrderState, Priority, ScheduledStep
 from broker.domain.patients.people import Patient, PersonName
+from broker.domain.reading.reports import Report, ReportState
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepReference
-from broker.domain.studies.reports import Report, ReportState
 
 OID = "1.2.643.5.1.13.13.12.2.98.1"
 HOSPITAL = PersonName("Громова", "Елена", "Павловна")  # who signs there

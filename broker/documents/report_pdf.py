@@ -17,7 +17,7 @@ from fpdf.fonts import TTFFont
 
 from broker.domain.patients import identifiers, names
 from broker.domain.patients.people import Sex
-from broker.domain.studies.reports import ReportChange, ReportState, SignedReport
+from broker.domain.reading.reports import ReportChange, ReportState, SignedReport
 
 FONTS = Path(__file__).parent / "fonts"
 FAMILY = "DejaVu"

@@ -18,13 +18,13 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic.settings import Clinic
 from broker.domain.incoming import IncomingState
 from broker.domain.orders import Order, OrderState
-from broker.domain.studies.reports import ReportChange
+from broker.domain.reading.reports import ReportChange
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.tables import orders
 from broker.store.tables.studies import external_studies
+from broker.workflow.reading import reports
 from broker.workflow.referrals import incoming_referrals, referrals
-from broker.workflow.studies import reports
 from tests.acceptance.devices import send
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu
 from tests.support import factory

@@ -18,8 +18,8 @@ from broker.domain.clinic.devices import ProcedureType
 from broker.domain.messages import BusReferences, OutboxRow
 from broker.domain.orders import Order
 from broker.domain.patients.people import Patient
+from broker.domain.reading.reports import SignedReport
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.studies.reports import SignedReport
 from broker.store.database import Store
 from broker.store.queries import exchange_state
 from broker.store.queries.patients import made_studies

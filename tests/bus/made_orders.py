@@ -12,8 +12,8 @@ from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2
 from broker.bus.profile import Profile
 from broker.domain.orders import BusRole, Order, OrderState, Priority
 from broker.domain.patients.people import NO_NAME, Patient, PersonName, Sex
+from broker.domain.reading.reports import Report, ReportState
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepReference
-from broker.domain.studies.reports import Report, ReportState
 from tests.bus.samples import MIS, PROFILE
 
 MODALITIES = ("CT", "MR", "US", "DX", "CR", "MG", "NM", "PT", "ECG", "ES", "OT", "RG")

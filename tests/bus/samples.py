@@ -11,8 +11,8 @@ from broker.bus.practice import PRACTICE_ORGANISATION
 from broker.bus.profile import Profile
 from broker.domain.orders import Order, OrderState, ScheduledStep
 from broker.domain.patients.people import PersonName
+from broker.domain.reading.reports import Report, ReportState
 from broker.domain.studies.performed import PerformedState
-from broker.domain.studies.reports import Report, ReportState
 from tests.support import factory
 from tests.support.clock import ZONE
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from broker.domain.orders import Order, OrderState, ScheduledStep
 from broker.domain.patients.people import PersonName
-from broker.domain.studies.reports import Report, ReportState
+from broker.domain.reading.reports import Report, ReportState
 from tests.support.factory import KUZNETSOVA
 
 ORDER = Order(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from broker.documents import report_pdf
-from broker.domain.studies.reports import ReportState, SignedReport
+from broker.domain.reading.reports import ReportState, SignedReport
 from tests.documents.report import ORDER, REPORT
 from tests.support.clock import ZONE
 
@@ -112,7 +112,7 @@ def test_nothing_typed_breaks_it(one: str, other: str, dose: float) -> None:
 def test_the_same_report_gives_the_same_bytes_in_every_process() -> None:
     program = (
         "import hashlib; from broker.documents import report_pdf;"
-        " from broker.domain.studies.reports import SignedReport;"
+        " from broker.domain.reading.reports import SignedReport;"
         " from tests.documents.report import ORDER, REPORT; from tests.support.clock import ZONE;"
         " signed = SignedReport(ORDER, REPORT);"
         " print(hashlib.sha256(report_pdf.report_pdf(signed, 'Поликлиника № 7', ZONE)).hexdigest())"

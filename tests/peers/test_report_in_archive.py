@@ -18,21 +18,22 @@ from broker.dicom.scu.archive import STABLE, Archive, ArchiveAddress
 from broker.dicom.scu.report_sender import ReportSender
 from broker.documents.report_pdf import report_pdf
 from broker.domain.orders import Order
+from broker.domain.reading.reports import ReportChange
 from broker.domain.studies.archived_reports import ArchivedReport, ArchivedReportReason, ArchivedReportState
-from broker.domain.studies.reports import ReportChange
 from broker.store.database import Store
+from broker.store.tables.reading import reports as reports_table
 from broker.store.tables.studies import archive as archive_table
 from broker.store.tables.studies import archived_reports as queue
-from broker.store.tables.studies import reports as reports_table
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText, Revision
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import archived_reports, reports
-from broker.workflow.studies.reports import ReportText, Revision
+from broker.workflow.studies import archived_reports
 from tests.peers import orthanc
 from tests.peers.test_orthanc_archive import send
 from tests.support.clock import Seconds
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
 from tests.support.modality import change, create, creation, ending, scheduled
-from tests.workflow.studies.test_reports import DOCTOR
+from tests.workflow.reading.test_reports import DOCTOR
 
 pytestmark = pytest.mark.slow  # every test starts an Orthanc
 

@@ -11,14 +11,15 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.errors import BrokerError
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import OrderState
+from broker.domain.reading.reports import ReportChange, SeenImages
 from broker.domain.studies.performed import PerformedChange, PerformedState
-from broker.domain.studies.reports import ReportChange, SeenImages
 from broker.store.database import Store
 from broker.store.tables import orders, outbox
+from broker.store.tables.reading import reports as table
 from broker.store.tables.studies import archive, performed_links
-from broker.store.tables.studies import reports as table
-from broker.workflow.studies import performed_steps, reports
-from broker.workflow.studies.reports import ReportText, Revision
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText, Revision
+from broker.workflow.studies import performed_steps
 from tests.support.factory import CLINIC, XRAY, message
 
 DOCTOR = Actor(ActorKind.PERSON, "volskaya", "Вольская Т. А.", frozenset({Role.RADIOLOGIST}))

@@ -28,8 +28,9 @@ from broker.store.tables.patients import patient_details, patients
 from broker.store.tables.studies import archive
 from broker.workflow import patient_correction, patient_merge
 from broker.workflow.patients import patient_consent
+from broker.workflow.reading import reports
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import archive_images, performed_steps, reports, step_links
+from broker.workflow.studies import archive_images, performed_steps, step_links
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM, XRAY, draft, message, performed, soon
 from tests.workflow.test_patient_merge import register, rows
 

@@ -20,8 +20,8 @@ from broker.domain.patients.details import PatientDetails, combine
 from broker.domain.patients.patient_match import Similarity
 from broker.domain.patients.patient_merge import with_values
 from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.reading.reports import ExternalStudy
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import board, order_card, patient_cards
 from broker.store.queries.patients import patient_history, patient_index, patient_search

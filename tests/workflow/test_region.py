@@ -10,7 +10,7 @@ from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Invalid, Stale, WrongState
 from broker.domain.orders import BusRole, Order, OrderState, Priority, StepState
 from broker.domain.patients.confirmation import Confirmation
-from broker.domain.studies.reports import ExternalStudy
+from broker.domain.reading.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import board, inbox, order_card
 from broker.store.tables import orders, outbox

@@ -13,8 +13,8 @@ from broker.store.database import Store
 from broker.store.queries import order_card, patient_cards, undecided
 from broker.store.tables import orders
 from broker.workflow import patient_merge
+from broker.workflow.reading import reports
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import reports
 from tests.support.factory import CLINIC, REGISTRAR
 from tests.workflow.test_patient_correction import DOCTOR, made
 from tests.workflow.test_patient_merge import TWIN, card, merge, order_now, register, rows

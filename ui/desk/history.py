@@ -15,9 +15,9 @@ from broker.documents import report_pdf
 from broker.domain.orders import OrderState
 from broker.domain.patients import names
 from broker.domain.patients.people import Patient
+from broker.domain.reading.reports import ExternalStudy
 from broker.domain.studies import prior_studies
 from broker.domain.studies.prior_studies import DoseOfYear, OwnStudy, PriorStudy
-from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Reader
 from broker.store.queries import directory_search, schedule
 from broker.store.queries.patients import patient_history

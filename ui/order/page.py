@@ -13,9 +13,9 @@ from broker.domain.orders import Order, OrderState, Priority
 from broker.domain.patients import identifiers, names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient
+from broker.domain.reading.reports import ReportState
 from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepSource
-from broker.domain.studies.reports import ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader

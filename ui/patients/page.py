@@ -16,8 +16,8 @@ from broker.domain.orders import Order, OrderState
 from broker.domain.patients import identifiers, names
 from broker.domain.patients.details import FormerNumber
 from broker.domain.patients.people import Patient, Sex
+from broker.domain.reading.reports import ExternalStudy
 from broker.domain.studies import prior_studies
-from broker.domain.studies.reports import ExternalStudy
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader, Tx

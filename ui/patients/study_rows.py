@@ -8,7 +8,7 @@ from datetime import date, datetime, tzinfo
 
 from broker.documents import report_pdf
 from broker.domain.orders import OrderState
-from broker.domain.studies.reports import ExternalStudy
+from broker.domain.reading.reports import ExternalStudy
 from broker.store.queries.patient_cards import PatientCard
 from ui.desk import history
 from ui.text import visit_states, words

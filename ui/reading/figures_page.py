@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 from nicegui import ui
 
-from broker.domain.studies.agreement import FEWEST, Agreement, ReaderFigures, ReadPair, agreement, by_reader
+from broker.domain.reading.agreement import FEWEST, Agreement, ReaderFigures, ReadPair, agreement, by_reader
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries.studies import reading_figures
+from broker.store.queries.reading import reading_figures
 from ui.layout.frame import frame
 from ui.live import current_actor, read_as_viewer
 from ui.services import Services

@@ -15,10 +15,9 @@ from broker.domain.orders import Order, Priority
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import reading_list
-from broker.store.queries.reading_list import ReadingQueue, UnreportedStudy
-from broker.store.queries.studies import reading_cases
-from broker.store.queries.studies.reading_cases import WaitingCase
+from broker.store.queries.reading import reading_cases, reading_list
+from broker.store.queries.reading.reading_cases import WaitingCase
+from broker.store.queries.reading.reading_list import ReadingQueue, UnreportedStudy
 from ui.layout.frame import frame
 from ui.live import current_actor, follow, latest
 from ui.reading import session_panel

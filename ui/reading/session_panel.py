@@ -13,11 +13,11 @@ from nicegui.elements.mixins.text_element import TextElement
 
 from broker.domain.orders import Order
 from broker.domain.patients import names
-from broker.domain.studies.reading import Deferral, ReadingStage
+from broker.domain.reading.opinions import Deferral, ReadingStage
 from broker.store.database import Reader
-from broker.store.queries.studies import reading_cases
-from broker.store.queries.studies.reading_cases import HeldRead, WaitingCase
-from broker.workflow.studies import reads
+from broker.store.queries.reading import reading_cases
+from broker.store.queries.reading.reading_cases import HeldRead, WaitingCase
+from broker.workflow.reading import reads
 from ui.live import attempt, current_actor
 from ui.reading.session.cases import SIZES
 from ui.services import Services

@@ -10,14 +10,14 @@ from nicegui import ui
 from broker.domain.actors import Actor
 from broker.domain.clinic.devices import ProcedureType
 from broker.domain.errors import Invalid
-from broker.domain.studies.reading import Finding
-from broker.domain.studies.report_templates import ReportTemplate
+from broker.domain.reading.opinions import Finding
+from broker.domain.reading.report_templates import ReportTemplate
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import lookups
-from broker.store.queries.studies import reading_cases
-from broker.workflow.studies import report_templates
+from broker.store.queries.reading import reading_cases
+from broker.workflow.reading import report_templates
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest
 from ui.services import Services

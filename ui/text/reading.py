@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from broker.domain.studies.reading import Finding, Opinion, ReadingStage
-from broker.store.queries.studies.reading_cases import WaitingCase
+from broker.domain.reading.opinions import Finding, Opinion, ReadingStage
+from broker.store.queries.reading.reading_cases import WaitingCase
 from ui.text import words
 
 # Key, word, what it means, tone.

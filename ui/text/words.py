@@ -14,8 +14,8 @@ from broker.domain.audit import AuditAction
 from broker.domain.clinic.devices import Device
 from broker.domain.health import Check
 from broker.domain.orders import Order, OrderState
+from broker.domain.reading.reports import ReportDoubt
 from broker.domain.studies.performed import PerformedStep, StepSource
-from broker.domain.studies.reports import ReportDoubt
 from broker.store.queries.schedule import Visit
 
 ROLES = {

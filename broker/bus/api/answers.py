@@ -23,7 +23,8 @@ from broker.domain.orders import OrderState
 from broker.store.database import Reader
 from broker.store.tables import clients, orders
 from broker.store.tables.clients import ClientOrder
-from broker.store.tables.studies import performed, reports
+from broker.store.tables.reading import reports
+from broker.store.tables.studies import performed
 
 IN_PROGRESS, COMPLETED = "in-progress", "completed"
 _TASK_STATUSES = {IncomingState.DECLINED: "rejected", IncomingState.CANCELLED: "cancelled"}  # FHIR R4 task-status

@@ -22,8 +22,8 @@ from broker.bus.transport.dialect import Dialect
 from broker.bus.transport.session import BusSession
 from broker.domain.errors import NotFound, Stale
 from broker.domain.patients.people import Patient
+from broker.domain.reading.reports import ExternalStudy
 from broker.domain.studies.prior_studies import WITHDRAWN
-from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries.patients import patient_history
 from broker.store.tables.patients import patients

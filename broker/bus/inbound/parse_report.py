@@ -21,8 +21,8 @@ from broker.bus.inbound.resolver import Unusable, check_modifiers
 from broker.bus.profile import REPORT_CATEGORY, RESULT_PART, Profile, ReportPart, oid
 from broker.domain.patients import names
 from broker.domain.patients.identifiers import valid_uid
+from broker.domain.reading.reports import ExternalStudy
 from broker.domain.studies.prior_studies import WITHDRAWN
-from broker.domain.studies.reports import ExternalStudy
 
 MAX_TEXT = 20_000  # characters of a text
 MAX_LINE = 500  # characters of a name

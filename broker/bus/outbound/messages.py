@@ -32,13 +32,14 @@ from broker.domain.patients import correction, patient_match
 from broker.domain.patients.incomplete import Missing, missing
 from broker.domain.patients.patient_match import NUMBERS
 from broker.domain.patients.people import Patient
+from broker.domain.reading.reports import SignedReport
 from broker.domain.studies.performed import PerformedStep
-from broker.domain.studies.reports import SignedReport
 from broker.store.database import Reader
 from broker.store.queries import exchange_state, inbox
 from broker.store.tables import incoming, orders, outbox
 from broker.store.tables.patients import patient_details, patient_merges, region_patients
-from broker.store.tables.studies import archive, performed, reports
+from broker.store.tables.reading import reports
+from broker.store.tables.studies import archive, performed
 
 NO_BIRTH_DATE = "date of birth unknown"
 # Why the region's patient index does not take a patient yet.

@@ -30,8 +30,8 @@ from broker.bus.transport.dialect import STUDY
 from broker.domain.messages import BusReferences, OutboxKind
 from broker.domain.orders import BusRole, Order
 from broker.domain.patients.identifiers import valid_uid
+from broker.domain.reading.reports import Report, ReportChange
 from broker.domain.studies.performed import PerformedStep
-from broker.domain.studies.reports import Report, ReportChange
 
 PDF = "application/pdf"
 REPORT_CATEGORIES = {

@@ -13,8 +13,8 @@ from broker.dicom.codec import charset
 from broker.domain.orders import Order
 from broker.domain.patients import names
 from broker.domain.patients.people import Sex
+from broker.domain.reading.reports import Report, ReportChange
 from broker.domain.studies import archived_reports
-from broker.domain.studies.reports import Report, ReportChange
 
 SOP_CLASS = EncapsulatedPDFStorage
 SERIES_NUMBER = 9001  # behind those of devices

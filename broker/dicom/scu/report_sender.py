@@ -23,6 +23,7 @@ from broker.dicom.scu.archive import ACTOR, TIMEOUT, ArchiveAddress
 from broker.dicom.scu.report_document import SOP_CLASS, KnownStudy, dataset
 from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import Order
+from broker.domain.reading.reports import ReportDoubt, SignedReport
 from broker.domain.studies import archive as archive_rules
 from broker.domain.studies.archive import ArchiveStudy, OrderEvidence, compare, concerns
 from broker.domain.studies.archived_reports import (
@@ -31,13 +32,13 @@ from broker.domain.studies.archived_reports import (
     is_reliable_id,
     is_whole_name,
 )
-from broker.domain.studies.reports import ReportDoubt, SignedReport
 from broker.store.database import Reader, Store
 from broker.store.queries.studies import archive_evidence
 from broker.store.tables import orders, undecided_orders
+from broker.store.tables.reading import reports
 from broker.store.tables.studies import archive as archive_table
 from broker.store.tables.studies import archived_reports as queue
-from broker.store.tables.studies import performed_links, reports
+from broker.store.tables.studies import performed_links
 from broker.workflow.studies import archived_reports
 
 log = logging.getLogger(__name__)

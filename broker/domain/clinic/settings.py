@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import NamedTuple
 
-from broker.domain.studies.reading import ReadingRules
+from broker.domain.reading.opinions import ReadingRules
 
 
 class OpeningHours(NamedTuple):

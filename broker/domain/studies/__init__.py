@@ -1,1 +1,1 @@
-"""What came of an order: performed steps, images in the archive, reports, and studies made before."""
+"""What came of an order: performed steps, images and reports in the archive, doses, and studies made before."""

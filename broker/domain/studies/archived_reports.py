@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from broker.domain.studies.reports import Report
+from broker.domain.reading.reports import Report
 
 
 class ArchivedReportState(StrEnum):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from broker.domain.studies.reports import ExternalStudy
+from broker.domain.reading.reports import ExternalStudy
 
 YEAR = timedelta(days=365)
 # All modalities of projection radiography are one kind of study.

@@ -10,10 +10,10 @@ from typing import Any
 from broker.domain.audit import BLIND, AuditAction
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
+from broker.domain.reading.reports import Report, ReportDoubt, SeenImages, SignedReport
 from broker.domain.studies.archive import Discrepancy
 from broker.domain.studies.archived_reports import ArchivedReport
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepSource
-from broker.domain.studies.reports import Report, ReportDoubt, SeenImages, SignedReport
 from broker.domain.studies.step_rules import PACKED, packed_count
 from broker.store.database import Reader, Row
 from broker.store.queries import schedule, undecided
@@ -22,7 +22,8 @@ from broker.store.queries.studies import archive_evidence, archive_gaps
 from broker.store.queries.studies.archive_gaps import ImagesDue, Lack
 from broker.store.queries.undecided import OrderOfTwo
 from broker.store.tables import incoming, orders, outbox
-from broker.store.tables.studies import archive, archived_reports, performed, performed_links, reports
+from broker.store.tables.reading import reports
+from broker.store.tables.studies import archive, archived_reports, performed, performed_links
 from broker.store.tables.studies.archive import Holding
 
 

@@ -1,1 +1,1 @@
-"""Use cases of what was made: performed steps, images, reports, results of other clinics."""
+"""Use cases of what was made: performed steps, images, stored documents, doses, results of other clinics."""

@@ -30,14 +30,8 @@ from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
 from broker.store.queries.studies import archive_evidence, archive_gaps, unreferred_studies
 from broker.store.tables import audit, orders
-from broker.store.tables.studies import (
-    archive,
-    archive_unreferred,
-    archived_reports,
-    performed,
-    performed_links,
-    reports,
-)
+from broker.store.tables.reading import reports
+from broker.store.tables.studies import archive, archive_unreferred, archived_reports, performed, performed_links
 from broker.workflow.studies import order_status, received_objects
 
 LONGEST_REASON = 200  # characters

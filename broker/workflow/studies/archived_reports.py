@@ -11,6 +11,7 @@ from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import WrongState
+from broker.domain.reading.reports import Report
 from broker.domain.studies.archived_reports import (
     LONGEST_WAIT,
     ArchivedReport,
@@ -19,12 +20,12 @@ from broker.domain.studies.archived_reports import (
     instance_uid,
     wait_after,
 )
-from broker.domain.studies.reports import Report
 from broker.security import permissions
 from broker.security.permissions import Permission, permit
 from broker.store.database import Reader, Tx
 from broker.store.tables import audit, orders
-from broker.store.tables.studies import archived_reports, reports
+from broker.store.tables.reading import reports
+from broker.store.tables.studies import archived_reports
 
 _PERSON_NEEDED = (ArchivedReportReason.NO_CYRILLIC, ArchivedReportReason.REFUSED)
 

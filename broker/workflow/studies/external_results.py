@@ -29,8 +29,8 @@ from broker.domain.patients import confirmation
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.patient_match import NUMBERS
 from broker.domain.patients.people import Patient
+from broker.domain.reading.reports import ExternalStudy
 from broker.domain.studies import prior_studies
-from broker.domain.studies.reports import ExternalStudy
 from broker.security.permissions import Permission, permit
 from broker.store.database import Reader, Tx
 from broker.store.queries import inbox

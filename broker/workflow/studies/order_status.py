@@ -14,11 +14,12 @@ from broker.domain.clinic.settings import Clinic
 from broker.domain.lifecycle import DerivedStatus, Event, derive_status
 from broker.domain.messages import IMAGES_NOT_SEEN, OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, StepState
+from broker.domain.reading.reports import ReportDoubt
 from broker.domain.studies.performed import PerformedState
-from broker.domain.studies.reports import ReportDoubt
 from broker.store.database import Tx
 from broker.store.tables import audit, orders, outbox
-from broker.store.tables.studies import archive, performed, performed_links, reports
+from broker.store.tables.reading import reports
+from broker.store.tables.studies import archive, performed, performed_links
 
 
 def recompute_status(tx: Tx, order: Order, clinic: Clinic) -> None:

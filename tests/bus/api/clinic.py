@@ -20,17 +20,18 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic.settings import Clinic
 from broker.domain.incoming import IncomingReferral
 from broker.domain.orders import Order
+from broker.domain.reading.reports import Report, SignedReport
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.studies.reports import Report, SignedReport
 from broker.security.sessions import token_hash
 from broker.security.throttle import Throttle
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.tables import clients, orders
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText
 from broker.workflow.referrals import incoming_referrals
 from broker.workflow.referrals import referrals as referral
-from broker.workflow.studies import performed_steps, reports
-from broker.workflow.studies.reports import ReportText
+from broker.workflow.studies import performed_steps
 from tests.bus.samples import PROFILE
 from tests.support.clock import RunningClock
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed

@@ -18,12 +18,13 @@ from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, 
 from broker.domain.incoming import IncomingState
 from broker.domain.orders import BusRole, OrderState
 from broker.domain.patients import names
-from broker.domain.studies.reports import ReportChange
+from broker.domain.reading.reports import ReportChange
 from broker.store.database import Store, StoreError
 from broker.store.queries import access, inbox
 from broker.store.tables import clients, incoming, orders
+from broker.workflow.reading import reports
 from broker.workflow.referrals import incoming_referrals
-from broker.workflow.studies import reports, step_links
+from broker.workflow.studies import step_links
 from tests.bus.api.clinic import DOCTOR, NAME, ApiClinic
 from tests.bus.bundles import (
     Resource,

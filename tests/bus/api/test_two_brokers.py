@@ -19,7 +19,7 @@ from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, SessionPriority
 from broker.domain.messages import BusReferences, OutboxRow
 from broker.domain.orders import Order, OrderState
-from broker.domain.studies.reports import ExternalStudy
+from broker.domain.reading.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.queries.patients import patient_history

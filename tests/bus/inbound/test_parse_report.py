@@ -23,7 +23,7 @@ from broker.bus.inbound.parse_report import (
     version_of,
 )
 from broker.bus.inbound.resolver import Unusable
-from broker.domain.studies.reports import ExternalStudy
+from broker.domain.reading.reports import ExternalStudy
 from tests.bus.samples import PROFILE
 
 N3 = "urn:oid:1.2.643.2.69.1.1.1."

@@ -28,7 +28,7 @@ from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState
 from broker.domain.orders import Order, OrderState, StepState
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient, PersonName, Sex
-from broker.domain.studies.reports import ExternalStudy
+from broker.domain.reading.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.tables import incoming, orders, outbox

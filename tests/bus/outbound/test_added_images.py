@@ -17,7 +17,8 @@ from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.store.queries import order_card
 from broker.workflow import outbox as exchange
-from broker.workflow.studies import archive_images, performed_steps, reports, step_links
+from broker.workflow.reading import reports
+from broker.workflow.studies import archive_images, performed_steps, step_links
 from tests.bus import samples
 from tests.bus.clinic import ADMINISTRATOR, Clinic, numbers
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, message, performed

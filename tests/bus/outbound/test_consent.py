@@ -11,13 +11,13 @@ from broker.bus.transport.dialect import Dialect, n3, r4
 from broker.domain.messages import CONSENT_WITHDRAWN
 from broker.domain.orders import Order
 from broker.domain.patients.people import PersonName
-from broker.domain.studies.reports import ReportChange
+from broker.domain.reading.reports import ReportChange
 from broker.store.tables import outbox
 from broker.workflow import outbox as exchange
 from broker.workflow import patient_correction
 from broker.workflow.patients import patient_consent
-from broker.workflow.studies import reports
-from broker.workflow.studies.reports import Revision
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import Revision
 from tests.bus.clinic import Clinic, numbers
 from tests.bus.outbound.test_added_images import DOCTOR, TEXT, reported
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR

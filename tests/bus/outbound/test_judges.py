@@ -25,12 +25,12 @@ from broker.bus.transport.dialect import Call, bundle_references, found_tasks, n
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.messages import BusReferences
 from broker.domain.orders import BusRole, Order
+from broker.domain.reading.reports import Report
 from broker.domain.studies.performed import PerformedStep
-from broker.domain.studies.reports import Report
 from broker.store.database import Store
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import reports
-from broker.workflow.studies.reports import ReportText
 from tests.bus import made_orders as made
 from tests.bus.clinic import Clinic
 from tests.bus.samples import PROFILE, completed, order, report

@@ -22,8 +22,8 @@ from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxS
 from broker.domain.orders import BusRole, Order
 from broker.store.queries import exchange_state
 from broker.store.tables import orders, outbox
+from broker.workflow.reading import reports
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import reports
 from tests.bus import samples
 from tests.bus.clinic import Clinic, numbers
 from tests.bus.samples import PROFILE

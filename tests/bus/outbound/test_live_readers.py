@@ -17,8 +17,9 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.orders import Order
 from broker.domain.studies.performed import PerformedChange, PerformedSeries, PerformedState, StepReference
 from broker.workflow import accounts
-from broker.workflow.studies import performed_steps, reports
-from broker.workflow.studies.reports import ReportText
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText
+from broker.workflow.studies import performed_steps
 from tests.bus.clinic import Clinic
 from tests.bus.samples import MIS, PROFILE
 from tests.support import factory

@@ -20,7 +20,7 @@ from broker.domain.orders import Order
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.tables import orders
 from broker.workflow import patient_correction, patient_merge
-from broker.workflow.studies import reports
+from broker.workflow.reading import reports
 from tests.bus.clinic import Clinic
 from tests.bus.outbound.test_added_images import DOCTOR, TEXT
 from tests.support.factory import CLINIC, REGISTRAR

@@ -9,11 +9,12 @@ import pytest
 from broker.bus.outbound.results import appended_bundle
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.orders import Order
-from broker.domain.studies.reports import ReportChange
+from broker.domain.reading.reports import ReportChange
 from broker.store.database import Tx
 from broker.store.tables.studies import performed
-from broker.workflow.studies import reports, step_links
-from broker.workflow.studies.reports import ReportText, Revision
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText, Revision
+from broker.workflow.studies import step_links
 from tests.bus.clinic import Clinic, numbers
 from tests.bus.outbound.test_live_readers import Bus, information_system
 from tests.bus.outbound.test_results import MADE_AT, PDF, REFERENCES

@@ -11,7 +11,8 @@ from broker.bus.outbound.delivery import DeliverySummary
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.orders import Order
 from broker.domain.studies.archive import ArchiveStudy
-from broker.workflow.studies import archive_images, reports
+from broker.workflow.reading import reports
+from broker.workflow.studies import archive_images
 from tests.bus import clinic as clinics
 from tests.bus.clinic import Clinic
 from tests.bus.samples import PROFILE

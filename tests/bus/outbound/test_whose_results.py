@@ -24,7 +24,7 @@ from broker.store.tables import orders, outbox
 from broker.store.tables.patients import patients
 from broker.workflow import outbox as exchange
 from broker.workflow import patient_correction, patient_merge
-from broker.workflow.studies import reports
+from broker.workflow.reading import reports
 from tests.bus.clinic import Clinic
 from tests.bus.outbound.test_added_images import DOCTOR, TEXT
 from tests.bus.samples import PROFILE

@@ -16,10 +16,10 @@ from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_TOKEN_2, Practic
 from broker.bus.transport.dialect import r4
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.patients.people import PersonName
-from broker.domain.studies.reports import ReportChange
+from broker.domain.reading.reports import ReportChange
 from broker.workflow import patient_correction
-from broker.workflow.studies import reports
-from broker.workflow.studies.reports import ReportText, Revision
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText, Revision
 from tests.bus import bundles
 from tests.bus.clinic import Clinic, numbers, practising
 from tests.support.factory import CLINIC, REGISTRAR

@@ -30,8 +30,8 @@ from broker.bus.transport.dialect import (
 )
 from broker.domain.messages import BusReferences
 from broker.domain.orders import BusRole, Order
+from broker.domain.reading.reports import Report
 from broker.domain.studies.performed import PerformedStep
-from broker.domain.studies.reports import Report
 from tests.bus import made_orders as made
 from tests.bus.samples import AUTHORED, MIS, PROFILE, STUDY_UID, completed, of, order, report, url_of
 from tests.support.practice import practice_bus

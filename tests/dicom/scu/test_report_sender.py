@@ -15,17 +15,18 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # t
 from broker.dicom.scu.archive import ArchiveAddress
 from broker.dicom.scu.report_sender import TRIES, ReportSender
 from broker.domain.orders import Order
+from broker.domain.reading.reports import ReportChange
 from broker.domain.studies.archived_reports import ArchivedReport, ArchivedReportReason, ArchivedReportState
-from broker.domain.studies.reports import ReportChange
 from broker.store.database import Store
 from broker.store.tables.studies import archived_reports as queue
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText, Revision
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import archived_reports, reports
-from broker.workflow.studies.reports import ReportText, Revision
+from broker.workflow.studies import archived_reports
 from tests.support.clock import Seconds
 from tests.support.factory import CLINIC, REGISTRAR, draft
 from tests.support.modality import change, create, creation, ending, scheduled
-from tests.workflow.studies.test_reports import DOCTOR
+from tests.workflow.reading.test_reports import DOCTOR
 
 SENDING = replace(CLINIC, archives_reports=True)
 State = ArchivedReportState

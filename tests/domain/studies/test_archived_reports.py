@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from broker.domain.reading.reports import Report
 from broker.domain.studies.archived_reports import (
     instance_uid,
     is_reliable_id,
@@ -14,7 +15,6 @@ from broker.domain.studies.archived_reports import (
     series_uid,
     wait_after,
 )
-from broker.domain.studies.reports import Report
 
 SIGNED = Report(1, signed_at=datetime(2026, 11, 30, 9, tzinfo=UTC), id=5)
 

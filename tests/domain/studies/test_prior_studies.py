@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.domain.reading.reports import ExternalStudy
 from broker.domain.studies.prior_studies import OwnStudy, dose_of_year, is_final, latest_reports, repeated_studies
-from broker.domain.studies.reports import ExternalStudy
 
 TODAY = date(2026, 11, 24)
 DAYS = {"CT": 90, "DX": 14, "DX/4": 30}

@@ -13,12 +13,13 @@ from tempfile import TemporaryDirectory
 
 from broker.domain.actors import Role
 from broker.domain.orders import Order
+from broker.domain.reading.reports import Report
 from broker.domain.studies.performed import Dose, PerformedChange, PerformedSeries, PerformedState, StepReference
-from broker.domain.studies.reports import Report
 from broker.store.database import Store, Tx
 from broker.store.schema.migrate import migrations
 from broker.store.tables import accounts, outbox
-from broker.store.tables.studies import performed, reports
+from broker.store.tables.reading import reports
+from broker.store.tables.studies import performed
 from broker.workflow.referrals import referrals
 from broker.workflow.studies import performed_steps
 from tests.support import factory

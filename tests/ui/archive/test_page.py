@@ -18,9 +18,10 @@ from broker.store.queries import schedule
 from broker.store.queries.studies import archive_gaps
 from broker.store.tables import orders
 from broker.store.tables.studies import archive as archive_table
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText
 from broker.workflow.referrals import unreferred_studies
-from broker.workflow.studies import archive_images, reports
-from broker.workflow.studies.reports import ReportText
+from broker.workflow.studies import archive_images
 from tests.peers import chromium
 from tests.support.clock import TODAY, local
 from tests.support.factory import CLINIC, SYSTEM

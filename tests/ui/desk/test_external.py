@@ -15,7 +15,7 @@ from nicegui.testing import User
 
 from broker.domain.clinic.directory import search_key
 from broker.domain.orders import Order, OrderState
-from broker.domain.studies.reports import ExternalStudy
+from broker.domain.reading.reports import ExternalStudy
 from broker.store.database import Store, Tx
 from broker.store.queries import schedule
 from broker.store.tables.studies import external_studies

@@ -15,7 +15,7 @@ from broker.domain.actors import Actor, ActorKind
 from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.orders import BusRole, Order, OrderState, Priority
 from broker.domain.patients.people import Patient, PersonName, Sex
-from broker.domain.studies.reports import ExternalStudy
+from broker.domain.reading.reports import ExternalStudy
 from broker.store.database import Store, Tx
 from broker.store.queries import inbox, schedule
 from broker.store.tables import clients, incoming, outbox

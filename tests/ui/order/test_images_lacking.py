@@ -10,10 +10,10 @@ from nicegui import ui
 from nicegui.testing import User
 
 from broker.domain.orders import Order
+from broker.domain.reading.reports import Report, ReportState
 from broker.domain.studies import prior_studies
 from broker.domain.studies.archive import ArchiveStudy
-from broker.domain.studies.reports import Report, ReportState
-from broker.store.tables.studies import reports
+from broker.store.tables.reading import reports
 from broker.workflow.studies import archive_images
 from tests.support.clock import TODAY
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM

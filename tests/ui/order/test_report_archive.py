@@ -8,11 +8,12 @@ import pytest
 
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.orders import Order
+from broker.domain.reading.reports import ReportChange
 from broker.domain.studies.archived_reports import ArchivedReport, ArchivedReportReason, ArchivedReportState
-from broker.domain.studies.reports import ReportChange
 from broker.store.tables.studies import archived_reports as queue
-from broker.workflow.studies import archived_reports, reports
-from broker.workflow.studies.reports import ReportText, Revision
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText, Revision
+from broker.workflow.studies import archived_reports
 from tests.support.factory import CLINIC, SYSTEM
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person

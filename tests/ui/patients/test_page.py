@@ -13,11 +13,12 @@ from nicegui.testing.user_interaction import UserInteraction
 
 from broker.domain.orders import Order
 from broker.domain.patients.people import Patient, PersonName
-from broker.domain.studies.reports import ExternalStudy, Report, ReportState
+from broker.domain.reading.reports import ExternalStudy, Report, ReportState
 from broker.store.queries import patient_cards
 from broker.store.queries.patients import patient_search
 from broker.store.tables import orders, worklist
-from broker.store.tables.studies import external_studies, reports
+from broker.store.tables.reading import reports
+from broker.store.tables.studies import external_studies
 from broker.store.tables.studies.external_studies import StoredStudy
 from broker.workflow import patient_merge
 from broker.workflow.referrals import referrals

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from broker.domain.studies.reading import Finding, Opinion
-from broker.store.queries.studies import reading_figures
+from broker.domain.reading.opinions import Finding, Opinion
+from broker.store.queries.reading import reading_figures
 from tests.ui.conftest import person
 from tests.ui.reading.session.test_page import read_by, room, study
 from ui.reading.figures_page import number, percent

@@ -16,6 +16,7 @@ from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName
+from broker.domain.reading.reports import ReportDoubt
 from broker.domain.studies.archive import ArchiveStudy, Discrepancy, DiscrepancyKind, DiscrepancyState
 from broker.domain.studies.performed import (
     WRONG_ENTRY,
@@ -25,18 +26,18 @@ from broker.domain.studies.performed import (
     StepReference,
     StepSource,
 )
-from broker.domain.studies.reports import ReportDoubt
 from broker.store.database import Store
 from broker.store.queries import order_card, schedule
 from broker.store.queries.studies import archive_gaps
 from broker.store.queries.studies.archive_gaps import ImagesDue
 from broker.store.tables import orders, outbox
+from broker.store.tables.reading import reports as reports_table
 from broker.store.tables.studies import archive
 from broker.store.tables.studies import performed as performed_table
-from broker.store.tables.studies import reports as reports_table
 from broker.workflow import patient_merge
+from broker.workflow.reading import reports
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import archive_images, performed_steps, reports, step_links
+from broker.workflow.studies import archive_images, performed_steps, step_links
 from tests.support import factory
 from tests.support.clock import Clock
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed

@@ -11,6 +11,8 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Forbidden, WrongState
 from broker.domain.orders import Order
+from broker.domain.reading.opinions import Finding, Opinion, ReadingRules
+from broker.domain.reading.reports import ReportChange
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.archived_reports import (
     LONGEST_WAIT,
@@ -19,20 +21,19 @@ from broker.domain.studies.archived_reports import (
     ArchivedReportState,
     instance_uid,
 )
-from broker.domain.studies.reading import Finding, Opinion, ReadingRules
 from broker.domain.studies.received import Receipt, ReceivedKind, ReceivedObject
-from broker.domain.studies.reports import ReportChange
 from broker.store.database import Store
+from broker.store.tables.reading import reports as reports_table
 from broker.store.tables.studies import archived_reports as queue
-from broker.store.tables.studies import reports as reports_table
+from broker.workflow.reading import reads, reports
+from broker.workflow.reading.reports import ReportText, Revision
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import archive_images, archived_reports, reads, received_objects, reports
-from broker.workflow.studies.reports import ReportText, Revision
+from broker.workflow.studies import archive_images, archived_reports, received_objects
 from tests.support import factory
 from tests.support.clock import Clock
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, draft
 from tests.support.modality import change, create, creation, ending, scheduled
-from tests.workflow.studies.test_reports import DOCTOR
+from tests.workflow.reading.test_reports import DOCTOR
 
 SENDING = replace(CLINIC, archives_reports=True, reading=ReadingRules(hold_minutes=0))
 OTHER = Actor(ActorKind.PERSON, "larin", "Ларин П. С.", frozenset({Role.RADIOLOGIST}))

@@ -13,8 +13,8 @@ import pytest
 from broker.domain.errors import Forbidden, NotFound
 from broker.domain.incoming import REPLACES_REPORT, ArrivalKind, ArrivalState
 from broker.domain.orders import Order, OrderState, StepState
+from broker.domain.reading.reports import ExternalStudy
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.queries.patients import patient_history

@@ -18,12 +18,12 @@ from broker.domain.actors import Actor
 from broker.domain.errors import BrokerError, Invalid, Stale
 from broker.domain.orders import OrderState
 from broker.domain.patients import names
+from broker.domain.reading.reports import Report, ReportState
 from broker.domain.studies.effective_dose import CalculatedDose
-from broker.domain.studies.reports import Report, ReportState
 from broker.store.database import StoreError
-from broker.store.queries.reading_list import StudyToRead
-from broker.workflow.studies import reports
-from broker.workflow.studies.reports import ReportText
+from broker.store.queries.reading.reading_list import StudyToRead
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText
 from ui.live import attempt, current_actor
 from ui.reading.report import dose
 from ui.services import Services

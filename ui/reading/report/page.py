@@ -12,15 +12,14 @@ from nicegui import ui
 from broker.domain.actors import Actor
 from broker.domain.orders import OrderState
 from broker.domain.patients import names
-from broker.domain.studies.reports import Report, ReportState
+from broker.domain.reading.reports import Report, ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import reading_list
-from broker.store.queries.reading_list import StudyToRead, UnreportedStudy
-from broker.store.queries.studies import reading_cases
+from broker.store.queries.reading import reading_cases, reading_list
+from broker.store.queries.reading.reading_list import StudyToRead, UnreportedStudy
 from broker.workflow import accounts
-from broker.workflow.studies import reports
+from broker.workflow.reading import reports
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.reading import queue_page, session_panel, viewer_window

@@ -11,9 +11,9 @@ from nicegui import ui
 from broker.domain.actors import Actor
 from broker.domain.errors import Invalid
 from broker.domain.patients import names
-from broker.domain.studies.reports import Report, ReportChange, SeenImages
-from broker.workflow.studies import reports
-from broker.workflow.studies.reports import ReportText, Revision
+from broker.domain.reading.reports import Report, ReportChange, SeenImages
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText, Revision
 from ui.live import attempt, current_actor
 from ui.reading.report import dose
 from ui.services import Services

@@ -11,8 +11,8 @@ from nicegui import ui
 
 from broker.documents import report_pdf
 from broker.domain.patients import names
-from broker.domain.studies.reading import Read
-from broker.domain.studies.reports import Report, ReportChange, ReportState
+from broker.domain.reading.opinions import Read
+from broker.domain.reading.reports import Report, ReportChange, ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import order_card

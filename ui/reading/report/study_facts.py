@@ -10,12 +10,12 @@ from nicegui import ui
 from broker.domain.orders import Order, Priority
 from broker.domain.patients import identifiers, names
 from broker.domain.patients.people import Patient
+from broker.domain.reading.reports import Report
 from broker.domain.studies.performed import PerformedSeries, PerformedState, PerformedStep, StepSource
-from broker.domain.studies.reports import Report
 from broker.store.database import Reader
 from broker.store.queries import device_registry
 from broker.store.queries.order_card import Card
-from broker.store.queries.reading_list import StudyToRead
+from broker.store.queries.reading.reading_list import StudyToRead
 from broker.store.queries.schedule import Visit
 from ui.reading.report import device_reports, dose
 from ui.text import archive, links, visit_states, words

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from broker.domain.patients import names
 from broker.domain.patients.people import Sex
-from broker.domain.studies.reading import Read
+from broker.domain.reading.opinions import Read
 from ui.reading.session.cases import SessionCase
 from ui.text import reading, words
 from ui.widgets import html, theme

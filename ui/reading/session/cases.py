@@ -8,18 +8,17 @@ from datetime import timedelta
 
 from broker.domain.actors import Actor
 from broker.domain.errors import WrongState
+from broker.domain.reading.opinions import Finding, Opinion, OpinionForm, ReadingStage, form_of
+from broker.domain.reading.report_templates import ReportTemplate
+from broker.domain.reading.reports import ExternalStudy
 from broker.domain.studies.prior_studies import OwnStudy
-from broker.domain.studies.reading import Finding, Opinion, OpinionForm, ReadingStage, form_of
-from broker.domain.studies.report_templates import ReportTemplate
-from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Reader
-from broker.store.queries import reading_list
 from broker.store.queries.patients import patient_history
-from broker.store.queries.reading_list import StudyToRead
-from broker.store.queries.studies import reading_cases
-from broker.store.queries.studies.reading_cases import HeldRead
-from broker.workflow.studies import reads
-from broker.workflow.studies.reads import OpenCase
+from broker.store.queries.reading import reading_cases, reading_list
+from broker.store.queries.reading.reading_cases import HeldRead
+from broker.store.queries.reading.reading_list import StudyToRead
+from broker.workflow.reading import reads
+from broker.workflow.reading.reads import OpenCase
 from ui.services import Services
 
 WINDOW = timedelta(days=30)  # studies that have waited longer are read one by one

@@ -9,9 +9,9 @@ from typing import Any
 
 from nicegui import ui
 
-from broker.domain.studies.reading import ROUTINE, Finding, Opinion, OpinionForm, ReadingStage
-from broker.workflow.studies import reports
-from broker.workflow.studies.reports import ReportText
+from broker.domain.reading.opinions import ROUTINE, Finding, Opinion, OpinionForm, ReadingStage
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText
 from ui.reading.session.cases import SessionCase
 from ui.text import errors, reading
 from ui.widgets import html, theme

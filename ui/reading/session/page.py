@@ -15,14 +15,14 @@ from nicegui.events import KeyEventArguments
 from broker.domain.actors import Actor
 from broker.domain.errors import BrokerError, Invalid, Stale
 from broker.domain.patients import names
-from broker.domain.studies.reading import Opinion, OpinionForm
+from broker.domain.reading.opinions import Opinion, OpinionForm
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader, StoreError
 from broker.store.queries import directory_search
-from broker.store.queries.studies import reading_cases
-from broker.workflow.studies import reads
-from broker.workflow.studies.reports import ReportText
+from broker.store.queries.reading import reading_cases
+from broker.workflow.reading import reads
+from broker.workflow.reading.reports import ReportText
 from ui.layout.frame import THEME_COOKIE, THEMES
 from ui.live import attempt, current_actor, show_exception
 from ui.reading import viewer_window

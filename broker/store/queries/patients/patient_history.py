@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from broker.domain.reading.reports import ExternalStudy
 from broker.domain.studies.prior_studies import OwnStudy
-from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Reader
 from broker.store.rows import instant
 from broker.store.tables.studies import external_studies

@@ -1,1 +1,1 @@
-"""What screens read of images, reports and worklists."""
+"""What screens read of images, stored documents, doses and worklists."""

@@ -1,1 +1,1 @@
-"""Tables of what was made: performed steps, images in the archive, reports, external studies."""
+"""Tables of what was made: performed steps, images and reports in the archive, doses, external studies."""

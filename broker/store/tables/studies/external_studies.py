@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
+from broker.domain.reading.reports import ExternalStudy
 from broker.domain.studies import prior_studies
-from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Reader, Row, Tx
 from broker.store.rows import instant
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from broker.domain.orders import Order
+from broker.domain.reading.reports import ExternalStudy
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries.patients import patient_history
 from broker.store.tables.studies import external_studies

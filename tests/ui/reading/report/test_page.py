@@ -14,12 +14,13 @@ from nicegui.testing.user_interaction import UserInteraction
 
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.orders import Order, Priority
+from broker.domain.reading.reports import Report, ReportState
 from broker.domain.studies.performed import Dose, PerformedSeries
-from broker.domain.studies.reports import Report, ReportState
 from broker.store.queries import order_card
-from broker.store.tables.studies import reports as reports_table
-from broker.workflow.studies import reports, step_links
-from broker.workflow.studies.reports import ReportText
+from broker.store.tables.reading import reports as reports_table
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText
+from broker.workflow.studies import step_links
 from tests.support.clock import TODAY, ZONE
 from tests.support.factory import CLINIC, REGISTRAR
 from tests.support.waiting import wait_until_async

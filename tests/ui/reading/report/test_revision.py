@@ -11,10 +11,10 @@ from nicegui.testing.user_interaction import UserInteraction
 
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.orders import Order
-from broker.domain.studies.reports import ReportChange
-from broker.store.tables.studies import reports as stored
+from broker.domain.reading.reports import ReportChange
+from broker.store.tables.reading import reports as stored
 from broker.workflow import accounts
-from broker.workflow.studies import reports
+from broker.workflow.reading import reports
 from tests.support.factory import CLINIC
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person

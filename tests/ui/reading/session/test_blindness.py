@@ -14,10 +14,10 @@ from nicegui import ElementFilter
 from nicegui.testing import User
 
 from broker.domain.orders import Order
-from broker.domain.studies.reading import Finding, Opinion, ReadingRules
-from broker.store.tables.studies import reads, reports
-from broker.workflow.studies import reads as reading
-from broker.workflow.studies.reports import ReportText
+from broker.domain.reading.opinions import Finding, Opinion, ReadingRules
+from broker.store.tables.reading import reads, reports
+from broker.workflow.reading import reads as reading
+from broker.workflow.reading.reports import ReportText
 from tests.support.factory import CLINIC, SYSTEM
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import PEOPLE, Site, person

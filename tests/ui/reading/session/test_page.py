@@ -13,16 +13,17 @@ from nicegui.testing import User
 
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.orders import Order
+from broker.domain.reading.opinions import Finding, Opinion, ReadingRules
+from broker.domain.reading.report_templates import ReportTemplate
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.studies.reading import Finding, Opinion, ReadingRules
-from broker.domain.studies.report_templates import ReportTemplate
-from broker.store.queries.studies import reading_cases
-from broker.store.tables.studies import reads, reports
+from broker.store.queries.reading import reading_cases
+from broker.store.tables.reading import reads, reports
 from broker.workflow import accounts
+from broker.workflow.reading import reads as reading
+from broker.workflow.reading import report_templates
+from broker.workflow.reading.reports import ReportText
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import performed_steps, report_templates
-from broker.workflow.studies import reads as reading
-from broker.workflow.studies.reports import ReportText
+from broker.workflow.studies import performed_steps
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import PASSWORD, person

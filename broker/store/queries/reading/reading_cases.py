@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from broker.domain.orders import Order, Priority
-from broker.domain.studies import reading
-from broker.domain.studies.reading import Deferral, Read, ReadingRules, ReadingStage
-from broker.domain.studies.report_templates import ReportTemplate
+from broker.domain.reading import opinions
+from broker.domain.reading.opinions import Deferral, Read, ReadingRules, ReadingStage
+from broker.domain.reading.report_templates import ReportTemplate
 from broker.store.database import Reader
 from broker.store.tables import orders
-from broker.store.tables.studies import archive, reads, report_templates, reports
+from broker.store.tables.reading import reads, report_templates, reports
+from broker.store.tables.studies import archive
 
 MOST = 2000  # studies that are looked at for one list
 
@@ -79,7 +80,7 @@ def waiting(reader: Reader, login: str, rules: ReadingRules, now: datetime, sinc
             continue
         if snils and snils == row["referrer_snils"] and not rules.own_referrals:
             continue
-        case = reading.case(counting.get(row["id"], []), row["needed"], rules, now)
+        case = opinions.case(counting.get(row["id"], []), row["needed"], rules, now)
         if case.stage is ReadingStage.CONCLUDED or case.held is not None or case.is_reader(login):
             continue
         since_when = datetime.fromisoformat(row["state_since"])
@@ -140,7 +141,7 @@ def is_any_due(reader: Reader, rules: ReadingRules, now: datetime) -> bool:
     waits = reads.unsigned(reader)
     counting = _counting(reader, waits)
     return any(
-        reading.case(counting.get(order_id, []), reads.needed(reader, order_id), rules, now).decisive
+        opinions.case(counting.get(order_id, []), reads.needed(reader, order_id), rules, now).decisive
         for order_id in waits
     )
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from broker.domain.orders import Order
 from broker.domain.patients.people import NO_NAME, Patient, PersonName
-from broker.domain.studies.reading import Read
+from broker.domain.reading.opinions import Read
 
 
 class ReportState(StrEnum):

@@ -18,12 +18,13 @@ from broker.domain.orders import Order, OrderState
 from broker.domain.patients import confirmation, names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName
+from broker.domain.reading.reports import Report, ReportChange, ReportDoubt, ReportState, SeenImages
 from broker.domain.studies.performed import PerformedState
-from broker.domain.studies.reports import Report, ReportChange, ReportDoubt, ReportState, SeenImages
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import accounts, audit, orders, outbox, undecided_orders
-from broker.store.tables.studies import archive, performed, performed_links, reads, reports
+from broker.store.tables.reading import reads, reports
+from broker.store.tables.studies import archive, performed, performed_links
 from broker.workflow.studies import archived_reports, effective_doses
 
 LONGEST = {"description": 20_000, "conclusion": 4_000, "recommendations": 4_000}  # characters

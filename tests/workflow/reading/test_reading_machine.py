@@ -16,16 +16,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from broker.domain.errors import BrokerError
 from broker.domain.orders import Order
-from broker.domain.studies.reading import Finding, Opinion, Read, ReadingStage
-from broker.domain.studies.reports import Report
+from broker.domain.reading.opinions import Finding, Opinion, Read, ReadingStage
+from broker.domain.reading.reports import Report
 from broker.store.queries import order_card
-from broker.store.tables.studies import reads, reports
-from broker.workflow.studies import reads as reading
-from broker.workflow.studies import reports as written
+from broker.store.tables.reading import reads, reports
+from broker.workflow.reading import reads as reading
+from broker.workflow.reading import reports as written
+from broker.workflow.reading.reports import ReportText
 from broker.workflow.studies import step_links
-from broker.workflow.studies.reports import ReportText
 from tests.support.factory import CLINIC, REGISTRAR
-from tests.workflow.studies.test_reads import ADMIN, ANNA, BORIS, VERA, Room
+from tests.workflow.reading.test_reads import ADMIN, ANNA, BORIS, VERA, Room
 
 EXAMPLES = int(os.environ.get("READING", "30"))  # many more by hand
 READERS = {who.name: who for who in (ANNA, BORIS, VERA)}

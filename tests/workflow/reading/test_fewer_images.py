@@ -12,16 +12,17 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.errors import Stale
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order
+from broker.domain.reading.reports import ReportChange, ReportDoubt, SeenImages
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.studies.reports import ReportChange, ReportDoubt, SeenImages
 from broker.store.database import Store
 from broker.store.queries.studies import archive_gaps
 from broker.store.tables import orders, outbox
-from broker.store.tables.studies import reports as reports_table
+from broker.store.tables.reading import reports as reports_table
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText, Revision
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import archive_images, performed_steps, reports
-from broker.workflow.studies.reports import ReportText, Revision
+from broker.workflow.studies import archive_images, performed_steps
 from tests.support import factory
 from tests.support.clock import Clock
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.domain.studies.agreement import FEWEST, ReadPair, agreement, by_reader
-from broker.domain.studies.reading import Finding, Opinion
+from broker.domain.reading.agreement import FEWEST, ReadPair, agreement, by_reader
+from broker.domain.reading.opinions import Finding, Opinion
 
 NORM, KNOWN, RECALL, TECHNICAL = map(Opinion, Finding)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import datetime
 
-from broker.domain.studies.agreement import ReadPair
-from broker.domain.studies.reading import Read
+from broker.domain.reading.agreement import ReadPair
+from broker.domain.reading.opinions import Read
 from broker.store.database import Reader
-from broker.store.tables.studies import reads
+from broker.store.tables.reading import reads
 
 
 def pairs(reader: Reader, since: datetime, until: datetime) -> dict[str, list[ReadPair]]:

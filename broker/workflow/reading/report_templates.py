@@ -7,12 +7,12 @@ from dataclasses import replace
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.errors import Forbidden, Invalid, NotFound, Stale
-from broker.domain.studies.report_templates import ReportTemplate
+from broker.domain.reading.report_templates import ReportTemplate
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import audit
-from broker.store.tables.studies import report_templates
-from broker.workflow.studies.reports import ReportText, problems, tidy
+from broker.store.tables.reading import report_templates
+from broker.workflow.reading.reports import ReportText, problems, tidy
 
 LONGEST_NAME = 80  # characters
 

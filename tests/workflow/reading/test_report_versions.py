@@ -12,18 +12,19 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.errors import Forbidden, Invalid, Stale, WrongState
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order
+from broker.domain.reading.reports import Report, ReportChange
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.studies.reports import Report, ReportChange
 from broker.store.database import Store, Tx
-from broker.store.queries import reading_list
 from broker.store.queries.patients import patient_history
+from broker.store.queries.reading import reading_list
 from broker.store.tables import orders, outbox
+from broker.store.tables.reading import reports as stored
 from broker.store.tables.studies import archive
-from broker.store.tables.studies import reports as stored
+from broker.workflow.reading import reports
+from broker.workflow.reading.reports import ReportText, Revision
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import archive_images, performed_steps, reports, step_links
-from broker.workflow.studies.reports import ReportText, Revision
+from broker.workflow.studies import archive_images, performed_steps, step_links
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY
 

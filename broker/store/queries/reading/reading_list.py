@@ -11,10 +11,10 @@ from typing import Any
 from broker.domain.orders import Order
 from broker.domain.patients import names
 from broker.domain.patients.people import PersonName
+from broker.domain.reading.opinions import Read
+from broker.domain.reading.reports import Report
 from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated
 from broker.domain.studies.performed import Dose, PerformedSeries
-from broker.domain.studies.reading import Read
-from broker.domain.studies.reports import Report
 from broker.store.database import Reader
 from broker.store.queries import order_card, schedule
 from broker.store.queries.order_card import Card
@@ -23,7 +23,8 @@ from broker.store.queries.studies import archive_gaps, effective_doses, received
 from broker.store.queries.studies.archive_gaps import ImagesDue, Lack
 from broker.store.queries.studies.received import Received
 from broker.store.tables import orders
-from broker.store.tables.studies import archive, performed, reads, reports
+from broker.store.tables.reading import reads, reports
+from broker.store.tables.studies import archive, performed
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,14 @@ from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Forbidden, Invalid, Stale, WrongState
 from broker.domain.orders import Order
-from broker.domain.studies import reading
-from broker.domain.studies.reading import Case, Opinion, Read, ReadingStage
-from broker.domain.studies.reports import Report, ReportState, SeenImages
+from broker.domain.reading import opinions
+from broker.domain.reading.opinions import Case, Opinion, Read, ReadingStage
+from broker.domain.reading.reports import Report, ReportState, SeenImages
 from broker.security.permissions import Permission, permit
 from broker.store.database import Reader, Tx
 from broker.store.tables import accounts, audit, orders
-from broker.store.tables.studies import reads, reports
-from broker.workflow.studies import effective_doses
-from broker.workflow.studies.reports import (
+from broker.store.tables.reading import reads, reports
+from broker.workflow.reading.reports import (
     ReportText,
     are_seen,
     check_images,
@@ -31,6 +30,7 @@ from broker.workflow.studies.reports import (
     queue_report,
     tidy,
 )
+from broker.workflow.studies import effective_doses
 
 LONGEST_REASON = 500  # characters
 
@@ -123,7 +123,7 @@ def give(
         if own.reader == actor.name and own.given_at and (own.opinion, _text_of(own)) == (opinion, text):
             return own
     opened = _open(tx, order, actor, clinic)
-    found = problems(text, signing=True) | reading.problems(opinion, reading.form_of(order.modality))
+    found = problems(text, signing=True) | opinions.problems(opinion, opinions.form_of(order.modality))
     if found:
         raise Invalid(found)
     if opened.own.revision != revision:
@@ -316,7 +316,7 @@ def is_own_referral(reader: Reader, order: Order, login: str) -> bool:
 
 def _case(tx: Tx, order: Order, clinic: Clinic) -> Case:
     counting = _counting(tx, order, reports.images(tx, order))
-    return reading.case(counting, reads.needed(tx, order.id), clinic.reading, tx.now)
+    return opinions.case(counting, reads.needed(tx, order.id), clinic.reading, tx.now)
 
 
 def _counting(tx: Tx, order: Order, images: SeenImages) -> list[Read]:

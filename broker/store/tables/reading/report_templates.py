@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from broker.domain.studies.reading import Finding
-from broker.domain.studies.report_templates import ReportTemplate
+from broker.domain.reading.opinions import Finding
+from broker.domain.reading.report_templates import ReportTemplate
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 

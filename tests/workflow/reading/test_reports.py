@@ -15,17 +15,17 @@ from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
 from broker.domain.orders import BusRole, Order
 from broker.domain.patients.confirmation import Confirmation
+from broker.domain.reading.reports import Report, ReportDoubt, ReportState
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.studies.reports import Report, ReportDoubt, ReportState
 from broker.store.database import Store
 from broker.store.queries import order_card
 from broker.store.tables import accounts
-from broker.store.tables.studies import reports
+from broker.store.tables.reading import reports
+from broker.workflow.reading import reports as results
+from broker.workflow.reading.reports import ReportText
 from broker.workflow.referrals import referrals
 from broker.workflow.studies import archive_images, performed_steps, step_links
-from broker.workflow.studies import reports as results
-from broker.workflow.studies.reports import ReportText
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed
 
 DOCTOR = Actor(ActorKind.PERSON, "volskaya", "Вольская Т. А.", frozenset({Role.RADIOLOGIST}))

@@ -9,11 +9,11 @@ import pytest
 
 from broker.domain.orders import Order, Priority
 from broker.domain.patients.people import PersonName
+from broker.domain.reading.reports import Report, ReportState
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.studies.reports import Report, ReportState
 from broker.store.database import Store
-from broker.store.queries import reading_list
-from broker.store.tables.studies import reports
+from broker.store.queries.reading import reading_list
+from broker.store.tables.reading import reports
 from broker.workflow.referrals import referrals
 from broker.workflow.studies import performed_steps
 from tests.support.clock import NOW

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from broker.domain.studies.reading import Finding, Opinion
+from broker.domain.reading.opinions import Finding, Opinion
 
 FEWEST = 30  # below this a share says nothing and is not shown
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from broker.domain.studies.reading import Finding
+from broker.domain.reading.opinions import Finding
 
 
 @dataclass(frozen=True, slots=True)

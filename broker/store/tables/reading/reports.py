@@ -10,11 +10,12 @@ from datetime import datetime
 from broker.domain.audit import AuditAction
 from broker.domain.orders import Order
 from broker.domain.patients.people import PersonName
-from broker.domain.studies.reports import Report, ReportChange, ReportDoubt, ReportState, SeenImages, SignedReport
+from broker.domain.reading.reports import Report, ReportChange, ReportDoubt, ReportState, SeenImages, SignedReport
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 from broker.store.tables import audit, directories
-from broker.store.tables.studies import archive, reads
+from broker.store.tables.reading import reads
+from broker.store.tables.studies import archive
 
 
 def get(reader: Reader, id: int) -> Report | None:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from broker.domain.patients.people import PersonName
-from broker.domain.studies.reading import Deferral, Finding, Opinion, Read
+from broker.domain.reading.opinions import Deferral, Finding, Opinion, Read
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 from broker.store.tables import orders

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.domain.studies.reading import (
+from broker.domain.reading.opinions import (
     Arbitration,
     Finding,
     Opinion,

@@ -17,19 +17,19 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Forbidden, Invalid, Stale, WrongState
 from broker.domain.orders import Order, Priority
+from broker.domain.reading.opinions import Finding, Opinion, Read, ReadingRules
+from broker.domain.reading.reports import Report
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.studies.reading import Finding, Opinion, Read, ReadingRules
-from broker.domain.studies.reports import Report
 from broker.store.database import Store, Tx
 from broker.store.queries import order_card
-from broker.store.queries.studies import reading_cases
+from broker.store.queries.reading import reading_cases
 from broker.store.tables import accounts
-from broker.store.tables.studies import reads, reports
+from broker.store.tables.reading import reads, reports
+from broker.workflow.reading import reads as reading
+from broker.workflow.reading import reports as written
+from broker.workflow.reading.reports import ReportText
 from broker.workflow.referrals import referrals
 from broker.workflow.studies import performed_steps, step_links
-from broker.workflow.studies import reads as reading
-from broker.workflow.studies import reports as written
-from broker.workflow.studies.reports import ReportText
 from tests.support import factory
 from tests.support.clock import ZONE, Clock
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed

@@ -1,0 +1,1 @@
+"""How studies are read: opinions, reports, and how far two readers agree."""

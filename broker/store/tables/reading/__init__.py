@@ -1,0 +1,1 @@
+"""Tables of reading: what each reader found, reports, and templates of their texts."""

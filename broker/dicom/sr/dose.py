@@ -32,6 +32,7 @@ _OF_EVENT = {
     "113838": Quantity.DLP,
     "113830": Quantity.CTDI,
 }
+_VIEW, _PROTOCOL, _VOLTAGE = "111031", "125203", "113733"
 _PLANE, _LATERALITY = "113764", "G-C171"
 # Codes of sides and planes, SNOMED RT and CT.
 _PARTS = {
@@ -72,8 +73,26 @@ def _event(item: Dataset) -> IrradiationEvent | None:
     """Return an event; None where it has no UID: it could not be compared with those of other reports."""
     for each in content.children(item):
         if content.code(each) == _EVENT_UID and (uid := content.text(each, "UID")):
-            return IrradiationEvent(uid, tuple(_measured(item, _OF_EVENT)))
+            return IrradiationEvent(uid, tuple(_measured(item, _OF_EVENT)), _views(item), _kilovolts(item))
     return None
+
+
+def _views(event: Dataset) -> tuple[str, ...]:
+    """Return what a device calls the view of an event, and its protocol, in every way in which it says so."""
+    found = []
+    for item in content.children(event):
+        if content.code(item) == _VIEW:
+            found += [content.code(item, "ConceptCodeSequence"), content.meaning(item, "ConceptCodeSequence")]
+        elif content.code(item) == _PROTOCOL:
+            found.append(content.text(item, "TextValue"))
+    return tuple(dict.fromkeys(each for each in found if each))
+
+
+def _kilovolts(event: Dataset) -> tuple[float, float] | None:
+    """Return the lowest and the highest voltage of an event; None where none is stated in kV."""
+    found = [content.number(each) for each in content.below(event) if content.code(each) == _VOLTAGE]
+    values = [each[0] for each in found if each and each[1].casefold() == "kv" and each[0]]
+    return (min(values), max(values)) if values else None
 
 
 def _measured(container: Dataset, wanted: dict[str, Quantity]) -> Iterator[Measured]:

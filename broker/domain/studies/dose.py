@@ -41,6 +41,8 @@ class IrradiationEvent:
 
     uid: str
     values: tuple[Measured, ...] = ()
+    views: tuple[str, ...] = ()  # what the device calls its view and its protocol: codes and names
+    kilovolts: tuple[float, float] | None = None  # the lowest and the highest of its pulses
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class StudyDose:
     events: int = 0
     reports: int = 0  # how many of them count: others were repeated by a later one
     doubts: frozenset[DoseDoubt] = field(default_factory=frozenset)
+    views: frozenset[str] = frozenset()  # names of a view or protocol that all of its events have
+    kilovolts: tuple[float, float] | None = None  # the lowest and the highest; None where an event states none
 
     def of(self, quantity: Quantity) -> float | None:
         """Return a quantity of all planes or sides that may be added; None if it is not stated.
@@ -154,7 +158,19 @@ def of_study(reports: Sequence[DoseReport]) -> StudyDose:
     values, unconverted = _summed(measured)
     if unconverted:
         doubts.add(DoseDoubt.UNKNOWN_UNIT)
-    return StudyDose(values, unconverted, len(uids), len(kept), frozenset(doubts))
+    views, kilovolts = _circumstances([event for report in kept for event in report.events])
+    return StudyDose(values, unconverted, len(uids), len(kept), frozenset(doubts), views, kilovolts)
+
+
+def _circumstances(events: Sequence[IrradiationEvent]) -> tuple[frozenset[str], tuple[float, float] | None]:
+    """Return the names of views that all events have, and the span of their voltages if all state one."""
+    if not events:
+        return frozenset(), None
+    views = frozenset(events[0].views).intersection(*(each.views for each in events))
+    spans = [each.kilovolts for each in events if each.kilovolts]
+    if len(spans) < len(events):
+        return views, None
+    return views, (min(low for low, _ in spans), max(high for _, high in spans))
 
 
 def _overlapping(reports: Iterable[DoseReport]) -> list[list[DoseReport]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 
 from broker.domain.studies.dose import DoseDoubt, Quantity, StudyDose
@@ -31,6 +32,7 @@ _FACTORS: dict[str, dict[str, float]] = {
     FIXED: {"msv": 1.0, "usv": 0.001},
 }
 OLDEST = 150  # years
+HIGHEST = 1000.0  # kV
 
 
 class NotCalculated(StrEnum):
@@ -49,12 +51,16 @@ class Coefficient:
     quantity: str  # a Quantity, or FIXED
     value: float
     unit: str
-    source: str = ""
+    source: str = ""  # with who has entered it
     device: str = ""  # AE title
     procedure: str = ""  # code
     site: str = ""  # code of the body site
     age_from: int = 0  # whole years at the day of the study, both included
     age_to: int = OLDEST
+    view: str = ""  # as the device calls it: a code, a name, or a protocol
+    kv_from: float = 0.0  # the tube's voltage, both included
+    kv_to: float = HIGHEST
+    valid_from: date | None = None  # the first day of studies that it is for
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,8 @@ class Circumstances:
     procedure: str = ""
     site: str = ""
     age: int | None = None  # in whole years; None: unknown
+    on: date | None = None  # the day of the study; None: unknown
+    views: Collection[str] = ()  # what the view or protocol of all of its exposures is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +102,25 @@ def read_row(code: str, name: str, details: Mapping[str, str]) -> Coefficient:
     low, high = _years(details.get("age_from", ""), 0), _years(details.get("age_to", ""), OLDEST)
     if low is None or high is None or low > high:
         raise ValueError("the age is not a span of whole years")
+    kv_from, kv_to = _kilovolts(details.get("kv_from", ""), 0.0), _kilovolts(details.get("kv_to", ""), HIGHEST)
+    if kv_from is None or kv_to is None or kv_from > kv_to:
+        raise ValueError("the voltage is not a span of kilovolts")
+    entered_by = details.get("entered_by", "")
     return Coefficient(
         code,
         quantity,
         value,
         unit,
-        name,
+        f"{name} ({entered_by})" if entered_by else name,
         details.get("device", ""),
         details.get("procedure", ""),
         details.get("site", ""),
         low,
         high,
+        details.get("view", ""),
+        kv_from,
+        kv_to,
+        _day(details.get("valid_from", "")),
     )
 
 
@@ -114,9 +130,10 @@ def calculate(
     """Return the effective dose of a study, by the row that fits most exactly; or why there is none.
 
     A row of what was measured comes before a fixed value. A row is more exact than another one if it is so in its
-    device, its procedure or body site, or its age, and less exact in none of these.
+    device, its procedure or body site, its age, its view or its voltage, and less exact in none of these. Of rows that
+    differ in none of these the one that is valid from a later day replaces the earlier ones.
     """
-    fitting = [row for row in rows if _fits(row, circumstances)]
+    fitting = [row for row in rows if _fits(row, circumstances, measured)]
     by_measure = [row for row in fitting if row.quantity != FIXED]
     doubtful = measured.doubts & {DoseDoubt.NOT_COMPARABLE, DoseDoubt.INCOMPLETE}
     if by_measure and doubtful:
@@ -134,7 +151,15 @@ def calculate(
     return CalculatedDose(float(f"{product:.4g}"), row.quantity, amount, row.value, row.unit, row.code, row.source)
 
 
-def _fits(row: Coefficient, found: Circumstances) -> bool:
+def _fits(row: Coefficient, found: Circumstances, measured: StudyDose) -> bool:
+    if row.valid_from and (found.on is None or found.on < row.valid_from):
+        return False
+    if row.view and _folded(row.view) not in {_folded(each) for each in (*found.views, *measured.views)}:
+        return False
+    if (row.kv_from, row.kv_to) != (0.0, HIGHEST):
+        span = measured.kilovolts
+        if span is None or not row.kv_from <= span[0] <= span[1] <= row.kv_to:
+            return False
     if row.device and list(found.devices) != [row.device]:
         return False
     if (row.procedure and row.procedure != found.procedure) or (row.site and row.site != found.site):
@@ -146,12 +171,24 @@ def _fits(row: Coefficient, found: Circumstances) -> bool:
 
 def _is_more_exact(one: Coefficient, other: Coefficient) -> bool:
     first, second = _exactness(one), _exactness(other)
+    if first == second and _scope(one) == _scope(other):
+        return (one.valid_from or date.min) > (other.valid_from or date.min)
     return first != second and all(mine >= theirs for mine, theirs in zip(first, second, strict=True))
 
 
-def _exactness(row: Coefficient) -> tuple[int, int, int]:
+def _exactness(row: Coefficient) -> tuple[float, ...]:
     what = 2 if row.procedure else 1 if row.site else 0
-    return int(bool(row.device)), what, row.age_from - row.age_to
+    ages, voltages = row.age_from - row.age_to, row.kv_from - row.kv_to
+    return int(bool(row.device)), what, ages, int(bool(row.view)), voltages
+
+
+def _scope(row: Coefficient) -> tuple[object, ...]:
+    ages, voltages = (row.age_from, row.age_to), (row.kv_from, row.kv_to)
+    return row.quantity, row.device, row.procedure, row.site, ages, _folded(row.view), voltages
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def _quantity(word: str) -> str | None:
@@ -174,6 +211,24 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return value if value < 1e6 else None
+
+
+def _kilovolts(text: str, missing: float) -> float | None:
+    value = _number(text) if text.strip() else missing
+    return value if value is not None and 0 <= value <= HIGHEST else None
+
+
+def _day(text: str) -> date | None:
+    """Return a day as 01.09.2026 or 2026-09-01 (a time after it is left out), None for no text; raise ValueError."""
+    word = text.strip().split(" ")[0].split("T")[0]
+    if not word:
+        return None
+    try:
+        if match := re.fullmatch(r"(\d{1,2})\.(\d{1,2})\.(\d{4})", word):
+            return date(int(match[3]), int(match[2]), int(match[1]))
+        return date.fromisoformat(word)
+    except ValueError:
+        raise ValueError("the first day of validity is not a date such as 01.09.2026") from None
 
 
 def _years(text: str, missing: int) -> int | None:

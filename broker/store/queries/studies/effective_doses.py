@@ -63,4 +63,16 @@ def _circumstances(reader: Reader, order: Order) -> Circumstances:
     on = min(days) if days else order.steps[0].start.date()
     born = order.patient.birth_date
     age = None if born is None else on.year - born.year - ((on.month, on.day) < (born.month, born.day))
-    return Circumstances(tuple(sorted(devices)), order.procedure_code, order.body_site, age)
+    return Circumstances(
+        tuple(sorted(devices)), order.procedure_code, order.body_site, age, on, _views(reader, order.id)
+    )
+
+
+def _views(reader: Reader, order_id: int) -> frozenset[str]:
+    """Return what devices call the view or the protocol of all series that they reported (MPPS)."""
+    series = reader.rows(
+        f"SELECT s.description, s.protocol FROM performed_series s WHERE s.performed_step_id IN (SELECT p.id {_STEPS})",
+        [order_id],
+    )
+    names = [{row["description"], row["protocol"]} - {""} for row in series]
+    return frozenset(set.intersection(*names)) if names else frozenset()

@@ -52,7 +52,10 @@ def add(tx: Tx, received: ReceivedObject, order_id: int | None, held: HeldReason
 def add_dose(tx: Tx, id: int, report: DoseReport) -> None:
     """Insert the doses that a received object states."""
     for event in report.events:
-        tx.run("INSERT INTO dose_event (received_id, uid) VALUES (?, ?)", [id, event.uid])
+        low, high = event.kilovolts or (None, None)
+        views = "\n".join(" ".join(each.split()) for each in event.views)
+        row = [id, event.uid, views, low, high]
+        tx.run("INSERT INTO dose_event (received_id, uid, views, kv_from, kv_to) VALUES (?, ?, ?, ?, ?)", row)
     stated = [("", report.totals), *((event.uid, event.values) for event in report.events)]
     for uid, values in stated:
         for position, each in enumerate(values):
@@ -168,8 +171,16 @@ def _dose_report(reader: Reader, id: int) -> DoseReport:
     for row in reader.rows("SELECT * FROM dose_value WHERE received_id = ? ORDER BY event_uid, position", [id]):
         measured = Measured(Quantity(row["quantity"]), row["value"], row["unit"], row["part"])
         values.setdefault(row["event_uid"], []).append(measured)
-    uids: Sequence[Row] = reader.rows("SELECT uid FROM dose_event WHERE received_id = ? ORDER BY uid", [id])
-    events = tuple(IrradiationEvent(row["uid"], tuple(values.get(row["uid"], ()))) for row in uids)
+    uids: Sequence[Row] = reader.rows("SELECT * FROM dose_event WHERE received_id = ? ORDER BY uid", [id])
+    events = tuple(
+        IrradiationEvent(
+            row["uid"],
+            tuple(values.get(row["uid"], ())),
+            tuple(row["views"].split("\n")) if row["views"] else (),
+            None if row["kv_from"] is None else (row["kv_from"], row["kv_to"]),
+        )
+        for row in uids
+    )
     return DoseReport(tuple(values.get("", ())), events)
 
 

@@ -89,7 +89,8 @@ def test_a_report_without_doses_is_no_dose_report() -> None:
 
 def test_the_views_and_voltages_of_real_reports_come_out() -> None:
     canon = dose.of_study([read("DX-RDSR-Canon_CXDI")])
-    assert (canon.views, canon.kilovolts) == ({"THORAX AP 90kv-0,9mAs"}, (90.0, 90.0))
+    assert canon.views == {"THORAX AP 90kv-0,9mAs"}
+    assert canon.kilovolts == (90.0, 90.0)
     assert dose.of_study([read("MG-RDSR-Hologic_2D")]).views == {"R-10242", "cranio-caudal"}
     assert dose.of_study([read("DX-RDSR-Carestream_DRXEvolution")]).views == {"Thigh Right"}  # not all name the view
     assert dose.of_study([read("RF-RDSR-Eurocolumbus")]).kilovolts is None  # one event states none

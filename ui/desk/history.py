@@ -26,7 +26,7 @@ from broker.store.queries.schedule import Visit
 from broker.store.queries.studies import archive_gaps
 from broker.store.queries.studies.archive_gaps import ImagesDue, Lack
 from ui.services import Services
-from ui.text import archive, links, visit_states, words
+from ui.text import archive, links, received, visit_states, words
 from ui.widgets import theme
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
@@ -223,8 +223,7 @@ def report_title(study: ExternalStudy) -> str:
 
 def draw_external_report(study: ExternalStudy, clinics: Mapping[str, str]) -> None:
     """Draw the whole report of another clinic; `clinics` are GUID -> name."""
-    effective = report_pdf.dose(study.effective_dose) if study.effective_dose is not None else ""
-    pairs = [("Где", clinics.get(study.organisation, "")), ("Врач", study.doctor), ("Доза", effective)]
+    pairs = [("Где", clinics.get(study.organisation, "")), ("Врач", study.doctor), ("Доза", reported_dose(study))]
     theme.facts([pair for pair in [*pairs, ("Номер", study.accession_number)] if pair[1]])
     for heading, paragraph in (
         ("Описание", study.description),
@@ -263,7 +262,7 @@ def _own(visit: Visit, state: str, done: OwnStudy | None) -> HistoryLine:
 
 
 def _external(study: ExternalStudy, clinics: dict[str, str]) -> HistoryLine:
-    dose = report_pdf.dose(study.effective_dose) if study.effective_dose is not None else ""
+    dose = reported_dose(study)
     return HistoryLine(
         on=study.studied_on,
         what=what(study),
@@ -276,3 +275,12 @@ def _external(study: ExternalStudy, clinics: dict[str, str]) -> HistoryLine:
 def what(study: ExternalStudy) -> str:
     """Return the name of an external study, or its modality."""
     return study.procedure_name or words.MODALITIES.get(study.modality, study.modality) or "Исследование"
+
+
+def reported_dose(study: ExternalStudy) -> str:
+    """Return the dose that another clinic reported; one that is none in mSv for certain as it was reported."""
+    if study.effective_dose is not None or study.unconverted_dose is None:
+        return report_pdf.dose(study.effective_dose)
+    return (
+        f"{report_pdf.dose(study.unconverted_dose).removesuffix(' мЗв')} {study.unconverted_unit or received.NO_UNIT}"
+    )

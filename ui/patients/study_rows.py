@@ -70,7 +70,7 @@ def rows(found: PatientCard, clinics: Mapping[str, str], now: datetime, zone: tz
             what=history.what(study),
             where=clinics.get(study.organisation, "клиника не названа"),
             conclusion=study.conclusion,
-            dose=_dose(study.effective_dose),
+            dose=_dose(study.effective_dose) if study.unconverted_dose is None else history.reported_dose(study),
             study=study,
         )
         for study in found.external.studies

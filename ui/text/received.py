@@ -29,6 +29,7 @@ _WHY = {
     HeldReason.SEVERAL_ORDERS: "UID исследования и номер подходят к нескольким направлениям.",
     HeldReason.OTHER_PATIENT: "Исследование названо наше, а пациент в отчёте другой.",
 }
+NO_UNIT = "(единица не указана)"
 # Quantity -> name, unit.
 QUANTITIES = {
     Quantity.DAP: ("Произведение дозы на площадь", "сГр·см²"),
@@ -108,7 +109,7 @@ def dose_facts(found: StudyDose) -> list[tuple[str, str]]:
             facts.append((f"{name}, {part}" if part else name, f"{number(each.value)} {unit}".strip()))
     for raw in found.unconverted:
         name, _ = QUANTITIES[raw.quantity]
-        facts.append((name, f"{number(raw.value)} {names.cut(raw.unit, LONGEST) or 'без единицы'}"))
+        facts.append((name, f"{number(raw.value)} {names.cut(raw.unit, LONGEST) or NO_UNIT}"))
     if found.events:
         facts.append(("Экспозиций", str(found.events)))
     return facts

@@ -28,6 +28,7 @@ MAX_TEXT = 20_000  # characters of a text
 MAX_LINE = 500  # characters of a name
 MAX_DOCUMENTS = 20
 MAX_DOSE = 1000.0  # mSv: no diagnostic study gives more; a number above it is in another unit than it says
+MAX_NUMBER, MAX_UNIT = 1e9, 32  # of a dose that is shown as it was reported; characters of its unit
 # NSI.1472: what a category says of the modality. 4 (рентген) is radiography of some kind: RG, PS3.3 C.7.3.1.1.1.
 _MODALITIES = {"1": "CT", "2": "MR", "3": "US", "4": "RG", "5": "NM", "6": "ECG", "7": "ES"}
 # Objects that are in a study beside the images.
@@ -77,6 +78,8 @@ def external_study(graph: ReportGraph, profile: Profile) -> ExternalStudy:
     code, name = _procedure([report, *graph.of("ServiceRequest")], profile)
     status = member(report, "status")
     status = status if isinstance(status, str) and status in _STATUSES else ""
+    effective = _effective_dose(graph)
+    number, unit = _unconverted_dose(graph) if effective is None else (None, "")
     return ExternalStudy(
         reference=f"DiagnosticReport/{id}",
         status=status,
@@ -92,12 +95,14 @@ def external_study(graph: ReportGraph, profile: Profile) -> ExternalStudy:
         if status in WITHDRAWN
         else _part_text(graph, ReportPart.CONCLUSION) or _text(member(report, "conclusion")),
         recommendations="" if status in WITHDRAWN else _part_text(graph, ReportPart.RECOMMENDATIONS),
-        effective_dose=_effective_dose(graph),
+        effective_dose=effective,
         study_instance_uid=next(_study_uids(studies), ""),
         images_url=next(_addresses(graph, studies), ""),
         accession_number=next(_accession_numbers([*studies, *_as_list(graph.task)]), ""),
         doctor=next(_doctors(graph), ""),
         documents=tuple(dict.fromkeys(_documents(report)))[:MAX_DOCUMENTS],
+        unconverted_dose=number,
+        unconverted_unit=unit,
     )
 
 
@@ -242,6 +247,19 @@ def _effective_dose(graph: ReportGraph) -> float | None:
     """Return the largest of several doses: the sum of a year must not be too low."""
     doses = (millisieverts(member(each, "valueQuantity")) for each in _observations(graph, ReportPart.EFFECTIVE_DOSE))
     return max((dose for dose in doses if dose is not None), default=None)
+
+
+def _unconverted_dose(graph: ReportGraph) -> tuple[float | None, str]:
+    """Return a dose whose unit is missing or none of an effective dose, or that is no plausible one, with its unit."""
+    for each in _observations(graph, ReportPart.EFFECTIVE_DOSE):
+        quantity = member(each, "valueQuantity")
+        value = member(quantity, "value")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_NUMBER:
+            continue
+        if millisieverts(quantity) is None:
+            units = (_line(unit) for name in ("unit", "code") if isinstance(unit := member(quantity, name), str))
+            return float(value), next((unit[:MAX_UNIT] for unit in units if unit), "")
+    return None, ""
 
 
 def _observations(graph: ReportGraph, code: str) -> Iterator[Resource]:

@@ -123,3 +123,6 @@ class ExternalStudy:
     accession_number: str = ""
     doctor: str = ""
     documents: tuple[str, ...] = ()  # "Binary/<id>", in the order in which the report names them
+    # A dose that is none in mSv for certain, as it was reported: shown, and computed with by nothing.
+    unconverted_dose: float | None = None
+    unconverted_unit: str = ""  # empty: it has none

@@ -217,6 +217,36 @@ def test_of_several_doses_the_largest_counts_and_a_withdrawn_one_does_not() -> N
     assert read(doses[1] | {"status": "entered-in-error"}, doses[2]).effective_dose == 2
 
 
+@pytest.mark.parametrize(
+    ("quantity", "reported"),
+    [
+        ({"value": 3.1}, (3.1, "")),
+        ({"value": 3.1, "unit": "mGy.cm"}, (3.1, "mGy.cm")),
+        ({"value": 3.1, "code": "mGy"}, (3.1, "mGy")),
+        ({"value": 3100, "unit": "mSv"}, (3100, "mSv")),
+        ({"value": 1, "unit": ["mSv"]}, (1, "")),
+        ({"value": 3.1, "unit": "mSv"}, (None, "")),
+        ({"value": "3,1"}, (None, "")),
+        ({"value": True}, (None, "")),
+        ({"value": -1}, (None, "")),
+        ({"value": float("nan")}, (None, "")),
+        ({"value": 10**400}, (None, "")),
+    ],
+)
+def test_a_dose_without_a_unit_of_one_is_kept_as_it_was_reported(
+    quantity: object, reported: tuple[float | None, str]
+) -> None:
+    study = read(observation("5", valueQuantity=quantity))
+    assert (study.unconverted_dose, study.unconverted_unit) == reported
+    if reported[0] is not None:
+        assert study.effective_dose is None
+
+
+def test_a_dose_without_a_unit_is_left_out_beside_one_with_a_unit() -> None:
+    study = read(*(observation("5", valueQuantity=each) for each in ({"value": 3.1}, {"value": 4, "unit": "mSv"})))
+    assert (study.effective_dose, study.unconverted_dose) == (4, None)
+
+
 def test_a_version_changes_with_every_change() -> None:
     assert version_of(report()) == "2 2026-11-20T10:00:00Z"
     assert version_of({"meta": {"versionId": 2}}) == version_of({}) == ""

@@ -14,6 +14,7 @@ from nicegui.testing.user_interaction import UserInteraction
 from broker.domain.orders import Order
 from broker.domain.patients.people import Patient, PersonName
 from broker.domain.reading.reports import ExternalStudy, Report, ReportState
+from broker.domain.studies import prior_studies
 from broker.store.queries import patient_cards
 from broker.store.queries.patients import patient_search
 from broker.store.tables import orders, worklist
@@ -28,6 +29,8 @@ from tests.support.clock import TODAY, ZONE, local
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
 from tests.ui.conftest import PASSWORD, Site, person
 from tests.ui.scene import Scene, buttons, press, texts
+from ui.desk import history
+from ui.patients import dose_sheet
 from ui.patients.study_rows import rows
 from ui.services import Services
 from ui.text import patient_cards as words
@@ -94,6 +97,22 @@ def test_the_table_tells_ours_with_its_report_and_theirs_as_sent(scene: Scene) -
     ours, theirs = rows(found, {}, local("10:00"), ZONE)
     assert (ours.when, ours.where, ours.conclusion, ours.dose) == ("сегодня", "у нас", "Артроз II ст.", "0,08")
     assert (theirs.when, theirs.conclusion, theirs.dose, theirs.state) == ("02.03.2026", "Норма", "1,1", "")
+
+
+def test_a_dose_without_a_unit_stands_there_as_it_was_reported_and_is_not_added(scene: Scene) -> None:
+    order = register(scene)
+    study = replace(CT, effective_dose=None, unconverted_dose=3.1)
+    scene.store.write(lambda tx: external_studies.put(tx, order.patient.stored_id, StoredStudy(study, "1")))
+    with scene.store.read() as reader:
+        found = patient_cards.read(reader, "000001")
+    assert found is not None
+    [theirs] = rows(found, {}, local("10:00"), ZONE)
+    assert theirs.dose == "3,1 (единица не указана)"
+    assert "3,1 (единица не указана)" in dose_sheet.draw(found, local("10:00"), ZONE, "Клиника")
+    year = prior_studies.dose_of_year(local("10:00").date(), found.own, found.external.studies)
+    assert (year.millisieverts, year.known, year.unknown) == (0, 0, 1)
+    other = replace(study, unconverted_unit="mGy.cm")
+    assert history.reported_dose(other) == "3,1 mGy.cm"
 
 
 @pytest.mark.parametrize("number", ["000001", "12/34", "А~2F/б", "#?%", "~"])

@@ -44,12 +44,14 @@ _PARTS = {"R": "правая", "L": "левая", "A": "плоскость A", "
 _DOUBTS = {
     DoseDoubt.UNKNOWN_UNIT: "Единица измерения неизвестна, значение не пересчитано.",
     DoseDoubt.NOT_COMPARABLE: "Отчётов несколько, и по ним не видно, повторяют они друг друга или дополняют.",
+    DoseDoubt.IMPLAUSIBLE: "Доза далеко от обычной для таких аппаратов, проверьте: в эффективную она не вошла.",
     DoseDoubt.INCOMPLETE: "Отчёты частично повторяют друг друга, не у всех экспозиций есть доза.",
 }
 _SHORT = (Quantity.DAP, Quantity.DLP, Quantity.AGD)
 _NOT_CALCULATED = {
     NotCalculated.NO_ROW: "в таблице коэффициентов нет подходящей строки",
     NotCalculated.SEVERAL_ROWS: "подходят несколько строк таблицы коэффициентов",
+    NotCalculated.IMPLAUSIBLE: "доза аппарата далеко от обычной, проверьте",
     NotCalculated.DOUBTFUL: "доза аппарата известна не вся",
 }
 LONGEST = 64  # characters of a text of a device
@@ -132,7 +134,8 @@ def doubts(found: StudyDose) -> list[str]:
 
 def short(found: StudyDose) -> str:
     """Return a study's dose in a line for lists: «10,7 сГр·см²»; empty where none is known."""
-    return ", ".join(_short(found))
+    shown = ", ".join(_short(found))
+    return f"{shown}, проверьте" if shown and DoseDoubt.IMPLAUSIBLE in found.doubts else shown
 
 
 def _short(found: StudyDose) -> Iterator[str]:

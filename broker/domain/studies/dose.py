@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -73,6 +73,7 @@ class DoseDoubt(StrEnum):
     UNKNOWN_UNIT = "unknown_unit"  # a value whose unit is not known is not computed with
     NOT_COMPARABLE = "not_comparable"  # several reports, and one has no events to compare it by
     INCOMPLETE = "incomplete"  # reports overlap, and an event states no value
+    IMPLAUSIBLE = "implausible"  # a value is far outside of what the clinic expects of such devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,32 @@ class StudyDose:
         if not found or (quantity not in _ADDED and len(found) > 1):
             return None
         return sum(each.value for each in found)
+
+
+@dataclass(frozen=True, slots=True)
+class DoseLimits:
+    """Between which values a quantity is plausible, in the unit of the quantity, as the clinic says."""
+
+    modality: str
+    quantity: Quantity
+    lowest: float
+    highest: float
+
+
+def check(found: StudyDose, limits: Iterable[DoseLimits], modality: str) -> StudyDose:
+    """Return a study's dose, doubtful if one of its values, or their sum, is outside of the limits of its modality.
+
+    Nothing is left out or changed: a person has to look. A dose of 0 is none that can be too low.
+    """
+    for each in limits:
+        if each.modality != modality:
+            continue
+        values = [value.value for value in found.values if value.quantity is each.quantity]
+        total = found.of(each.quantity)
+        values = values if total is None else [total]
+        if any(value and not each.lowest <= value <= each.highest for value in values):
+            return replace(found, doubts=found.doubts | {DoseDoubt.IMPLAUSIBLE})
+    return found
 
 
 _ADDED = frozenset({Quantity.DAP, Quantity.DLP, Quantity.FLUORO_TIME})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from broker.domain.studies.dose import DoseDoubt, Quantity, StudyDose
+from broker.domain.studies.dose import DoseDoubt, DoseLimits, Quantity, StudyDose
 
 FIXED = "fixed"  # a value for each procedure, without a measurement
 _QUANTITIES = {
@@ -41,6 +41,7 @@ class NotCalculated(StrEnum):
     NO_ROW = "no_row"
     SEVERAL_ROWS = "several_rows"  # two rows that fit equally well
     DOUBTFUL = "doubtful"  # the measured dose is not known, or not wholly
+    IMPLAUSIBLE = "implausible"  # the measured dose is far outside of what is expected: a person has to look
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,17 @@ def read_row(code: str, name: str, details: Mapping[str, str]) -> Coefficient:
     )
 
 
+def read_limits(details: Mapping[str, str]) -> DoseLimits:
+    """Return a row of the table of plausible doses; raise ValueError with what is wrong, in English."""
+    quantity = _quantity(details.get("quantity", ""))
+    if quantity is None or quantity == FIXED:
+        raise ValueError("the quantity is none of DAP, DLP, AGD, RP")
+    lowest, highest = _number(details.get("lowest", "") or "0"), _number(details.get("highest", ""))
+    if lowest is None or highest is None or not 0 <= lowest < highest:
+        raise ValueError("the limits are not two numbers, the lower one first")
+    return DoseLimits(details.get("modality", "").upper(), Quantity(quantity), lowest, highest)
+
+
 def calculate(
     rows: Sequence[Coefficient], circumstances: Circumstances, measured: StudyDose
 ) -> CalculatedDose | NotCalculated:
@@ -133,6 +145,8 @@ def calculate(
     device, its procedure or body site, its age, its view or its voltage, and less exact in none of these. Of rows that
     differ in none of these the one that is valid from a later day replaces the earlier ones.
     """
+    if DoseDoubt.IMPLAUSIBLE in measured.doubts:
+        return NotCalculated.IMPLAUSIBLE
     fitting = [row for row in rows if _fits(row, circumstances, measured)]
     by_measure = [row for row in fitting if row.quantity != FIXED]
     doubtful = measured.doubts & {DoseDoubt.NOT_COMPARABLE, DoseDoubt.INCOMPLETE}

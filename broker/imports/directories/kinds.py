@@ -127,6 +127,20 @@ KINDS: dict[str, Kind] = {
             (("code",), ("name",), ("quantity",), ("coefficient",), ("unit",)),
         ),
         Kind(
+            "dose-limits",
+            "Plausible doses",
+            "",
+            ("код строки", "строка"),
+            {
+                "name": ("источник", "source", *_NAME),
+                "modality": ("модальность", "modality"),
+                "quantity": ("величина", "quantity"),
+                "lowest": ("не меньше", "lowest"),
+                "highest": ("не больше", "highest"),
+            },
+            (("code",), ("name",), ("modality",), ("quantity",), ("highest",)),
+        ),
+        Kind(
             "positions",
             "Positions",
             f"{_NSI}.1002",

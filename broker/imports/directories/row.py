@@ -6,7 +6,7 @@ Reasons are for the person who exported the file. Headings and entries no longer
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -109,7 +109,9 @@ def _entry(values: Mapping[str, str], kind: str, today: date) -> Entry | LeftOut
         case "procedures":
             _check_procedure(code, details)
         case "dose-coefficients":
-            _check_coefficient(code, name, details)
+            _check_dose_row(lambda: effective_dose.read_row(code, name, details))
+        case "dose-limits":
+            _check_dose_row(lambda: effective_dose.read_limits(details))
     _check(code, name, kind)
     return Entry(code, name, details)
 
@@ -147,9 +149,9 @@ def _check_procedure(code: str, details: dict[str, str]) -> None:
         raise _Refused(f"{names.cut(minutes, 40)} is not a number of minutes from 1 to 480")
 
 
-def _check_coefficient(code: str, name: str, details: dict[str, str]) -> None:
+def _check_dose_row(read: Callable[[], object]) -> None:
     try:
-        effective_dose.read_row(code, name, details)
+        read()
     except ValueError as error:
         raise _Refused(str(error)) from None
 

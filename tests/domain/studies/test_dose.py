@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from broker.domain.studies import dose
-from broker.domain.studies.dose import DoseDoubt, DoseReport, IrradiationEvent, Measured, Quantity
+from broker.domain.studies.dose import (
+    DoseDoubt,
+    DoseLimits,
+    DoseReport,
+    DoseValue,
+    IrradiationEvent,
+    Measured,
+    Quantity,
+    StudyDose,
+)
 
 
 def report(total: float, *uids: str, unit: str = "mGy.cm", each: float | None = None) -> DoseReport:
@@ -84,3 +93,14 @@ def test_events_are_summed_where_a_report_states_no_total() -> None:
 
 def test_no_report_is_no_dose() -> None:
     assert dose.of_study([]) == dose.StudyDose()
+
+
+def test_a_dose_outside_of_its_modalitys_limits_is_doubtful_and_stays_as_it_is() -> None:
+    limits = [DoseLimits("DX", Quantity.DAP, 0.1, 100.0), DoseLimits("CT", Quantity.DAP, 0.1, 1.0)]
+    made = StudyDose((DoseValue(Quantity.DAP, 60.0, "A"), DoseValue(Quantity.DAP, 60.0, "B")))
+    found = dose.check(made, limits, "DX")  # the planes together
+    assert found.doubts == {DoseDoubt.IMPLAUSIBLE}
+    assert found.values == made.values
+    for value, doubts in ((0.0, 0), (0.05, 1), (0.1, 0), (100.0, 0)):
+        assert len(dose.check(StudyDose((DoseValue(Quantity.DAP, value),)), limits, "DX").doubts) == doubts
+    assert dose.check(made, limits, "MG") == made

@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 
 from broker.domain.studies import effective_dose
-from broker.domain.studies.dose import DoseDoubt, DoseValue, Quantity, StudyDose
+from broker.domain.studies.dose import DoseDoubt, DoseLimits, DoseValue, Quantity, StudyDose
 from broker.domain.studies.effective_dose import FIXED, CalculatedDose, Circumstances, Coefficient, NotCalculated
 
 DAP = StudyDose((DoseValue(Quantity.DAP, 10.0),))
@@ -138,3 +138,13 @@ def test_a_row_that_cannot_be_computed_with_is_refused(change: dict[str, str], p
     assert exact.source == "Физик (Орлов)"
     with pytest.raises(ValueError, match=problem):
         effective_dose.read_row("1", "Физик", details | change)
+
+
+@pytest.mark.parametrize(
+    "change", [{"quantity": "процедура"}, {"highest": ""}, {"highest": "0"}, {"lowest": "9"}, {"lowest": "-1"}]
+)
+def test_limits_that_are_none_are_refused(change: dict[str, str]) -> None:
+    details = {"modality": "dx", "quantity": "ПДП", "lowest": "0,5", "highest": "5"}
+    assert effective_dose.read_limits(details) == DoseLimits("DX", Quantity.DAP, 0.5, 5.0)
+    with pytest.raises(ValueError, match=r"the (quantity|limits)"):
+        effective_dose.read_limits(details | change)

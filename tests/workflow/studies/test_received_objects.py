@@ -13,7 +13,7 @@ from broker.domain.orders import Order
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName
 from broker.domain.studies.archive import ArchiveStudy
-from broker.domain.studies.dose import DoseReport, IrradiationEvent, Measured, Quantity
+from broker.domain.studies.dose import DoseDoubt, DoseReport, IrradiationEvent, Measured, Quantity
 from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated
 from broker.domain.studies.performed import WRONG_ENTRY, Dose, PerformedChange, PerformedState, StepReference
 from broker.domain.studies.received import HeldReason, Receipt, ReceivedKind, ReceivedObject, match
@@ -290,3 +290,20 @@ def test_a_report_of_a_study_of_the_archive_belongs_to_the_order_that_a_person_h
         [offered] = list(open_studies(reader))
     store.write(archive_images.link_unreferred, offered.unreferred.id, order.id, REGISTRAR, CLINIC)
     assert of_order(store, order) == 1
+
+
+def test_a_dose_outside_of_the_clinics_limits_is_kept_shown_as_doubtful_and_not_counted(
+    store: Store, order: Order
+) -> None:
+    table(store, "1")
+    details = {"modality": "DX", "quantity": "ПДП", "lowest": "0,1", "highest": "5000"}
+    limits = DirectorySource("dose-limits", "", "", "limits.csv")
+    store.write(replace_directory, limits, [Entry("L-1", "Физик", details)], SYSTEM)
+    store.write(use_cases.receive, report(order), dap(1.07), XRAY)  # it states Gy·cm² as Gy·m²
+    with store.read() as reader:
+        found = received.of_order(reader, order.id).dose
+        listed = received.doses(reader, [order.id])
+    assert found.of(Quantity.DAP) == pytest.approx(1.07e6)
+    assert found.doubts == {DoseDoubt.IMPLAUSIBLE}
+    assert listed == {order.accession_number: found}
+    assert effective(store, order) is NotCalculated.IMPLAUSIBLE

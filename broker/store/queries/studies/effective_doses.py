@@ -9,6 +9,7 @@ from broker.domain.studies import dose, effective_dose
 from broker.domain.studies.dose import DoseValue, Quantity, StudyDose
 from broker.domain.studies.effective_dose import CalculatedDose, Circumstances, Coefficient, NotCalculated
 from broker.store.database import Reader
+from broker.store.queries.studies import dose_limits
 from broker.store.tables import directories
 from broker.store.tables.studies import calculated_doses, received_objects
 
@@ -26,24 +27,25 @@ def of_order(reader: Reader, order: Order) -> CalculatedDose | NotCalculated:
 
 def calculate(reader: Reader, order: Order) -> CalculatedDose | NotCalculated:
     """Return the effective dose of an order by the present table, or why there is none."""
-    rows = _rows(reader)
-    if not rows:
-        return NotCalculated.NO_ROW
-    return effective_dose.calculate(rows, _circumstances(reader, order), measured(reader, order.id))
+    found = measured(reader, order.id)
+    return effective_dose.calculate(_rows(reader), _circumstances(reader, order), found)
 
 
 def measured(reader: Reader, order_id: int) -> StudyDose:
     """Return what devices have measured: by their dose reports, else by what they stated of performed steps (MPPS)."""
     reports = received_objects.dose_reports(reader, order_id)
     if reports:
-        return dose.of_study(reports)
+        return dose_limits.check(reader, order_id, dose.of_study(reports))
     total = reader.value(
         "SELECT sum(d.value) FROM performed_dose d WHERE d.keyword = 'ImageAndFluoroscopyAreaDoseProduct'"
         f" AND d.position = 0 AND d.performed_step_id IN (SELECT p.id {_STEPS})",
         [order_id],
     )
+    if total is None:
+        return StudyDose()
     # dGy·cm²
-    return StudyDose() if total is None else StudyDose((DoseValue(Quantity.DAP, float(f"{total * 10:.10g}")),))
+    found = StudyDose((DoseValue(Quantity.DAP, float(f"{total * 10:.10g}")),))
+    return dose_limits.check(reader, order_id, found)
 
 
 def _rows(reader: Reader) -> list[Coefficient]:

@@ -12,6 +12,7 @@ from broker.domain.studies.dose import StudyDose
 from broker.domain.studies.received import HeldReason, StoredObject
 from broker.store.database import Reader
 from broker.store.queries.patients import patient_index
+from broker.store.queries.studies import dose_limits
 from broker.store.tables import orders
 from broker.store.tables.studies import received_objects
 
@@ -39,7 +40,7 @@ class Received:
 def of_order(reader: Reader, order_id: int) -> Received:
     """Return what modalities have stored of an order."""
     objects = tuple(received_objects.of_order(reader, order_id))
-    return Received(objects, dose.of_study(received_objects.dose_reports(reader, order_id))) if objects else Received()
+    return Received(objects, _dose(reader, order_id)) if objects else Received()
 
 
 def doses(reader: Reader, order_ids: Sequence[int]) -> dict[str, StudyDose]:
@@ -49,7 +50,11 @@ def doses(reader: Reader, order_ids: Sequence[int]) -> dict[str, StudyDose]:
         " (SELECT 1 FROM received_object r WHERE r.order_id = o.id AND r.kind = 'dose')",
         [json.dumps(list(order_ids))],
     )
-    return {row["accession_number"]: dose.of_study(received_objects.dose_reports(reader, row["id"])) for row in rows}
+    return {row["accession_number"]: _dose(reader, row["id"]) for row in rows}
+
+
+def _dose(reader: Reader, order_id: int) -> StudyDose:
+    return dose_limits.check(reader, order_id, dose.of_study(received_objects.dose_reports(reader, order_id)))
 
 
 def held(reader: Reader) -> tuple[HeldObject, ...]:

@@ -26,7 +26,6 @@ _WAYS: tuple[tuple[str, str], ...] = tuple(
 _SILENT = ("ь", "ъ")
 _VOWELS = frozenset("аеиоуыэюяй")
 _LATIN = re.compile(r"[a-z]+")
-_TOKEN = re.compile(r"[^\W_]+")
 _LOOK_ALIKES = frozenset("abcehikmoptxy")
 
 
@@ -73,7 +72,18 @@ def has_word(text: str, typed: str) -> bool:
         if at == 0 or not text[at - 1].isalnum():
             return True
         at = text.find(typed, at + 1)
-    return _LATIN.fullmatch(typed) is not None and any(_is_spelled(word, typed) for word in _TOKEN.findall(text))
+    words = _possible_words(typed)
+    return words is not None and any(_is_spelled(word, typed) for word in words.findall(text))
+
+
+@lru_cache(maxsize=256)
+def _possible_words(typed: str) -> re.Pattern[str] | None:
+    """Return the pattern of the words whose first letter may be meant by a Latin one; None if it is not Latin."""
+    if not _LATIN.fullmatch(typed):
+        return None
+    spelled = {letters[0] for letters, way in _WAYS if typed.startswith(way) or way.startswith(typed)}
+    first = "".join(sorted(spelled | {names.fold(typed.translate(names.HOMOGLYPHS))[0]}))
+    return re.compile(rf"(?<![^\W_])[{first}][^\W_]*")
 
 
 @lru_cache(maxsize=16384)

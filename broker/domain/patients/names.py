@@ -96,6 +96,7 @@ _PATRONYMIC = ("вич", "вна", "чна", "шна")
 HOMOGLYPHS = str.maketrans("abcehikmoptxyë", "авсенікмортхуё")
 
 
+@lru_cache(maxsize=8192)  # the same name is compared with many, and in several of its parts
 def fold(text: str) -> str:
     """Return the form in which names are compared: texts with the same form are the same name.
 
@@ -255,6 +256,7 @@ def numbered_forms(name: PersonName) -> Iterator[PersonName]:
         yield PersonName(number)
 
 
+@lru_cache(maxsize=8192)
 def identifies(name: PersonName) -> bool:
     """Return True for the name of a person; False for what stands in its place: two with the same are two people."""
     return not is_unidentified(name) and not is_newborn(name)

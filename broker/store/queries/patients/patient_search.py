@@ -7,6 +7,7 @@ no patient is "not found" because of a limit. Names are folded by `names.fold`, 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
@@ -27,9 +28,7 @@ _LONGEST_READ = 200  # characters of what was typed
 # enough of those who have the words are found among the first of either.
 _MOST_NUMBERS = 30_000
 _FIRST_EACH, _MOST_FIRST = 100, 2000  # of such numbers, for each patient who is wanted
-# A number that so few have is looked up first if the words have so many times more bearers: these are the cheaper to
-# go through, for nothing but the index is read of them.
-_RARE_EACH, _CHEAPER = 25, 20
+_MOST_BEARERS = 1500  # of all the numbers that were typed: so few are gone through, however many have the words
 # The words that `patient_search` has of a patient `p`.
 _WORDS = "(p.name_key || ' ' || coalesce(p.birth_year, substr(p.birth_date, 1, 4)))"
 
@@ -125,8 +124,8 @@ class _Selecting:
     def __init__(self, reader: Reader, wanted: int) -> None:
         self._reader = reader
         self._first = min(_FIRST_EACH * wanted, _MOST_FIRST)
-        self._rare = _RARE_EACH * wanted
         self._numbers: dict[str, NumberLookup] = {}
+        self._bearing: dict[str, frozenset[int]] = {}  # by the query for them
         self._spelled: dict[str, tuple[str, ...]] = {}
         self._params: dict[str, object] = {}
 
@@ -147,9 +146,10 @@ class _Selecting:
             for each in numbers[:1]:
                 if each.surest is not None:  # «иванов 12» is card 000012 before any other
                     yield self._by_cards([each.surest], matches, matches)
-            rarest = min((each for each in numbers if not each.many), key=lambda each: each.rows, default=None)
-            if rarest is not None and self._has_fewer(rarest, reading):
-                yield self._by_cards(rarest.few, matches, matches)
+            bearers = self._bearers(numbers)
+            if bearers is not None:
+                rest = [each.row_condition() for each in numbers if each.many]
+                yield self._by_ids(bearers, " AND ".join([in_use, *words, *rest]), matches)
             else:
                 common = [each for number in numbers if number.many for each in number.many]
                 if common:  # cards are numbered as they are added: the words alone might find those who lack it
@@ -190,18 +190,37 @@ class _Selecting:
 
     def _by_numbers(self, numbers: list[NumberLookup], matches: str) -> Iterator[Selection]:
         """Yield the selections of those who have all the numbers, from the rarest on: by each of its indexes."""
+        bearers = self._bearers(numbers) if len(numbers) > 1 else None
+        if bearers is not None:
+            where = ["p.merged_into IS NULL", *(each.row_condition() for each in numbers if each.many)]
+            yield self._by_ids(bearers, " AND ".join(where), matches)
+            return
         rarest, *others = sorted(numbers, key=lambda each: (len(each.many), each.rows))
-        where = " AND ".join(["p.merged_into IS NULL", *(each.condition("p.id") for each in others)])
+        conditions = " AND ".join(["p.merged_into IS NULL", *(each.condition("p.id") for each in others)])
         for lookup in rarest.all:
-            yield self._by_cards([lookup], where, matches)
+            yield self._by_cards([lookup], conditions, matches)
 
-    def _has_fewer(self, number: NumberLookup, reading: Reading) -> bool:
-        """Return True if it is better to go through those who have a number than through those who have the words."""
-        if number.rows > self._rare:
-            return False
-        sql = f"SELECT 1 FROM patient_search WHERE patient_search MATCH {self._match(reading.beginnings)}"
-        most = number.rows * _CHEAPER
-        return bool(self._reader.value(f"SELECT count(*) FROM ({sql} LIMIT {most + 1})", self._params) > most)
+    def _bearers(self, numbers: list[NumberLookup]) -> list[int] | None:
+        """Return the cards that have all of those numbers which few have; None if they are too many, or unknown.
+
+        Nothing but the indexes of the numbers is read for it; who has the words as well may be very many, or none.
+        """
+        few = sorted((each for each in numbers if not each.many), key=lambda each: each.rows)
+        if not few or (few[0].rows > _MOST_BEARERS and len(few) == 1):
+            return None
+        found = frozenset.intersection(*map(self._cards_of, few))
+        return sorted(found, reverse=True) if len(found) <= _MOST_BEARERS else None
+
+    def _cards_of(self, number: NumberLookup) -> frozenset[int]:
+        cards = number.few_cards()
+        if cards not in self._bearing:  # one text is read faster than as many rows
+            ids = self._reader.value(f"SELECT json_group_array(id) FROM ({cards})", self._params)
+            self._bearing[cards] = frozenset(json.loads(ids))
+        return self._bearing[cards]
+
+    def _by_ids(self, ids: list[int], where: str, matches: str) -> Selection:
+        source = f"json_each({self._param(json.dumps(ids))}) n CROSS JOIN patient p ON p.id = n.value"
+        return self._selection(source, where, matches)
 
     def _by_cards(self, lookups: Sequence[Lookup], where: str, matches: str, first: int | None = None) -> Selection:
         """Select by numbers; of each index all cards, or the first ones only."""

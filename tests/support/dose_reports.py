@@ -74,6 +74,8 @@ def item(kind: str, code: str, *children: Dataset, relationship: str = "CONTAINS
     ds = Dataset()
     ds.RelationshipType, ds.ValueType = relationship, kind
     ds.ConceptNameCodeSequence = Sequence([concept(code)])
+    if kind == "CONTAINER":
+        ds.ContinuityOfContent = "SEPARATE"
     if children:
         ds.ContentSequence = Sequence(children)
     return ds

@@ -181,10 +181,13 @@ class _Selecting:
         return Selection(source, where, matches, self._params)
 
     def _by_words(self, reading: Reading, conditions: list[str], matches: str) -> Selection:
-        # The index has found whole words up to its length; what is longer, or was typed in Latin, is compared.
-        longer = (each for each in reading.beginnings if len(each) > _INDEXED or len(self._spellings(each)) > 1)
-        match = f"s.patient_search MATCH {self._match(reading.beginnings)}"
-        where = " AND ".join([match, *conditions, *self._has_words(longer)])
+        # Half of all years begin with 1: a single digit beside words is compared with those who have the words.
+        single = [each for each in reading.digits if reading.words and len(each) == 1]
+        matched = tuple(each for each in reading.beginnings if each not in single)
+        # The index has found whole words up to its length; what is longer, or was typed in Latin, is compared, too.
+        longer = [each for each in matched if len(each) > _INDEXED or len(self._spellings(each)) > 1]
+        match = f"s.patient_search MATCH {self._match(matched)}"
+        where = " AND ".join([match, *conditions, *self._has_words([*longer, *single])])
         source = "patient_search s CROSS JOIN patient p ON p.id = s.rowid"
         return self._selection(source, where, matches)._replace(order="ORDER BY s.rowid DESC")
 

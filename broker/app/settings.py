@@ -144,6 +144,7 @@ def bus_profile(
         images_url=bus.images_url,
         waits_for_images=config.pacs.wait_for_images and bool(config.pacs.address),
         declined_status=bus.declined_status,
+        encounters={what: (case.partition("/")[0], case.partition("/")[2]) for what, case in bus.encounters.items()},
     )
 
 

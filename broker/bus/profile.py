@@ -82,6 +82,8 @@ class Profile:
     system_body_site: str = BODY_SITE
     system_diagnosis: str = DIAGNOSIS
     texts: str = "plain"  # or base64: how a report's texts are written
+    # What makes a case (see `bus.encounters`) -> its type (N3.35) and class.
+    encounters: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     declined_status: str = "cancelled"  # or rejected: of the Task of a referral that is declined
     waits_for_images: bool = False  # a study is announced only while the archive has images of it
     images_url: str = ""  # where others get images; {study} stands for the Study Instance UID

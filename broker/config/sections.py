@@ -22,6 +22,7 @@ from broker.config.types import (
     AETitle,
     DaysByExamination,
     Directory,
+    EncounterByCase,
     HoursOfDay,
     IpAddresses,
     ListenAddress,
@@ -221,6 +222,7 @@ class BusConfig(Section):
         default=None, validate_default=True
     )
     sends_start: Switch = False
+    encounters: EncounterByCase = {}
     declined_status: Literal["cancelled", "rejected"] = "cancelled"
     accession_numbers: Literal["local", "bus"] = "local"
     texts: Literal["plain", "base64"] = "plain"

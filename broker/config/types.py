@@ -193,6 +193,18 @@ def _examination(text: str) -> str:
     return text
 
 
+def _case(text: str) -> str:
+    if not re.fullmatch(r"finance/[1-6]|modality/[A-Z]{2,16}|procedure/[!-~]{1,64}", text):
+        raise ValueError("must be finance/1 to finance/6, modality/MG, or procedure/ and its code")
+    return text
+
+
+def _encounter(text: str) -> str:
+    if not re.fullmatch(r"[0-9A-Za-z.]{1,16}/[A-Z]{2,8}", text):
+        raise ValueError("must be a code of the type and one of the class of Encounter, such as 2/AMB")
+    return text
+
+
 def time_of_day(text: str) -> datetime.timedelta | None:
     """Return a time of day, such as 08:30, as the time since midnight; 24:00 is the end of the day."""
     found = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00", text)
@@ -249,6 +261,11 @@ Lists = Annotated[
     BeforeValidator(_split_pairs),
 ]
 """The key is a called AE title, the value stations (AE titles) and rooms."""
+EncounterByCase = Annotated[
+    dict[Annotated[str, AfterValidator(_case)], Annotated[str, AfterValidator(_encounter)]],
+    BeforeValidator(_split_pairs),
+]
+"""The key is what of an order makes the case, the value a type and a class of Encounter."""
 DaysByExamination = Annotated[
     dict[Annotated[str, AfterValidator(_examination)], WholeNumber], BeforeValidator(_split_pairs)
 ]

@@ -29,6 +29,7 @@ class IncomingReferral(Referral):
     patient: Patient
     requester: str | None = None  # GUID of the clinic that refers; None: this one
     service_request: str = ""  # id
+    encounter: str = ""  # id: the visit, or the stay, that its sender refers from
     bus_patient: str = ""  # id
     bus_accession_number: str = ""  # ACSN
     procedure_code: str = ""

@@ -65,6 +65,9 @@ class OutboxRow:
     order_revision: int | None = None  # of the order as last sent; of an unsent amendment: the amended one
 
 
+SENDERS_ENCOUNTER = "sender/Encounter"  # key of `BusReferences.extra`: of an incoming referral; not ours to change
+
+
 @dataclass(frozen=True, slots=True)
 class BusReferences:
     """The ids that the bus gave to an order's resources; empty until it accepted them."""

@@ -48,6 +48,7 @@ _INTENTS = frozenset({"", "order", "original-order", "reflex-order", "filler-ord
 # What is no diagnosis and no measurement: modifiers of Condition (verificationStatus) and Observation (status).
 _DENIED = frozenset({"refuted", "entered-in-error", "cancelled"})
 _URGENT = frozenset({"urgent", "asap", "stat"})
+_ENCOUNTER = re.compile(r"Encounter/([A-Za-z0-9.-]{1,64})(?:/_history/.*)?")  # R4 2.24.0.1, id
 _ICD10 = re.compile(r"[A-Z][0-9]{2}(\.[0-9]{1,2})?")
 
 
@@ -155,6 +156,7 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
         ),
         requester=requester,
         service_request=ids.service_request or str(request.get("id", "")),
+        encounter=_encounter(request),
         bus_patient=ids.patient or str(subject.get("id", "")),
         bus_accession_number=ids.acsn,
         procedure_code=code,
@@ -334,6 +336,12 @@ def _position(role: Resource, profile: Profile) -> str:
                 if position == code:
                     return title
     return ""
+
+
+def _encounter(request: Resource) -> str:
+    """Return the id of a request's Encounter; empty for what is no id on the bus: a contained one, a number."""
+    found = _ENCOUNTER.fullmatch(str(member(request.get("encounter"), "reference") or ""))
+    return found[1] if found else ""
 
 
 def _supporting(

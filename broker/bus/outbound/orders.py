@@ -30,7 +30,7 @@ from broker.domain.messages import BusReferences, OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.patients.people import Patient
 
-POLYCLINIC = "2"  # N3.35
+POLYCLINIC, AMBULATORY = "2", "AMB"  # N3.35, ActEncounterCode
 HEIGHT, WEIGHT = "1", "2"  # N3.37
 # FHIR R4 task-status. A discontinued study is still requested until a person cancels it.
 _STATUSES = {
@@ -70,14 +70,15 @@ def _add_order(bundle: Transaction, order: Order, profile: Profile, status: str,
     patient = add_patient(bundle, order.patient, profile)
     doctor = add_doctor(bundle, order.referrer, order.referrer_snils, order.referrer_position, profile)
     conditions = _conditions(bundle, order, patient, profile)
+    kind, visit = _encounter(order, profile)
     encounter = bundle.add(
         "encounter",
         {
             "resourceType": "Encounter",
             "identifier": [number],
             "status": "in-progress",
-            "class": profile.coding(ENCOUNTER_CLASS, "AMB"),
-            "type": [profile.concept(ENCOUNTER_TYPE, POLYCLINIC)],
+            "class": profile.coding(ENCOUNTER_CLASS, visit),
+            "type": [profile.concept(ENCOUNTER_TYPE, kind)],
             "subject": patient,
             "diagnosis": [{"condition": reference} for reference in conditions],
             "serviceProvider": organisation(profile),
@@ -119,6 +120,15 @@ def _add_order(bundle: Transaction, order: Order, profile: Profile, status: str,
         },
         number,
     )
+
+
+def _encounter(order: Order, profile: Profile) -> tuple[str, str]:
+    """Return the type and class of the case that an order belongs to: by its procedure, modality, or finance.
+
+    Where the configuration says nothing, it is a visit to a polyclinic.
+    """
+    cases = f"procedure/{order.procedure_code}", f"modality/{order.modality}", f"finance/{order.finance}"
+    return next((profile.encounters[case] for case in cases if case in profile.encounters), (POLYCLINIC, AMBULATORY))
 
 
 def _conditions(bundle: Transaction, order: Order, patient: Resource, profile: Profile) -> list[Resource]:

@@ -27,7 +27,7 @@ from broker.bus.outbound.bundle import (
 )
 from broker.bus.profile import CONFIDENTIALITY, DCM, REPORT_CATEGORY, RESULT_PART, STUDY_NUMBER, Profile, ReportPart
 from broker.bus.transport.dialect import STUDY
-from broker.domain.messages import BusReferences, OutboxKind
+from broker.domain.messages import SENDERS_ENCOUNTER, BusReferences, OutboxKind
 from broker.domain.orders import BusRole, Order
 from broker.domain.patients.identifiers import valid_uid
 from broker.domain.reading.reports import Report, ReportChange
@@ -202,6 +202,7 @@ class _Result:
                 "category": [profile.concept(REPORT_CATEGORY, category)] if category else [],
                 "code": procedure(order, profile),
                 "subject": self._patient,
+                "encounter": self._encounter(),
                 "effectiveDateTime": instant(min(starts) if starts else self._made_at, profile),
                 "issued": instant(self._made_at, profile),
                 "imagingStudy": self._studies() if self._has_images or self._kind is OutboxKind.IMAGES else [],
@@ -227,6 +228,11 @@ class _Result:
             number,
         )
         return self.transaction.resource()
+
+    def _encounter(self) -> Resource:
+        """Return a Reference to the visit, or stay, that the referral's sender named; empty where there is none."""
+        known = self._references.extra.get(SENDERS_ENCOUNTER)
+        return {"reference": f"Encounter/{known}"} if known else {}
 
     def observations(self, report: Report, issued: str, performer: Resource) -> list[Resource]:
         """Add an Observation for each part of a report, of which a portal takes the date of the study."""

@@ -20,7 +20,7 @@ from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Invalid, NotFound, Stale, WrongState
 from broker.domain.incoming import ArrivalKind, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.lifecycle import Event
-from broker.domain.messages import OTHER_PATIENT, OutboxKind
+from broker.domain.messages import OTHER_PATIENT, SENDERS_ENCOUNTER, OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, ReferralDraft
 from broker.domain.patients import names
 from broker.domain.patients.identifiers import ACCESSION_NUMBER_LENGTH
@@ -388,6 +388,7 @@ def _create_order(
             "service_request": known.service_request,
             "patient": known.bus_patient,
             "acsn": number,
+            SENDERS_ENCOUNTER: known.encounter,
         }
         outbox.set_references(tx, order.id, {name: id for name, id in references.items() if id})
     elif order.bus_role is BusRole.PLACER:

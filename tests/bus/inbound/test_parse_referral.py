@@ -56,6 +56,18 @@ def test_a_whole_referral_is_read_member_by_member() -> None:
     assert got.authored_on == datetime(2026, 11, 24, 6, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("reference", "kept"),
+    [("Encounter/e-7", "e-7"), ("Encounter/e-7/_history/2", "e-7"), ("#e7", ""), ("urn:uuid:1", ""), (None, "")],
+)
+def test_the_encounter_of_the_sender_is_kept(reference: str | None, kept: str) -> None:
+    resources = graph()
+    request = next(each for name, each in resources.items() if name.startswith("ServiceRequest/"))
+    resources["Encounter/e-7"] = {"resourceType": "Encounter", "id": "e-7"}
+    name = f"ServiceRequest/{request['id']}"
+    assert read(resources | {name: request | {"encounter": {"reference": reference}}}).encounter == kept
+
+
 def test_the_other_clinics_number_of_its_patient_is_not_ours() -> None:
     assert read(graph()).patient.patient_id == ""
 
@@ -167,7 +179,7 @@ def test_a_referral_is_read_whose_parts_are_contained() -> None:
     task["contained"], task["for"] = [parts["Patient/p1"]], {"reference": "#p1"}
     request["subject"] = {"reference": "#p1"}
     request["contained"].append(parts["Patient/p1"])
-    expected = replace(read(graph()), bus_patient="")  # it has no id on the bus
+    expected = replace(read(graph()), bus_patient="", encounter="")  # they have no ids on the bus
     assert read(resources) == expected
 
 

@@ -15,7 +15,7 @@ from broker.bus.outbound.orders import amendment_bundle, order_bundle
 from broker.bus.outbound.results import images_bundle, report_bundle
 from broker.bus.practice import PRACTICE_ORGANISATION_2
 from broker.bus.transport.dialect import bundle_references, n3, r4
-from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxState
+from broker.domain.messages import SENDERS_ENCOUNTER, BusReferences, OutboxKind, OutboxRow, OutboxState
 from broker.domain.orders import BusRole, OrderState
 from broker.domain.patients.people import NO_NAME
 from broker.domain.studies.performed import StepReference
@@ -191,6 +191,31 @@ def test_the_result_of_another_clinics_order_goes_to_that_clinic(status: str) ->
     assert task["for"] == {"reference": "Patient/p-1"}
     assert of(bundle, "Patient") == []
     assert of(bundle, "ImagingStudy")[0]["identifier"][0]["value"] == "ODII0000000009"
+
+
+def test_the_result_of_another_clinics_order_names_its_encounter() -> None:
+    [named] = of(reported(known=replace(REFERENCES, extra={SENDERS_ENCOUNTER: "e-1"})), "DiagnosticReport")
+    assert named["encounter"] == {"reference": "Encounter/e-1"}
+    [unnamed] = of(reported(), "DiagnosticReport")
+    assert not unnamed.get("encounter")
+
+
+@pytest.mark.parametrize(
+    ("encounters", "expected"),
+    [
+        ({}, ("2", "AMB")),
+        ({"finance/1": ("5", "IMP")}, ("5", "IMP")),
+        ({"finance/6": ("5", "IMP")}, ("2", "AMB")),
+        ({"finance/1": ("5", "IMP"), "modality/DX": ("6", "AMB")}, ("6", "AMB")),
+        ({"modality/DX": ("6", "AMB"), f"procedure/{order().procedure_code}": ("7", "HH")}, ("7", "HH")),
+    ],
+)
+def test_the_encounter_is_by_the_most_exact_case(
+    encounters: dict[str, tuple[str, str]], expected: tuple[str, str]
+) -> None:
+    bundle = order_bundle(order(modality="DX", finance="1"), replace(PROFILE, encounters=encounters))
+    [encounter] = of(bundle, "Encounter")
+    assert (encounter["type"][0]["coding"][0]["code"], encounter["class"]["code"]) == expected
 
 
 def test_a_walk_in_brings_its_patient_and_is_based_on_nothing() -> None:

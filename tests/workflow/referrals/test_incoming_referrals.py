@@ -13,6 +13,7 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic.default_procedures import PROCEDURES
 from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
 from broker.domain.incoming import ANSWERS_CANCELLED, ArrivalKind, ArrivalState, IncomingReferral, IncomingState
+from broker.domain.messages import SENDERS_ENCOUNTER
 from broker.domain.orders import BusRole, Order, OrderState, Priority
 from broker.domain.patients.people import NO_NAME, Patient, PersonName
 from broker.domain.studies.performed import StepReference
@@ -34,6 +35,7 @@ KNEE = IncomingReferral(
     patient=KUZNETSOVA,
     requester=THEM,
     service_request="s1",
+    encounter="e1",
     bus_patient="p1",
     bus_accession_number="ODII0000000042",
     procedure_code="A06.04.005",
@@ -241,6 +243,7 @@ def test_an_accepted_referral_is_an_order_that_its_sender_knows(store: Store) ->
         "p1",
         "ODII0000000042",
     )
+    assert references.extra == {SENDERS_ENCOUNTER: "e1"}
     assert known is not None
     assert known.state is IncomingState.ACCEPTED
     assert waiting(store) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, date
 from urllib.parse import quote
 
@@ -11,40 +11,32 @@ from nicegui import ui
 
 from broker.documents import report_pdf
 from broker.domain.actors import Actor
-from broker.domain.clinic.settings import Clinic
-from broker.domain.orders import Order, OrderState
-from broker.domain.patients import identifiers, names
-from broker.domain.patients.details import FormerNumber
-from broker.domain.patients.people import Patient, Sex
+from broker.domain.orders import OrderState
+from broker.domain.patients import names
+from broker.domain.patients.people import Sex
 from broker.domain.reading.reports import ExternalStudy
 from broker.domain.studies import prior_studies
 from broker.security import permissions
 from broker.security.permissions import Permission
-from broker.store.database import Reader, Tx
+from broker.store.database import Reader
 from broker.store.queries import patient_cards
-from broker.store.queries.patient_cards import FormerCard, PatientCard
-from broker.store.queries.patients import patient_search
+from broker.store.queries.patient_cards import PatientCard
 from broker.store.queries.schedule import Visit
-from broker.workflow import patient_merge
-from broker.workflow.patients import patient_consent
 from ui.desk import history
 from ui.desk.history import PatientHistory
 from ui.layout.frame import frame
-from ui.live import attempt, current_actor, follow, latest, read_as_viewer
+from ui.live import current_actor, follow, latest, read_as_viewer
+from ui.patients.card_facts import CardFacts, merged_today
+from ui.patients.merging import CardMerging
 from ui.patients.study_rows import StudyRow, rows
 from ui.services import Services
-from ui.text import errors, links, words
+from ui.text import links, words
 from ui.text import patient_cards as card_words
-from ui.text.referral_fields import LABELS
 from ui.widgets import html, theme
-from ui.widgets.autocomplete import Autocomplete
-from ui.widgets.form_field import labelled_field
 from ui.widgets.html import tag
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
-MOST_SIMILAR = 5
-SHOWN = 8  # patients that the search lists
 MOST_REPEATS = 3
 LONGEST = 160  # characters of a conclusion in the table
 
@@ -78,14 +70,11 @@ class PatientPage:
 
     def __init__(self, services: Services, actor: Actor, number: str, found: PatientCard) -> None:
         self._services, self._number, self._found = services, number, found
-        self._merges = permissions.may(actor, Permission.MERGE)
         self._registers = permissions.may(actor, Permission.REGISTER)
         self._corrects = permissions.may(actor, Permission.AMEND)
         self._shown = ALL  # which studies are listed
-        self._splitting: tuple[FormerCard, int] | None = None  # which merge, seen with which revision of the card
-        # Order since that merge -> is it of the merged card's person? None: that is not known.
-        self._decided: dict[int, bool | None] = {}
-        self._former: dict[int, str] = {}  # by what name of before patients were found
+        self._merging = CardMerging(services, actor, lambda: self._found)
+        self._card_facts = CardFacts(services, actor, self._merging)
         self._banner = Memo(ui.element("div"))
         with ui.element("div").classes("page-head card-head"):
             self._title = Memo(ui.element("h1"))
@@ -113,9 +102,7 @@ class PatientPage:
             self._past = ui.element("div").classes("scrolled")
             with ui.element("div").classes("acts").style("margin-top: 16px"):
                 theme.button("Закрыть").props("data-closes autofocus")
-        if self._merges:
-            self._draw_search()
-            self._draw_whose()
+        self._merging.draw_dialogs()
         self.show(found)
 
     def read(self, reader: Reader) -> PatientCard | None:
@@ -133,7 +120,7 @@ class PatientPage:
         self._sex.set_text(_SEX_WORDS.get(patient.sex, ""))
         self._actions.show(patient.patient_id, self._draw_actions)
         facts = (patient, found.former, found.former_numbers, found.details, found.similar, today)
-        self._facts.show(facts, self._draw_facts)
+        self._facts.show(facts, lambda: self._card_facts.draw(found))
         self._show_studies()
         self._age.set_text(self._history_age())
         self._doses.show((found.own, found.external.studies, today), self._draw_doses)
@@ -176,8 +163,7 @@ class PatientPage:
         if self._corrects:
             ui.link("Изменить", card_words.correction_address(number)).classes("btn")
         self._draw_sheet_link()
-        if self._merges:
-            theme.button("Объединить", lambda: self._search_field.focus()).props("data-opens=other-card")
+        self._merging.draw_button()
 
     def _draw_sheet_link(self) -> None:
         with ui.link("", f"/doses/{self._part}", new_tab=True).classes("btn"):
@@ -187,13 +173,13 @@ class PatientPage:
     def _draw_banner(self) -> None:
         zone, today = self._services.clinic.zone, self._services.today()
         for former in self._found.former:
-            if not self._is_new(former):
+            if not merged_today(former, self._services):
                 continue  # older ones are undone among the numbers
             with ui.element("div").classes("done-banner").props("role=status"):
                 ui.icon("check_circle").props("aria-hidden=true")
                 cards = f"Карты {self._found.patient.patient_id} и {former.patient.patient_id} объединены"
                 text("p", f"{cards} в {words.moment(former.at, zone, today)}. {card_words.moved(former)}")
-                self._draw_split(former)
+                self._merging.draw_split(former)
 
         for two in dict.fromkeys(each.cards for each in self._found.undecided):
             orders = [each.order for each in self._found.undecided if each.cards == two]
@@ -203,200 +189,6 @@ class PatientPage:
                     for order in orders:
                         number = order.accession_number
                         ui.link(number, links.card(number)).classes("nowrap").style("margin-right: 8px")
-
-    def _is_new(self, former: FormerCard) -> bool:
-        return former.at.astimezone(self._services.clinic.zone).date() == self._services.today()
-
-    def _draw_split(self, former: FormerCard) -> None:
-        if self._merges:
-            if former.later:
-                split = theme.button("Разъединить", lambda: self._ask_whose(former), small=True)
-                split.props("data-opens=whose")
-            else:
-                split = theme.button("Разъединить", lambda: self._split(former, {}), small=True)
-            split.props(f'aria-label="Разъединить с картой {former.patient.patient_id}"')
-
-    def _draw_whose(self) -> None:
-        with ui.element("dialog").classes("wide").props("id=whose aria-labelledby=whose-title"):
-            text("h2", "Чьи это направления?").props("id=whose-title")
-            self._whose = ui.element("div").classes("scrolled")
-            with ui.element("div").classes("acts").style("margin-top: 16px"):
-                theme.button("Не разъединять").props("data-closes autofocus")
-                theme.button("Да, разъединить", self._split_decided, kind="danger").props("data-closes")
-
-    def _ask_whose(self, former: FormerCard) -> None:
-        """Fill the dialog, which the browser has just opened, with the orders since the merge."""
-        self._splitting, self._decided = (former, self._found.patient.revision), {}
-        today = self._services.today()
-        self._whose.clear()
-        with self._whose:
-            text("p", card_words.WHOSE_SINCE, "muted").style("margin: 8px 0")
-            for each in former.later:
-                with ui.element("fieldset").classes("whose"):
-                    when = f"{words.day(each.steps[0].start.date(), today)}, {each.steps[0].start:%H:%M}"
-                    text(
-                        "legend", f"{when} {words.procedure(each)}, {each.accession_number}. Записал: {each.created_by}"
-                    )
-                    for is_merged, card in ((False, former.remaining), (True, former.patient)):
-                        self._draw_owner(each, card_words.named(card), is_merged=is_merged)
-                    self._draw_owner(each, card_words.WHOSE_UNKNOWN, is_merged=None)
-
-    def _draw_owner(self, order: Order, word: str, *, is_merged: bool | None) -> None:
-        with ui.element("label").classes("pick"):
-            choice = ui.element("input").props(f"type=radio name=whose-{order.id}")
-            choice.on("change", lambda: self._decided.update({order.id: is_merged}))
-            text("span", word)
-
-    async def _split_decided(self) -> None:
-        if self._splitting is None:
-            return
-        former, revision = self._splitting
-        if len(self._decided) < len(former.later):
-            theme.show_message(errors.problem("orders", "undecided"), bad=True)
-            return
-        await self._split(former, self._decided, revision)
-
-    async def _split(self, former: FormerCard, decided: Mapping[int, bool | None], seen: int | None = None) -> None:
-        services, revision = self._services, seen or self._found.patient.revision
-        actor = current_actor(services)
-        done = await attempt(
-            lambda: services.store.write(
-                patient_merge.undo_merge, former.merge_id, actor, services.clinic, revision=revision, decided=decided
-            )
-        )
-        if done is None:
-            return
-        lost = ", ".join(LABELS[field] for field in done.value)
-        said = f"Разъединено: карта {former.patient.patient_id} снова отдельно"
-        theme.show_message(f"{said}. Проверьте {lost}: номер уже у другого человека" if lost else said, bad=bool(lost))
-
-    def _draw_search(self) -> None:
-        with ui.element("dialog").classes("wide other-card").props("id=other-card aria-labelledby=other-card-title"):
-            text("h2", "С какой картой объединить?").props("id=other-card-title")
-            text("p", "Найдите вторую карту этого человека. Сначала покажем, что станет.", "muted").style(
-                "margin: 8px 0"
-            )
-            with ui.element("div").classes("field combo"):
-                field = labelled_field("Фамилия, дата рождения или номер", name="other-card-search", narrow=12)
-                field.control.props("maxlength=200")
-                self._search_field = field
-                today = self._services.today()
-                Autocomplete(
-                    field,
-                    self._search,
-                    lambda each: theme.patient_line(
-                        str(each.name), each.born, today, self._former.get(each.stored_id, "")
-                    ),
-                    self._compare,
-                    name="other-card-list",
-                    at_most=SHOWN,
-                    eager=True,
-                    no_match="Никого нет:",
-                )
-            with ui.element("div").classes("acts").style("margin-top: 16px"):
-                theme.button("Закрыть").props("data-closes")
-
-    async def _search(self, typed: str) -> list[Patient]:
-        own = self._found.patient.stored_id
-        # One more than are listed, so that it is said if there are more; and the card itself may be among them.
-        found = await read_as_viewer(self._services, lambda reader: patient_search.search(reader, typed, SHOWN + 2))
-        self._former = card_words.former_names(found)
-        return [each for each in found.patients if each.id != own]
-
-    async def _compare(self, other: Patient | None, typed: str) -> None:
-        if other is None:
-            theme.show_message(f"Карты «{typed[:64]}» нет", bad=True)
-        else:
-            ui.navigate.to(card_words.merge_address(self._found.patient.patient_id, other.patient_id))
-
-    # ---- facts ----
-
-    def _draw_facts(self) -> None:
-        found, patient = self._found, self._found.patient
-        with theme.section("Номера"):
-            theme.facts(
-                [
-                    ("Карта", patient.patient_id),
-                    ("СНИЛС", identifiers.show_snils(patient.snils)),
-                    ("Полис ОМС", identifiers.show_policy(patient.policy)),
-                    *(_former_number(each) for each in found.former_numbers),
-                    ("Паспорт", found.details.passport),
-                ]
-            )
-            for former in found.former:
-                self._draw_former(former)
-        with theme.section("Связь и согласия"):
-            self._draw_contact()
-        with theme.section("Важно"):
-            self._draw_notes()
-
-    def _draw_contact(self) -> None:
-        patient, details = self._found.patient, self._found.details
-        given, withdrawn = details.consent_on, details.consent_withdrawn_on
-        if withdrawn:
-            consent = f"отозвано {withdrawn:%d.%m.%Y}: в регион ничего не уходит"
-        else:
-            consent = f"передавать в регион, {given:%d.%m.%Y}" if given else ""
-        mother = [("Мать", patient.mother)] if patient.mother else []
-        theme.facts([("Телефон", patient.phone), *mother, ("Адрес", details.address), ("Согласие", consent)])
-        if self._corrects:
-            may_withdraw = given is not None and withdrawn is None
-            with ui.element("button").classes("quick").props("type=button") as button:
-                text("span", "Отозвать согласие" if may_withdraw else "Согласие дано сегодня")
-            button.on("click", self._withdraw if may_withdraw else self._consent)
-
-    async def _consent(self) -> None:
-        await self._note_consent(patient_consent.give)
-
-    async def _withdraw(self) -> None:
-        await self._note_consent(patient_consent.withdraw)
-
-    async def _note_consent(self, use_case: Callable[[Tx, int, Actor, Clinic], None]) -> None:
-        services, id = self._services, self._found.patient.stored_id
-        actor = current_actor(services)
-        await attempt(lambda: services.store.write(use_case, id, actor, services.clinic))
-
-    def _draw_former(self, former: FormerCard) -> None:
-        zone = self._services.clinic.zone
-        with ui.element("div").classes("former"):
-            numbers = [("Прежняя карта", former.patient.patient_id)]
-            numbers += [(_FORMER[field], card_words.shown(field, number)) for field, number in former.former_numbers]
-            theme.facts(numbers)
-            with ui.element("div").classes("row-line"):
-                text("span", f"объединено {former.at.astimezone(zone):%d.%m.%Y %H:%M}, {former.actor}", "muted small")
-                if not self._is_new(former):
-                    self._draw_split(former)
-
-    def _draw_notes(self) -> None:
-        found, patient = self._found, self._found.patient
-        older = [card_words.former_name(patient, each) for each in found.former_names]
-        notes = [
-            ("info", "amber", card_words.lacking(patient) if self._services.clinic.sends_to_bus else ""),
-            ("warning", "amber", f"Аллергия: {patient.allergies}" if patient.allergies else ""),
-            ("pregnant_woman", "amber", f"Беременность: {patient.pregnancy}" if patient.pregnancy else ""),
-            ("scale", "slate", _size(patient)),
-            ("history", "slate", f"Ранее: {', '.join(dict.fromkeys(older))}" if older else ""),
-        ]
-        with ui.element("ul").classes("notes"):
-            for icon, tone, note in notes:
-                if note:
-                    with ui.element("li"):
-                        ui.icon(icon).classes(f"tone-{tone}").props("aria-hidden=true")
-                        text("span", note)
-            for similar in found.similar[:MOST_SIMILAR]:
-                other = similar.patient
-                with ui.element("li"):
-                    ui.icon("help").classes("tone-amber").props("aria-hidden=true")
-                    with ui.element("span"):
-                        born = theme.born_and_age(other.born, self._services.today())
-                        why = card_words.SIMILAR[similar.similarity]
-                        text("span", f"Похожа карта {other.patient_id}: {other.name}, {born}: {why}. ")
-                        if self._merges:
-                            older_first = sorted((patient, other), key=lambda each: each.stored_id)
-                            path = card_words.merge_address(*(each.patient_id for each in older_first))
-                            ui.link("Сравнить", path).props(f'aria-label="Сравнить с картой {other.patient_id}"')
-        if not any(note for *_, note in notes) and not found.similar:
-            text("p", "Ничего не записано", "muted")
 
     # ---- studies ----
 
@@ -502,11 +294,6 @@ _FILTERS: dict[str, Callable[[StudyRow], bool]] = {
 }
 
 
-def _former_number(each: FormerNumber) -> tuple[str, str]:
-    return _FORMER[each.kind], f"{card_words.shown(each.kind, each.number)}, до {each.until:%d.%m.%Y}"
-
-
-_FORMER = {"snils": "Прежний СНИЛС", "policy": "Прежний полис"}
 _AHEAD = (OrderState.SCHEDULED, OrderState.REFERRED)
 
 
@@ -514,11 +301,6 @@ def _bar(modality: str, dose: float, largest: float) -> Markup:
     name = words.MODALITIES.get(modality, modality or "Вид неизвестен")
     meter = tag("div", "meter", tag("i", "", style=f"width: {round(100 * dose / largest) if largest else 0}%"))
     return tag("div", "", tag("span", "", name), tag("span", "r", report_pdf.dose(round(dose, 6))), meter)
-
-
-def _size(patient: Patient) -> str:
-    parts = [(card_words.shown(field, getattr(patient, field))) for field in ("height", "weight")]
-    return ", ".join(part for part in parts if part != "–")
 
 
 def _when(visit: Visit, today: date) -> str:

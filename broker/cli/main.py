@@ -13,6 +13,7 @@ from broker.cli import (
     devices,
     dicom_tools,
     directories,
+    doses,
     faults,
     imports,
     orders,
@@ -39,7 +40,7 @@ Referrals, Modality Worklist, MPPS and the regional bus for a clinic without a R
 
 Commands that read have --json; commands that change something have --dry-run.
 """
-_GROUPS = (server, accounts, devices, orders, imports, directories, clients, practice_bus, dicom_tools, reading)
+_GROUPS = (server, accounts, devices, orders, imports, directories, clients, practice_bus, dicom_tools, reading, doses)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 from broker.domain.reading.reports import ExternalStudy
 from broker.domain.studies.prior_studies import OwnStudy
-from broker.store.database import Reader
+from broker.store.database import Reader, Row
 from broker.store.rows import instant
 from broker.store.tables.studies import external_studies
 
@@ -37,20 +37,7 @@ def external(reader: Reader, patient_id: int) -> ExternalHistory:
 
 def own(reader: Reader, patient_id: int) -> list[OwnStudy]:
     """Return a patient's studies in this clinic, newest first, without those that were referred to another one."""
-    rows = reader.rows(
-        "SELECT o.*, coalesce("
-        " (SELECT min(p.start) FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
-        "  JOIN scheduled_step s ON s.id = l.scheduled_step_id"
-        "  WHERE s.order_id = o.id AND p.state <> 'DISCONTINUED' AND p.start <> ''),"
-        " (SELECT min(start) FROM scheduled_step WHERE order_id = o.id)) AS started,"
-        f" {_as_signed_last('conclusion')}, {_as_signed_last('effective_dose')},"
-        " (SELECT c.millisieverts FROM calculated_dose c WHERE c.order_id = o.id) AS calculated_dose"
-        " FROM orders o WHERE o.patient_id = ? AND o.state IN ('in_progress', 'completed') AND (o.owner = ''"
-        "  OR EXISTS (SELECT 1 FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
-        "   WHERE s.order_id = o.id))"
-        " ORDER BY started DESC, o.id DESC",
-        [patient_id],
-    )
+    rows = reader.rows(f"{_PERFORMED_HERE} AND o.patient_id = ? ORDER BY started DESC, o.id DESC", [patient_id])
     return [
         OwnStudy(
             order_id=row["id"],
@@ -76,4 +63,28 @@ def _as_signed_last(column: str) -> str:
         f" THEN (SELECT {column} FROM report_version WHERE order_id = o.id ORDER BY version DESC LIMIT 1)"
         f" ELSE (SELECT {column} FROM report WHERE order_id = o.id AND state = 'signed' ORDER BY reading LIMIT 1)"
         f" END AS {column}"
+    )
+
+
+_PERFORMED_HERE = (
+    "SELECT o.*, a.birth_date, coalesce("
+    " (SELECT min(p.start) FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+    "  JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+    "  WHERE s.order_id = o.id AND p.state <> 'DISCONTINUED' AND p.start <> ''),"
+    " (SELECT min(start) FROM scheduled_step WHERE order_id = o.id)) AS started,"
+    f" {_as_signed_last('conclusion')}, {_as_signed_last('effective_dose')},"
+    " c.millisieverts AS calculated_dose, c.quantity AS calculated_of"
+    " FROM orders o JOIN patient a ON a.id = o.patient_id LEFT JOIN calculated_dose c ON c.order_id = o.id"
+    " WHERE o.state IN ('in_progress', 'completed') AND (o.owner = ''"
+    "  OR EXISTS (SELECT 1 FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+    "   WHERE s.order_id = o.id))"
+)
+
+
+def made_between(reader: Reader, first: date, last: date) -> list[Row]:
+    """Return the studies of all patients that were completed here in these days, with what is known of their doses."""
+    return reader.rows(
+        f"SELECT * FROM ({_PERFORMED_HERE}) WHERE state = 'completed' AND substr(started, 1, 10) BETWEEN ? AND ?"
+        " ORDER BY started, id",
+        [first.isoformat(), last.isoformat()],
     )

@@ -1,0 +1,105 @@
+"""The commands for the account of doses: the year's table for the form 3-ДОЗ, and what procedures are for it."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from dataclasses import asdict
+from pathlib import Path
+
+from broker.cli.commands import Commands, Exit
+from broker.cli.context import CommandContext
+from broker.cli.output import show
+from broker.domain.errors import Invalid
+from broker.domain.studies.dose_account import AccountRow
+from broker.store.queries import lookups
+from broker.store.queries.studies import dose_account
+from broker.workflow.studies import dose_procedures
+
+_ACCOUNT = """\
+Studies that were completed here in a year, by the administrator's row, modality, body site and age (0-17, 18+): how
+many, of how many the effective dose was typed, calculated of what the device measured, is a typical value, or is not
+known; its sum and mean, mSv. Examples:
+
+  worklist-broker dose account --year 2026
+  worklist-broker dose account --year 2026 --csv 3-doz.csv
+"""
+_HEAD = (
+    "Строка", "Модальность", "Область", "Возраст", "Процедур", "Доза вписана", "Рассчитана по измеренной",
+    "Типичная", "Неизвестна", "Сумма, мЗв", "Средняя, мЗв",
+)  # fmt: skip
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    group = commands.group("dose", "the account of patients' doses")
+    account = group.reading("account", _account, "print a year's doses, for the form 3-ДОЗ", _ACCOUNT)
+    account.add_argument("--year", type=int, help="default: the present one")
+    account.add_argument("--csv", metavar="FILE", help="write it into this file, as a table for spreadsheets")
+    row = group.changing("row", _row, "name the row of the form 3-ДОЗ that procedures belong to")
+    row.add_argument("row", metavar="ROW", help='as the form of the year has it; "" for none')
+    row.add_argument("codes", metavar="CODE", nargs="+", help="codes of procedures")
+    prophylactic = group.changing("prophylactic", _prophylactic, "say which procedures are prophylactic")
+    prophylactic.add_argument(
+        "codes", metavar="CODE", nargs="*", help="codes of procedures; they replace the former ones"
+    )
+    prophylactic.add_argument("--none", action="store_true", help="no procedure is")
+
+
+def _account(args: argparse.Namespace) -> int:
+    with CommandContext(args) as context, context.store.read() as reader:
+        year = args.year or context.today().year
+        if not 1900 <= year <= 9999:
+            raise Invalid({"year": "not a year"})
+        found = dose_account.of_year(reader, year)
+    if args.csv:
+        with Path(args.csv).open("w", encoding="utf-8-sig", newline="") as file:  # Excel knows UTF-8 by its mark
+            csv.writer(file, delimiter=";").writerows([_HEAD, *(_cells(row) for row in found)])
+    value = [asdict(row) | {"procedures": row.procedures, "mean": row.mean} for row in found]
+    lines = ["\t".join(_HEAD), *("\t".join(_cells(row)) for row in found)]
+    show(args.json, {"year": year, "rows": value}, [f"{len(found)} rows written."] if args.csv else lines)
+    return Exit.OK
+
+
+def _cells(row: AccountRow) -> list[str]:
+    counts = (row.procedures, row.typed, row.calculated, row.typical, row.none)
+    means = (row.millisieverts, row.mean)
+    return [
+        _text(row.form_row),
+        row.modality,
+        _text(row.body_site),
+        row.age_group,
+        *(str(each) for each in counts),
+        *("" if each is None else f"{each:.10g}".replace(".", ",") for each in means),
+    ]
+
+
+def _text(typed: str) -> str:
+    """Return a text that a spreadsheet takes for no formula."""
+    return f"'{typed}" if typed[:1] in "=+-@" and typed else typed
+
+
+def _row(args: argparse.Namespace) -> int:
+    with CommandContext(args) as context:
+        _check(context, args.codes)
+        for code in dict.fromkeys(args.codes):
+            context.change(dose_procedures.set_form_row, code, args.row, context.actor)
+        context.report(f"{len(set(args.codes))} procedures belong to row {args.row or 'none'}.")
+    return Exit.OK
+
+
+def _prophylactic(args: argparse.Namespace) -> int:
+    if bool(args.codes) == args.none:
+        raise Invalid({"codes": "name procedures, or --none"})
+    with CommandContext(args) as context:
+        _check(context, args.codes)
+        context.change(dose_procedures.set_prophylactic, frozenset(args.codes), context.actor)
+        context.report(f"{len(set(args.codes))} procedures are prophylactic.")
+    return Exit.OK
+
+
+def _check(context: CommandContext, codes: list[str]) -> None:
+    with context.store.read() as reader:
+        known = {each.code for each in lookups.procedures(reader)}
+    if unknown := sorted(set(codes) - known):
+        raise Invalid(dict.fromkeys(unknown, "no such procedure is offered"))

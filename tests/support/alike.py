@@ -23,6 +23,7 @@ ALIKE: list[tuple[Similarity, dict[str, Any]]] = [
     (Similarity.PART_OF_DATE, {"birth_date": None, "birth_year": 1961}),
     (Similarity.GIVEN, {"name": PersonName("Кузнецова")}),
     (Similarity.SPELLING, {"name": PersonName("Kuznetsova", "Marina", "Petrovna")}),
+    (Similarity.SPELLING_ALONE, {"name": PersonName("Kuznetsova", "Marina"), "birth_date": None}),
     (Similarity.FAMILY, {"name": PersonName("Зуева", "Марина", "Петровна")}),
     (Similarity.FAMILY_AND_MIDDLE, {"name": PersonName("Зуева", "Марина")}),
 ]

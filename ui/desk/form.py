@@ -40,7 +40,7 @@ from ui.desk.referral.suggestions import DirectorySuggestions
 from ui.desk.region_offer import RegionOffer
 from ui.desk.repeat_warning import RepeatWarning
 from ui.desk.sidebar import RecentReferrals, Sidebar
-from ui.desk.similar_patients import SimilarPatients
+from ui.desk.similar_patients import SimilarPatients, is_asked_early
 from ui.desk.slots import DeviceDay
 from ui.live import Done, attempt, follow, read_as_viewer
 from ui.services import Services
@@ -248,7 +248,7 @@ class DeskForm:
         midnight = datetime.combine(services.today(), time(), services.clinic.zone).astimezone(UTC)
         # Also a patient who was typed, not chosen: saving would find the same one.
         found = desk.match_described(reader, typed)
-        too_early = half_typed and found.likeness is Likeness.SIMILAR
+        too_early = half_typed and found.likeness is Likeness.SIMILAR and not is_asked_early(typed, found)
         if too_early or (self.mode.patient_is_fixed and typed.id is None):
             found = PatientMatch(Likeness.NO_MATCH)
         patient = None if found.former else found.patient  # what a card was before is no answer yet

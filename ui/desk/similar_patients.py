@@ -39,6 +39,7 @@ _WHY = {
     Similarity.FAMILY: "другая фамилия, остальное то же",
     Similarity.FAMILY_AND_MIDDLE: "другая фамилия, имя и дата те же, отчества нет",
     Similarity.DATE: "имя то же, день или месяц рождения другие",
+    Similarity.SPELLING_ALONE: "имя другими буквами, дата рождения известна не вся",
     Similarity.PART_OF_DATE: "имя то же, дата рождения известна не вся",
     Similarity.ONE_NAME: "одно имя, дата и пол те же",
     Similarity.NEWBORN: "новорождённый той же фамилии, дата та же",
@@ -166,6 +167,12 @@ class SimilarPatients:
         self._answer = self._question()
         self._element.set_visibility(False)
         await self._other()
+
+
+def is_asked_early(typed: Patient, found: PatientMatch) -> bool:
+    """Return True for a name in Latin letters that few of ours have in Cyrillic: worth asking before the birth date."""
+    reasons = {patient_match.similarity(each, typed) for each in found.patients}
+    return reasons == {Similarity.SPELLING_ALONE} and len(found.patients) <= SHOWN
 
 
 def numbers(known: Patient) -> str:

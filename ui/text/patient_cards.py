@@ -33,6 +33,7 @@ SIMILAR: dict[Similarity | None, str] = {
     Similarity.SPELLING: "имя другими буквами, дата та же",
     Similarity.FAMILY: "другая фамилия, остальное то же",
     Similarity.FAMILY_AND_MIDDLE: "другая фамилия, имя и дата те же, отчество есть только в одной",
+    Similarity.SPELLING_ALONE: "имя другими буквами, дата рождения известна не вся",
     Similarity.PART_OF_DATE: "имя то же, дата рождения известна не вся",
     Similarity.ONE_NAME: "одно имя, дата и пол те же",
     Similarity.GIVEN: "имя есть только в одной, фамилия и дата те же",

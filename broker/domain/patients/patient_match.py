@@ -60,6 +60,7 @@ class Similarity(StrEnum):
     LETTER_AND_DATE = "letter_and_date"  # one letter differs; day and month of the birth date are exchanged
     SEX = "sex"  # the sex alone differs, or is not known
     PART_OF_DATE = "part_of_date"  # the same full name; of a birth date only the year is known, or nothing
+    SPELLING_ALONE = "spelling_alone"  # … in another alphabet, a patronymic may be missing
     ONE_NAME = "one_name"  # the same single name, birth date and sex: too many bear it
     GIVEN = "given"  # the given name is missing on one side
     NEWBORN = "newborn"  # a newborn of this family name, born on the same day
@@ -189,15 +190,18 @@ def similarity(one: Patient, other: Patient) -> Similarity | None:
         return Similarity.ONE_NAME
     mine, theirs = names.fold(str(one.name)), names.fold(str(other.name))
     if one.birth_date is None or other.birth_date is None:
-        alike = mine == theirs and not identity.born_differently(one, other)
-        return Similarity.PART_OF_DATE if alike else None
+        if identity.born_differently(one, other):
+            return None
+        if mine == theirs:
+            return Similarity.PART_OF_DATE
+        return Similarity.SPELLING_ALONE if _is_spelled_otherwise(one.name, other.name) else None
     if one.birth_date == other.birth_date:
         return Similarity.SEX if mine == theirs else _similarity_of_names(one, other)
     exchanged = swapped(one.birth_date) == other.birth_date
-    if _compatible(one.name, other.name):
+    if _compatible(one.name, other.name) or _is_spelled_otherwise(one.name, other.name):
         if exchanged:
             return Similarity.SWAPPED_DATE
-        is_full = mine == theirs and bool(one.name.middle)
+        is_full = bool(one.name.middle and other.name.middle)
         return _similarity_of_dates(one.birth_date, other.birth_date, is_full)
     return Similarity.LETTER_AND_DATE if exchanged and _one_letter_in_name(one.name, other.name) else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -291,3 +292,20 @@ async def test_the_patient_of_an_order_that_is_changed_is_not_asked_for(services
 
 def test_every_reason_has_its_words() -> None:
     assert set(similar_patients._WHY) | {Similarity.MIDDLE, Similarity.GIVEN} == set(Similarity)
+
+
+async def test_a_latin_name_is_asked_about_before_the_birth_date_unless_too_many_bear_it(services: Services) -> None:
+    know(services)
+    async with person(services) as user:
+        await user.open("/desk")
+        hands = Hands(user)
+        describe(hands, last="Kuznetsova", first="Marina", middle="", born="")
+        [line] = await shown(user)
+        assert line.endswith("имя другими буквами, дата рождения известна не вся")
+        hands.type("born", "15.08.1984")  # quite another one
+        await shown(user, 0)
+        for number in range(similar_patients.SHOWN):
+            born = date(1970, 1, number + 1)
+            know(services, name=PersonName("Кузнецова", "Марина"), birth_date=born, snils="", policy="")
+        hands.type("born", "")
+        await assert_stays(lambda: asked(user) == [])

@@ -10,7 +10,10 @@ from broker.domain.patients.patient_match import PatientMatch, SimilarCard
 from broker.domain.patients.people import Patient
 from broker.domain.studies.performed import PerformedStep
 from broker.store.database import Reader
+from broker.store.queries.patients import patient_search
 from broker.store.tables.patients import former_names, patient_merges, patients
+
+_MOST_SPELLED = 200  # people with a name in the other alphabet; with the same birth date everybody is looked at
 
 
 def match(reader: Reader, person: Patient) -> PatientMatch:
@@ -20,15 +23,41 @@ def match(reader: Reader, person: Patient) -> PatientMatch:
     """
     person = patients.with_current_number(reader, person)
     different = patient_merges.different(reader, person.id) if person.id is not None else frozenset()
-    known = [*patients.candidates(reader, person), *patient_merges.former_bearers(reader, person)]
+    known = [
+        *patients.candidates(reader, person),
+        *patient_merges.former_bearers(reader, person),
+        *_spelled_otherwise(reader, person),
+    ]
     former = patient_merges.former_data(reader, {each.stored_id for each in known})
     return patient_match.match(person, known, different, former)
 
 
 def similar_cards(reader: Reader, patient: Patient) -> list[SimilarCard]:
     """Return the other cards that may be this patient's, with the reasons, and without those that are not."""
-    others = [each for each in patients.candidates(reader, patient) if each.id != patient.id]
+    found = [*patients.candidates(reader, patient), *_spelled_otherwise(reader, patient)]
+    others = list({each.id: each for each in found if each.id != patient.id}.values())
     return patient_match.similar_cards(patient, others, patient_merges.different(reader, patient.stored_id))
+
+
+def _spelled_otherwise(reader: Reader, person: Patient) -> list[Patient]:
+    """Return those whose name may be this one in the other alphabet, whatever their birth date.
+
+    A Latin name is looked up as the search does; a Cyrillic one as it is written in passports.
+    """
+    name = person.name
+    if not (names.stated(name.family) and names.stated(name.given) and names.identifies(name)):
+        return []
+    short = f"{name.family} {name.given}"
+    if not (names.is_cyrillic(name.family) and names.is_cyrillic(name.given)):
+        found = patient_search.search(reader, short, _MOST_SPELLED).patients
+        return [each for each in found if names.is_cyrillic(str(each.name))]
+    latin = names.transliterated(names.fold(short))
+    rows = reader.rows(
+        "SELECT * FROM patient WHERE (name_key = :short OR name_key > :short || ' ' AND name_key < :short || '!')"
+        " AND merged_into IS NULL",
+        {"short": latin},
+    )
+    return [patients.from_row(row) for row in rows]
 
 
 def contradictions_of(reader: Reader, patient: Patient, step: PerformedStep) -> list[str]:

@@ -28,7 +28,7 @@ from broker.domain.patients.people import Patient
 from broker.store.database import Store, StoreError
 from broker.store.tables import worklist_files as kept_files
 from broker.workflow.referrals import worklist_files
-from broker.workflow.referrals.worklist_files import SyncOutcome
+from broker.workflow.referrals.worklist_files import FileContent, SyncOutcome
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ class _FileState:
     tried: int = 0
     problem: str = ""
     retry_at: float = 0.0
+    held: FileContent | None = None  # refused alone for another file of its number: perhaps both are to change
 
 
 @dataclass(slots=True)
@@ -133,6 +134,7 @@ class WorklistFolder:
         for name, (path, signature) in found.files.items():
             if outcome := self._import_if_ready(name, path, signature, vanished):
                 happened[outcome] += 1
+        happened.update(self._take_together(set(found.files), vanished))
         happened.update(self._withdraw_missing(vanished, found))
         self._seen = {name: seen for name, seen in self._seen.items() if name in found.files or found.skips(name)}
         return happened
@@ -182,12 +184,12 @@ class WorklistFolder:
 
     def _take(self, name: str, data: bytes, seen: _FileState, vanished: dict[str, str]) -> str:
         assert self._known is not None
-        seen.tried += 1
+        seen.tried, seen.held = seen.tried + 1, None
         digest = hashlib.sha256(data).hexdigest()
-        item = None
+        item, content = None, None
         try:
             items, digest = worklist_file.read_all(data)
-            item = items[0]
+            item, content = items[0], FileContent(items, name, digest)
             taken = self._store.write(
                 worklist_files.sync_file, items, name, digest, ACTOR, self._clinic, vanished=vanished
             )
@@ -195,6 +197,8 @@ class WorklistFolder:
             # Perhaps it is still being written: the next look sees.
             return self._failed(name, seen, digest, Reason("unreadable", str(error))) if seen.tried > 1 else ""
         except (BadWorklistFile, Refused) as error:
+            if isinstance(error, Refused) and error.reason == "accession_number_taken":
+                seen.held = content
             return self._failed(name, seen, digest, reason_of(error), item.patient if item else None)
         except StoreError:
             raise  # the database, not the file
@@ -205,6 +209,34 @@ class WorklistFolder:
         if taken.outcome is not SyncOutcome.UNCHANGED:
             log.info("worklist file of %s: %s", taken.accession_number, taken.outcome)
         return taken.outcome
+
+    def _take_together(self, present: set[str], vanished: dict[str, str]) -> Counter[str]:
+        """Import files that were refused one by one, and together give all of their request another patient."""
+        assert self._known is not None
+        happened: Counter[str] = Counter()
+        groups: dict[tuple[object, ...], list[str]] = {}
+        for name, seen in self._seen.items():
+            if seen.held and name in present:
+                first = seen.held.items[0]
+                whose = first.patient.patient_id, first.patient.name, first.patient.birth_date, first.patient.sex
+                groups.setdefault((first.accession_number, *whose), []).append(name)
+        for group in groups.values():
+            contents = [held for name in group if (held := self._seen[name].held)]
+            if len(group) < 2:
+                continue
+            try:
+                taken = self._store.write(
+                    worklist_files.sync_together, contents, ACTOR, self._clinic, vanished=vanished
+                )
+            except Refused:  # they stay refused, each with its reason
+                continue
+            for content, result in zip(contents, taken, strict=True):
+                seen = self._seen[content.path]
+                seen.done, seen.problem, seen.held = True, "", None
+                self._known[content.path] = content.digest
+                happened[result.outcome] += 1
+                log.info("worklist file of %s: %s, with others", result.accession_number, result.outcome)
+        return happened
 
     def _failed(self, name: str, seen: _FileState, digest: str, reason: Reason, patient: Patient | None = None) -> str:
         seen.retry_at = self._clock() + RETRY_AFTER

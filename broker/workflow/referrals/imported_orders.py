@@ -66,10 +66,30 @@ def build(
 
 
 def rebuild(
-    tx: Tx, item: ImportedItem, order: Order, step_id: int, path: str, actor: Actor, clinic: Clinic
+    tx: Tx,
+    item: ImportedItem,
+    order: Order,
+    step_id: int,
+    path: str,
+    actor: Actor,
+    clinic: Clinic,
+    *,
+    together: bool = False,
 ) -> ImportedOrder:
-    """Return an order as the changed content of its file states it. Raise Refused."""
-    return _built(tx, item, path, actor, clinic, current=order, step_id=step_id)
+    """Return an order as the changed content of its file states it. Raise Refused.
+
+    With `together` another patient is not refused for the other files: they may have changed, too.
+    """
+    return _built(tx, item, path, actor, clinic, current=order, step_id=step_id, together=together)
+
+
+def refuse_several_patients(tx: Tx, order: Order, *, is_split: bool) -> None:
+    """Raise Refused if open orders of one number are of several patients, or a file of the order is of another one."""
+    number = order.shown_number
+    open_ones = [each for each in orders.of_shown_number(tx, number) if each.state is not OrderState.CANCELLED]
+    other = next((each for each in open_ones if each.patient.stored_id != order.patient.stored_id), None)
+    if other is not None or is_split:
+        _refuse(tx, "accession_number", "accession number", number, (other or order).id)
 
 
 def is_same(tx: Tx, item: ImportedItem, order: Order) -> bool:
@@ -195,6 +215,7 @@ def _built(
     step_id: int | None = None,
     is_further: bool = False,
     request: Order | None = None,
+    together: bool = False,
 ) -> ImportedOrder:
     """Return the order of an item.
 
@@ -226,7 +247,7 @@ def _built(
     known = current or request
     found = imported_patients.save(tx, item.patient, place, actor, clinic, current=known.patient if known else None)
     patient = found.patient
-    if known is not None:
+    if known is not None and not together:
         shown = request.shown_number if request else number or known.shown_number
         _refuse_several_patients(tx, patient, shown, current, step)
     same_name = names.fold(str(patient.name)) == names.fold(str(item.patient.name))

@@ -61,6 +61,15 @@ class SyncResult:
     step_id: int | None = field(default=None, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """What was read of a file: its items, all of one order, its path and its digest."""
+
+    items: Sequence[ImportedItem]
+    path: str
+    digest: str
+
+
 def sync_file(
     tx: Tx,
     items: Sequence[ImportedItem],
@@ -76,13 +85,73 @@ def sync_file(
 
     All of them are of one order. Return the outcome of the first that is not unchanged.
     """
+    if len(items) > 1:
+        files = [FileContent(items, path, digest)]
+        return sync_together(tx, files, actor, clinic, vanished=vanished, send_to_bus=send_to_bus)[0]
+    return _sync_file(tx, FileContent(items, path, digest), actor, clinic, vanished, send_to_bus, together=False)
+
+
+def sync_together(
+    tx: Tx,
+    files: Sequence[FileContent],
+    actor: Actor,
+    clinic: Clinic,
+    *,
+    vanished: Mapping[str, str] = MappingProxyType({}),
+    send_to_bus: bool = False,
+) -> list[SyncResult]:
+    """Put several files on the worklist at once: together they may be of another patient than they were.
+
+    Raise Refused if one cannot be taken, or if an order or a request would then be of two patients.
+    """
+    before = {
+        known.order_id: orders.require(tx, known.order_id).patient.stored_id
+        for file in files
+        for known in worklist_files.of_file(tx, file.path)
+        if known.order_id
+    }
+    results = [_sync_file(tx, each, actor, clinic, vanished, send_to_bus, together=True) for each in files]
+    paths = {each.path for each in files}
+    for result in results:
+        order = orders.require(tx, result.order_id)
+        others = worklist_files.all_of_order(tx, order.id)
+        is_moved = before.get(order.id, order.patient.stored_id) != order.patient.stored_id
+        is_split = is_moved and any(
+            each.state is FileState.PRESENT and worklist_files.file_of(each.path) not in paths for each in others
+        )
+        imported_orders.refuse_several_patients(tx, order, is_split=is_split)
+    return results
+
+
+def _sync_file(
+    tx: Tx,
+    file: FileContent,
+    actor: Actor,
+    clinic: Clinic,
+    vanished: Mapping[str, str],
+    send_to_bus: bool,
+    *,
+    together: bool,
+) -> SyncResult:
+    items, path, digest = file.items, file.path, file.digest
     keys = _keys(tx, items, path)
     results: list[SyncResult] = []
     for key, item in zip(keys, items, strict=True):
         within = orders.get(tx, results[0].order_id) if results else None
         own = digest if key == path else hashlib.sha256(f"{digest} {key.removeprefix(path)}".encode()).hexdigest()
         results.append(
-            sync(tx, item, key, own, actor, clinic, vanished=vanished, send_to_bus=send_to_bus, within=within)
+            sync(
+                tx,
+                item,
+                key,
+                own,
+                actor,
+                clinic,
+                vanished=vanished,
+                send_to_bus=send_to_bus,
+                within=within,
+                together=together,
+            )
         )
     for known in worklist_files.of_file(tx, path):
         order = orders.get(tx, known.order_id) if known.order_id else None
@@ -124,12 +193,14 @@ def sync(
     vanished: Mapping[str, str] = MappingProxyType({}),
     send_to_bus: bool = False,
     within: Order | None = None,
+    together: bool = False,
 ) -> SyncResult:
     """Put the item of a file on the worklist, or update the order that came of the file's earlier content.
 
     The same content again changes nothing. `vanished` are files that do not exist any more, path -> digest: one of them
     may be this one before it was renamed. `send_to_bus`: a new order is sent to the region. `within`: the order of the
-    same file, of which a new item is a further step.
+    same file, of which a new item is a further step. `together`: the caller sees to it that all files of an order and
+    of a request are of one patient in the end.
     Raise Refused with the reason, without names of patients or files; Forbidden.
     """
     permit(tx, actor, Permission.REGISTER)
@@ -143,7 +214,7 @@ def sync(
     elif known.digest == digest and not known.problem:
         result = _unchanged(tx, known, order, actor)
     elif imported_orders.is_same(tx, item, order):
-        result = _amend(tx, item, known, order, actor, clinic)
+        result = _amend(tx, item, known, order, actor, clinic, together=together)
     else:  # the script writes one item after another under the same file name
         _withdraw(tx, known, order, actor, clinic)
         result = _add(tx, item, path, actor, clinic, send_to_bus, within)
@@ -248,7 +319,16 @@ def _restore_withdrawn(tx: Tx, order: Order, known: WorklistFile, actor: Actor) 
     return False
 
 
-def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor: Actor, clinic: Clinic) -> SyncResult:
+def _amend(
+    tx: Tx,
+    item: ImportedItem,
+    known: WorklistFile,
+    order: Order,
+    actor: Actor,
+    clinic: Clinic,
+    *,
+    together: bool,
+) -> SyncResult:
     outcome = SyncOutcome.AMENDED
     if _restore_withdrawn(tx, order, known, actor):
         outcome = SyncOutcome.RESTORED
@@ -258,7 +338,8 @@ def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor:
         number = order.accession_number
         raise Refused(f"it has changed, but its order {number} {what} and stays as it is", reason, number)
     was = _step(order, known)
-    made = imported_orders.rebuild(tx, item, order, was.id, worklist_files.file_of(known.path), actor, clinic)
+    file = worklist_files.file_of(known.path)
+    made = imported_orders.rebuild(tx, item, order, was.id, file, actor, clinic, together=together)
     after, now = made.order, made.step
     changed = referrals.changed_fields(order, after)
     if not changed:

@@ -89,6 +89,30 @@ def test_what_appears_changes_and_goes_is_followed(script: Script) -> None:
     assert script.states() == {"A1": "scheduled"}
 
 
+@pytest.mark.parametrize("apart", [0.0, 20.0])
+def test_a_patient_who_is_corrected_in_all_files_of_a_request_is_taken(script: Script, apart: float) -> None:
+    def write(number: int, **changes: Any) -> None:
+        script.write(f"{number}.wl", numbered(number, AccessionNumber="A1", **changes))
+
+    write(1)
+    write(2)
+    write(3)
+    assert script.look() == {"added": 3}
+    other = {"PatientID": "P9", "PatientName": "Чужая^Алла"}
+    write(1, **other)
+    assert script.look() == {"refused": 1}
+    write(2, **other)
+    assert script.look(5.0 + apart) == {"refused": 1}
+    assert len(script.problems()) == 2
+    write(3, **other)
+    assert script.look(5.0 + apart)["amended"] == 3
+    assert script.problems() == []
+    with script.store.read() as reader:
+        whose = reader.rows("SELECT p.patient_id FROM orders o JOIN patient p ON p.id = o.patient_id")
+    assert [row["patient_id"] for row in whose] == ["P9"] * 3
+    assert script.look(RETRY_AFTER) == {}
+
+
 def test_folders_as_wlmscpfs_has_them_are_walked_and_other_files_left_alone(script: Script) -> None:
     script.write("OFFIS/1.wl", numbered(1))
     script.write("OFFIS/lockfile", b"")

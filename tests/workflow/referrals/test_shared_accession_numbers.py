@@ -46,6 +46,14 @@ def perform(store: Store, uid: str, reference: StepReference) -> None:
     store.write(performed_steps.change, end, factory.XRAY, CLINIC)
 
 
+def moved(*items: ImportedItem) -> list[intake.FileContent]:
+    """Return the files of `taken` with another patient."""
+    return [
+        intake.FileContent([replace(each, patient=STRANGER)], f"/wl/{number}.wl", f"moved {number}")
+        for number, each in enumerate(items, 1)
+    ]
+
+
 def states(store: Store, order: Order) -> list[str]:
     with store.read() as reader:
         return [step.state for step in orders.require(reader, order.id).steps]
@@ -165,6 +173,36 @@ def test_a_request_and_an_order_never_become_two_patients(store: Store, number: 
         take(store, changed, f"/wl/{number}.wl", "9")
     assert value(store, "SELECT count(DISTINCT patient_id) FROM orders") == 1
     assert value(store, "SELECT p.patient_id FROM orders o JOIN patient p ON p.id = o.patient_id") == "P1"
+
+
+@pytest.mark.parametrize("other", [FOOT, LATER])
+def test_all_files_of_a_request_together_may_become_another_patients(store: Store, other: ImportedItem) -> None:
+    before = taken(store, HAND, other)
+    results = store.write(intake.sync_together, moved(HAND, other), SYSTEM, CLINIC)
+    assert [each.outcome for each in results] == [SyncOutcome.AMENDED, results[1].outcome]
+    assert [each.order_id for each in results] == [each.id for each in before]
+    assert [order_of(store, each).patient.patient_id for each in results] == ["P9", "P9"]
+
+
+@pytest.mark.parametrize("other", [FOOT, LATER])
+def test_some_files_of_a_request_do_not_become_another_patients(store: Store, other: ImportedItem) -> None:
+    third = replace(other, sps_id="S3", start=HAND.start + timedelta(hours=3))
+    if other is FOOT:
+        third = replace(third, study_instance_uid="1.2.3.3", requested_procedure_id="R3", procedure_name="Таз")
+    taken(store, HAND, other, third)
+    with pytest.raises(Refused, match="accession number A1"):
+        store.write(intake.sync_together, moved(HAND, other), SYSTEM, CLINIC)
+    assert value(store, "SELECT count(DISTINCT patient_id) FROM orders") == 1
+    assert value(store, "SELECT p.patient_id FROM orders o JOIN patient p ON p.id = o.patient_id") == "P1"
+
+
+def test_files_that_name_two_patients_are_not_taken_together(store: Store) -> None:
+    taken(store, HAND, FOOT)
+    files = moved(HAND, FOOT)
+    other = replace(STRANGER, name=PersonName("Иная", "Алла"), patient_id="P8")
+    files[1] = replace(files[1], items=[replace(FOOT, patient=other)])
+    with pytest.raises(Refused, match="accession number A1"):
+        store.write(intake.sync_together, files, SYSTEM, CLINIC)
 
 
 def test_what_is_left_of_a_request_may_become_another_patients(store: Store) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from broker.domain.errors import Refused
 from broker.domain.orders import ImportedItem, Order
+from broker.domain.patients.people import PersonName
 from broker.store.database import Store
 from broker.store.tables import orders, worklist_files
 from broker.workflow.referrals import worklist_files as intake
@@ -98,6 +99,14 @@ def test_another_order_in_the_file_takes_the_place_of_the_first(store: Store) ->
     assert now.order_id != taken.order_id
     assert order(store, taken).state == "cancelled"
     assert set(steps(store, now).values()) == {"SCHEDULED"}
+
+
+def test_the_patient_of_a_file_with_several_steps_may_change(store: Store) -> None:
+    taken = take(store, FIRST, LATER)
+    whose = replace(FIRST.patient, name=PersonName("Чужая", "Алла"), patient_id="P9")
+    now = take(store, *(replace(each, patient=whose) for each in (FIRST, LATER)), digest="2")
+    assert now.order_id == taken.order_id
+    assert order(store, now).patient.patient_id == "P9"
 
 
 def test_a_step_that_cannot_be_taken_costs_the_whole_file(store: Store) -> None:

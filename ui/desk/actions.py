@@ -9,7 +9,7 @@ from nicegui import ui
 
 from broker.domain.orders import BusRole, Order
 from broker.domain.patients.incomplete import missing
-from ui.desk.modes import FormMode, IncomingMode
+from ui.desk.modes.referrals import FormMode, IncomingMode
 from ui.desk.referral.field_values import ReferralOptions
 from ui.services import Services
 from ui.text import links, words

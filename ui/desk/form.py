@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from urllib.parse import quote
 
 from nicegui import ui
 
@@ -32,7 +31,7 @@ from ui.desk.actions import ActionBar
 from ui.desk.consequences import draw_change
 from ui.desk.decline_dialog import DeclineDialog
 from ui.desk.history import PatientHistory
-from ui.desk.modes import AmendMode, FormMode, IncomingMode
+from ui.desk.modes.referrals import AmendMode, FormMode, IncomingMode
 from ui.desk.patient_search import PatientSearch, suggest_mothers
 from ui.desk.referral.field_values import PATIENT, ReferralOptions
 from ui.desk.referral.form import ReferralForm
@@ -474,8 +473,8 @@ class DeskForm:
         if done is None:
             return
         order = done.value
-        if self.mode.after_saving:
-            ui.navigate.to(self.mode.after_saving.format(quote(order.accession_number, safe="")))
+        if address := self.mode.after_saving(order.accession_number):
+            ui.navigate.to(address)
             self.bar.saved = order
             return
         if self.services.request_history and order.patient.id != self.requested:

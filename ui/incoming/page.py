@@ -22,7 +22,7 @@ from broker.store.queries import inbox, order_card
 from broker.store.queries.patients import patient_index
 from broker.workflow.referrals import incoming_referrals
 from ui.desk import similar_patients
-from ui.desk.modes import clinic_name
+from ui.desk.modes.referrals import clinic_name
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.services import Services

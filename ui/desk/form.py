@@ -289,7 +289,11 @@ class DeskForm:
             external = earlier.external.studies
             found = prior_studies.repeated_studies(procedure.modality, procedure.body_site, on, own, external, days)
         states = history.own_states(earlier, self.services.now(), self.services.clinic.zone) if earlier else {}
-        self.repeats.show(found, earlier.clinics if earlier else {}, states)
+        limit = ""
+        if earlier and procedure and self.mode.warns_of_repeats:
+            limit = history.prophylactic(earlier, procedure.code, on)
+        year = history.dose(earlier, self.services.today()) if earlier else ""
+        self.repeats.show(found, earlier.clinics if earlier else {}, states, year, limit)
         self._name_save()
 
     def _name_save(self) -> None:

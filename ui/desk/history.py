@@ -47,6 +47,7 @@ class PatientHistory:
     external: ExternalHistory
     clinics: dict[str, str]  # GUID -> name
     lacks: Mapping[int, Lack] = field(default_factory=dict)  # by order id
+    prophylactic: frozenset[str] = frozenset()  # codes of procedures
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ def read(reader: Reader, patient: Patient, images_due: ImagesDue | None = None) 
         external=external,
         clinics={guid: words.clinic(directory_search.organisation_name(reader, guid), guid) for guid in guids},
         lacks=archive_gaps.lacks(reader, images_due, [visit.order.id for visit in visits]),
+        prophylactic=patient_history.prophylactic_procedures(reader),
     )
 
 
@@ -135,6 +137,20 @@ def dose(earlier: PatientHistory, today: date) -> str:
     count = words.plural(year.known, "исследование", "исследования", "исследований")
     rest = f"; ещё у {year.unknown} доза неизвестна" if year.unknown else ""
     return f"Доза за год: {report_pdf.dose(year.millisieverts)} ({count}{rest})"
+
+
+def prophylactic(earlier: PatientHistory, procedure_code: str, on: date) -> str:
+    """Return that one more study of a prophylactic procedure exceeds the year's limit; empty if it does not."""
+    if procedure_code not in earlier.prophylactic:
+        return ""
+    limit, before = prior_studies.PROPHYLACTIC_LIMIT, prior_studies.prophylactic_of_year(on, earlier.own)
+    known = f"{'не меньше ' if before.unknown else ''}{report_pdf.dose(before.millisieverts)}"
+    if before.millisieverts >= limit:
+        return f"Профилактическая доза за год уже {known}, предел 1 мЗв."
+    after = prior_studies.prophylactic_after(procedure_code, on, earlier.own)
+    if after > limit:
+        return f"Профилактическая доза за год превысит 1 мЗв: было {known}, станет около {report_pdf.dose(after)}."
+    return ""
 
 
 class HistorySection:

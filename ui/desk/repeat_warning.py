@@ -22,31 +22,44 @@ class RepeatWarning:
     def __init__(self, open_external: Callable[[str], None]) -> None:
         self._open_external = open_external
         self._found: tuple[PriorStudy, ...] = ()
-        self._state = ""  # of the first
+        self._drawn = ("", "", "")  # the state of the first, the year's dose, the limit
         self._seen: tuple[PriorStudy, ...] = ()  # the person was warned of these and wants to repeat them
         self._box = ui.element("div").classes("repeat").props("role=alert")
         self._box.set_visibility(False)
 
-    def show(self, found: Sequence[PriorStudy], clinics: Mapping[str, str], states: Mapping[int, str]) -> None:
-        """Show what would be repeated; the box cannot be closed. `states` are those of our own studies, by order id."""
+    def show(
+        self,
+        found: Sequence[PriorStudy],
+        clinics: Mapping[str, str],
+        states: Mapping[int, str],
+        year: str = "",
+        limit: str = "",
+    ) -> None:
+        """Show what would be repeated; the box cannot be closed. `states` are those of our own studies, by order id.
+
+        `year` is the year's dose, `limit` that the prophylactic one is exceeded: that is shown by itself, too, and asks
+        nothing.
+        """
         state = states.get(found[0].order_id or 0, "") if found else ""
-        if (tuple(found), state) == (self._found, self._state):
+        drawn = (state, year, limit)
+        if (tuple(found), drawn) == (self._found, self._drawn):
             return
-        self._found, self._state = tuple(found), state
+        self._found, self._drawn = tuple(found), drawn
         if not found:
             self._seen = ()
-        self._box.set_visibility(bool(found))
+        self._box.set_visibility(bool(found or limit))
         self._box.clear()
-        if not found:
+        if not found and not limit:
             return
-        first = found[0]
         with self._box:
             ui.icon("warning").props("aria-hidden=true")
             with ui.element("div").classes("cut-not"):
-                text("b", sentence(first, clinics, state))
-                for word in remarks(found):
+                text("b", sentence(found[0], clinics, state) if found else limit)
+                below = [*remarks(found), *([f"{year}."] if year else []), limit] if found else []
+                for word in filter(None, below):
                     text("p", word, "small")
-            self._draw_opener(first)
+            if found:
+                self._draw_opener(found[0])
 
     def _draw_opener(self, first: PriorStudy) -> None:
         if first.reference:

@@ -1,4 +1,4 @@
-"""«Лист доз»: all studies of a patient with their doses, here and in other clinics; a page that prints itself."""
+"""«Лист учёта доз»: all studies of a patient with their doses, here and in other clinics; a page that prints itself."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from markupsafe import Markup
 from broker.documents import report_pdf
 from broker.domain.studies import prior_studies
 from broker.domain.studies.dose import StudyDose
+from broker.domain.studies.prior_studies import DoseOfYear
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import patient_cards
@@ -52,7 +53,7 @@ def build(app: FastAPI, services: Services) -> None:
             return plain_page.notice("Нет такой карты", "Проверьте номер.", 404)
         content = draw(found, services.now(), services.clinic.zone, services.settings.clinic_name, measured)
         return plain_page.plain_page(
-            f"Лист доз {found.patient.patient_id}", content, extra_head=_STYLE, attributes=" data-print"
+            f"Лист учёта доз {found.patient.patient_id}", content, extra_head=_STYLE, attributes=" data-print"
         )
 
 
@@ -66,31 +67,55 @@ def draw(
     stated = {number: said.short(each) for number, each in (measured or {}).items()}
     today = now.date()
     patient = found.patient
+    prophylactic = {study.accession_number for study in found.own if study.prophylactic}
     clinics = {guid: words.clinic(name, guid) for guid, name in found.organisations.items()}
     listed = [
         tag(
             "tr",
             "",
+            tag("td", "r", str(place)),
             tag("td", "", f"{row.on:%d.%m.%Y}" if row.on else row.when),
             tag("td", "", row.what),
             tag("td", "", row.where),
             tag("td", "r", stated.get(row.number, "")),
             tag("td", "r", row.dose),
+            tag("td", "", "профилактическое" if row.number in prophylactic else ""),
         )
-        for row in rows(found, clinics, now, zone)
+        for place, row in enumerate(reversed(rows(found, clinics, now, zone)), 1)
     ]
-    heads = ("Дата", ""), ("Исследование", ""), ("Где", ""), ("Доза по аппарату", "r"), ("Эффективная доза, мЗв", "r")
+    heads = (
+        ("№", "r"),
+        ("Дата", ""),
+        ("Вид исследования", ""),
+        ("Где", ""),
+        ("Доза по аппарату", "r"),
+        ("Эффективная доза, мЗв", "r"),
+        ("Примечание", ""),
+    )
     head = tag("thead", "", tag("tr", "", *(tag("th", classes, word, scope="col") for word, classes in heads)))
     year = prior_studies.dose_of_year(today, found.own, found.external.studies)
     less = "не меньше " if year.unknown else ""
     total = f"За 12 месяцев: {less}{report_pdf.dose(year.millisieverts)}" if year.known else "За 12 месяцев доз нет"
     unknown = words.plural(year.unknown, "исследования", "исследований", "исследований")
     remark = f"; у {unknown} доза неизвестна" if year.unknown else ""
+    preventive = _prophylactic(prior_studies.prophylactic_of_year(today, found.own))
     body = html.join(
-        tag("h1", "", f"Лист доз: {patient.name}"),
+        tag("h1", "", f"Лист учёта доз: {patient.name}"),
         tag("p", "", f"{words.born(patient.birth_date)}, карта {patient.patient_id}"),
         tag("table", "", head, tag("tbody", "", *listed)) if listed else Markup("<p>Исследований ещё не было</p>"),
         tag("p", "sum", f"{total}{remark}."),
+        *([tag("p", "sum", preventive)] if preventive else []),
         tag("p", "", f"{clinic}, {today:%d.%m.%Y}".strip(", ")),
     )
     return str(tag("main", "doses", body))
+
+
+def _prophylactic(year: DoseOfYear) -> str:
+    """Return the year's sum of prophylactic studies beside its limit; empty if there was none."""
+    if not year.known and not year.unknown:
+        return ""
+    if not year.known:
+        return "Из них профилактические: доза неизвестна (предел 1 мЗв в год)."
+    less, sum_ = "не меньше " if year.unknown else "", year.millisieverts
+    over = ", превышен" if sum_ > prior_studies.PROPHYLACTIC_LIMIT else ""
+    return f"Из них профилактические: {less}{report_pdf.dose(sum_)} (предел 1 мЗв в год{over})."

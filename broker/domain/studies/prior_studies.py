@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from broker.domain.reading.reports import ExternalStudy
 
 YEAR = timedelta(days=365)
+PROPHYLACTIC_LIMIT = 1.0  # mSv a year of prophylactic studies; diagnostic ones have none
 # All modalities of projection radiography are one kind of study.
 _RADIOGRAPHY = ("DX", "CR", "RG")
 # What an external study of modality RG may be: RG is read from the category «рентген» if no ImagingStudy has a
@@ -38,6 +39,7 @@ class OwnStudy:
     body_site: str = ""
     conclusion: str = ""  # of the newest signed report
     effective_dose: float | None = None  # mSv, of signed reports, else as it was calculated
+    prophylactic: bool = False  # a study of the healthy, as the administrator says of its procedure
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,22 @@ def dose_of_year(on: date, own: Sequence[OwnStudy], external: Sequence[ExternalS
     doses = [study.effective_dose for study in recent if study.effective_dose is not None]
     unknown = [study for study in recent if study.effective_dose is None and study.modality in _IONISING]
     return DoseOfYear(round(sum(doses), 6), len(doses), len(unknown))
+
+
+def prophylactic_of_year(on: date, own: Sequence[OwnStudy]) -> DoseOfYear:
+    """Return the sum of the year for prophylactic studies only; which those of other clinics are is not known."""
+    return dose_of_year(on, [study for study in own if study.prophylactic], ())
+
+
+def prophylactic_after(procedure_code: str, on: date, own: Sequence[OwnStudy]) -> float:
+    """Return the year's prophylactic dose (mSv) after one more study of a procedure, as large as its last known one.
+
+    A first one, or one whose dose is not known, adds nothing: no dose is invented.
+    """
+    same = [each for each in own if each.procedure_code == procedure_code and each.effective_dose is not None]
+    last = max(same, key=lambda each: each.studied_on, default=None)
+    more = (last.effective_dose or 0.0) if last else 0.0
+    return round(prophylactic_of_year(on, own).millisieverts + more, 6)
 
 
 def _all_studies(own: Sequence[OwnStudy], external: Iterable[ExternalStudy]) -> list[OwnStudy | ExternalStudy]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.domain.reading.reports import ExternalStudy
+from broker.domain.studies import prior_studies
 from broker.domain.studies.prior_studies import OwnStudy, dose_of_year, is_final, latest_reports, repeated_studies
 
 TODAY = date(2026, 11, 24)
@@ -143,3 +144,17 @@ def test_nothing_outside_the_longest_interval_is_ever_found(
         assert 0 <= (TODAY - each.studied_on).days <= max(days.values())
         assert each.modality == planned
         assert each.body_site in ("", site or each.body_site)
+
+
+def test_only_studies_marked_prophylactic_count_against_their_limit_and_no_dose_is_invented() -> None:
+    made = [
+        own("DX", 200, procedure_code="FLG", effective_dose=0.05, prophylactic=True),
+        own("DX", 20, procedure_code="FLG", effective_dose=0.06, prophylactic=True),
+        own("MG", 30, procedure_code="MMG", prophylactic=True),  # its dose is not known
+        own("CT", 10, procedure_code="CT1", effective_dose=7.0),
+        own("DX", 400, procedure_code="FLG", effective_dose=0.9, prophylactic=True),
+    ]
+    year = prior_studies.prophylactic_of_year(TODAY, made)
+    assert (year.millisieverts, year.known, year.unknown) == (0.11, 2, 1)
+    assert prior_studies.prophylactic_after("FLG", TODAY, made) == 0.17
+    assert prior_studies.prophylactic_after("MMG", TODAY, made) == 0.11

@@ -13,16 +13,20 @@ import pytest
 from nicegui import ui
 from nicegui.testing import User
 
-from broker.domain.clinic.directory import search_key
+from broker.domain.clinic.directory import Entry, search_key
 from broker.domain.orders import Order, OrderState
 from broker.domain.reading.reports import ExternalStudy
 from broker.store.database import Store, Tx
 from broker.store.queries import schedule
 from broker.store.tables.studies import external_studies
 from broker.store.tables.studies.external_studies import StoredStudy
+from broker.workflow.directories import DirectorySource, replace_directory
 from broker.workflow.referrals import referrals
+from broker.workflow.studies.dose_procedures import set_prophylactic
+from broker.workflow.studies.effective_doses import recalculate
 from tests.support import factory
 from tests.support.clock import TODAY
+from tests.support.factory import SYSTEM
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person
 from tests.ui.desk.hands import ENTER, Hands
@@ -156,6 +160,7 @@ async def test_a_repeat_is_shown_saved_by_a_second_press_and_written_down(scene:
         hands = await choose(user)
         hands.type("what", "WLB-KNEE")
         await user.should_see("Рентген уже делали 12.11.2026, Городская больница № 2: «Гонартроз 2 степени».")
+        await user.should_see("Доза за год: 0,01 мЗв (1 исследование).")  # in the warning, with a period
         hands.press_save()
         await user.should_see("Такое уже делали, смотрите выше.")
         assert len(orders(scene.store)) == 1
@@ -166,6 +171,28 @@ async def test_a_repeat_is_shown_saved_by_a_second_press_and_written_down(scene:
     with scene.store.read() as reader:
         [line] = reader.rows("SELECT details FROM audit WHERE order_id = ? AND action = 'register'", [made.id])
     assert json.loads(line["details"])["repeat_of"] == "2026-11-12 DX DiagnosticReport/1"
+
+
+async def test_a_prophylactic_dose_above_the_limit_is_a_warning_that_asks_nothing(
+    scene: Scene, services: Services
+) -> None:
+    order = known(scene)
+    code = order.procedure_code
+    scene.store.write(set_prophylactic, frozenset({code}), SYSTEM)
+    scene.begin(order, "1.2.3.4")
+    scene.finish("1.2.3.4")
+    details = {"quantity": "процедура", "coefficient": "0,6", "unit": "мЗв"}
+    source = DirectorySource("dose-coefficients", "", "", "c.csv")
+    scene.store.write(replace_directory, source, [Entry("R-1", "Физик", details)], SYSTEM)
+    scene.store.write(recalculate, order.id)
+    quiet = replace(services, settings=replace(services.settings, repeat_days={}))
+    async with person(quiet) as user:
+        hands = await choose(user)
+        hands.type("what", code)
+        await user.should_see("Профилактическая доза за год превысит 1 мЗв: было 0,6 мЗв, станет около 1,2 мЗв.")
+        hands.press_save()
+        await user.should_see("Печать этикетки")
+    assert len(orders(scene.store)) == 2
 
 
 async def test_a_patient_who_is_typed_and_not_chosen_is_warned_for_too(scene: Scene, services: Services) -> None:

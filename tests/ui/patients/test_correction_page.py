@@ -166,7 +166,7 @@ def test_the_sheet_of_doses_lists_both_clinics_studies_and_the_sum(scene: Scene)
     assert found is not None
     sheet = dose_sheet.draw(found, scene.local("10:00"), ZONE, "Клиника на Заречной")
     for word in (
-        "Лист доз: Кузнецова Марина Петровна",
+        "Лист учёта доз: Кузнецова Марина Петровна",
         "02.03.2026",
         "1,1",
         "у нас",

@@ -9,7 +9,7 @@ from broker.domain.reading.reports import ExternalStudy
 from broker.domain.studies.prior_studies import OwnStudy
 from broker.store.database import Reader, Row
 from broker.store.rows import instant
-from broker.store.tables.studies import external_studies
+from broker.store.tables.studies import dose_procedures, external_studies
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ def own(reader: Reader, patient_id: int) -> list[OwnStudy]:
             body_site=row["body_site"],
             conclusion=row["conclusion"] or "",
             effective_dose=row["calculated_dose"] if row["effective_dose"] is None else row["effective_dose"],
+            prophylactic=bool(row["prophylactic"]),
         )
         for row in rows
         if row["started"]
@@ -73,12 +74,18 @@ _PERFORMED_HERE = (
     "  WHERE s.order_id = o.id AND p.state <> 'DISCONTINUED' AND p.start <> ''),"
     " (SELECT min(start) FROM scheduled_step WHERE order_id = o.id)) AS started,"
     f" {_as_signed_last('conclusion')}, {_as_signed_last('effective_dose')},"
-    " c.millisieverts AS calculated_dose, c.quantity AS calculated_of"
+    " c.millisieverts AS calculated_dose, c.quantity AS calculated_of,"
+    " EXISTS (SELECT 1 FROM dose_procedure d WHERE d.code = o.procedure_code AND d.prophylactic = 1) AS prophylactic"
     " FROM orders o JOIN patient a ON a.id = o.patient_id LEFT JOIN calculated_dose c ON c.order_id = o.id"
     " WHERE o.state IN ('in_progress', 'completed') AND (o.owner = ''"
     "  OR EXISTS (SELECT 1 FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
     "   WHERE s.order_id = o.id))"
 )
+
+
+def prophylactic_procedures(reader: Reader) -> frozenset[str]:
+    """Return the codes of the procedures that are prophylactic."""
+    return dose_procedures.prophylactic(reader)
 
 
 def made_between(reader: Reader, first: date, last: date) -> list[Row]:

@@ -12,6 +12,7 @@ import json
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime, time
 from typing import Any
 
@@ -73,8 +74,11 @@ def read_all(data: bytes) -> tuple[list[ImportedItem], str]:
     if not steps:
         raise BadWorklistFile("it has no Scheduled Procedure Step Sequence, so it is not a worklist item")
     items = [_item(ds, step, steps[0]) for step in steps]
-    if len({each.modality for each in items}) > 1:
-        raise BadWorklistFile("its scheduled steps are of several modalities: write a file for each")
+    modality = items[0].modality
+    if any(each.modality != modality and not (modality and each.modality and each.station_ae_titles) for each in items):
+        raise BadWorklistFile("its scheduled steps are of several modalities, and one names no modality or no station")
+    # An order has the modality of its first step; what another step has of its own stays among its attributes.
+    items = [replace(each, modality=modality) for each in items]
     if len({each.sps_id or (each.start, each.station_ae_titles) for each in items}) < len(items):
         raise BadWorklistFile(
             "two of its scheduled steps have the same Scheduled Procedure Step ID, or nothing differs"
@@ -166,7 +170,9 @@ def _item(ds: Dataset, step: Dataset, first: Dataset) -> ImportedItem:
     # The item's fields have exactly these, or they are ours to assign.
     _drop(top, "AccessionNumber", "StudyInstanceUID", "RequestedProcedureID", "PatientID")
     _drop(top, "ReasonForTheRequestedProcedure", "RequestedProcedureComments")
-    _drop(inner, "Modality", "ScheduledStationAETitle", "ScheduledProcedureStepID", "ScheduledProcedureStepStatus")
+    if modality == _text(first, "Modality"):
+        _drop(inner, "Modality")
+    _drop(inner, "ScheduledStationAETitle", "ScheduledProcedureStepID", "ScheduledProcedureStepStatus")
     for content, keyword in ((top, "RequestedProcedureDescription"), (inner, "ScheduledProcedureStepDescription")):
         if _has_value(content, keyword, "", procedure_name):
             _drop(content, keyword)

@@ -230,7 +230,8 @@ def _conditions(index_filter: IndexFilter) -> tuple[list[str], dict[str, Any]]:
         ),
         ("start_from", "s.start >= :start_from", _text(index_filter.start_from)),
         ("start_to", "s.start <= :start_to", _text(index_filter.start_to)),
-        ("modality", "o.modality = :modality", index_filter.modality),
+        # A further step of an import may have a modality of its own.
+        ("modality", "(o.modality = :modality OR s.attributes <> '')", index_filter.modality),
         # Numbers of a script need not be unique: items with passthrough attributes are compared afterwards.
         ("sps_id", "(s.sps_id = :sps_id OR o.attributes <> '')", index_filter.sps_id),
         (

@@ -168,8 +168,13 @@ def test_a_file_without_scheduled_steps_or_with_such_that_cannot_be_told_apart_i
     other = deepcopy(step)
     other.ScheduledProcedureStepID, other.Modality = "S2", "CT"
     ds.ScheduledProcedureStepSequence = [step, other]
-    with pytest.raises(BadWorklistFile, match="several modalities"):
-        worklist_file.read(written(ds))
+    assert len(worklist_file.read_all(written(ds))[0]) == 2
+    for keyword in ("Modality", "ScheduledStationAETitle"):  # where is it to be made?
+        lacking = deepcopy(other)
+        delattr(lacking, keyword)
+        ds.ScheduledProcedureStepSequence = [step, lacking]
+        with pytest.raises(BadWorklistFile, match="several modalities"):
+            worklist_file.read(written(ds))
 
 
 def test_a_file_has_an_item_for_each_scheduled_step() -> None:
@@ -182,6 +187,17 @@ def test_a_file_has_an_item_for_each_scheduled_step() -> None:
     assert [each.sps_id for each in items] == ["S1", "S2"]
     assert {each.procedure_name for each in items} == {"Рентгенография кисти"}  # one requested procedure
     assert worklist_file.read_all(written(ds))[1] == digest
+
+
+def test_steps_of_a_file_may_be_of_several_modalities() -> None:
+    ds = dataset(Modality="PT")
+    first = ds.ScheduledProcedureStepSequence[0]
+    second = deepcopy(first)
+    second.ScheduledProcedureStepID, second.Modality, second.ScheduledStationAETitle = "S2", "CT", "CT_1"
+    ds.ScheduledProcedureStepSequence = [first, second]
+    items, _ = worklist_file.read_all(written(ds))
+    assert [each.modality for each in items] == ["PT", "PT"]  # one order
+    assert [kept(each, "step").get("Modality") for each in items] == [None, ["CT"]]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,28 @@ def test_a_private_text_of_a_file_without_vrs_is_answered_as_a_text(store: Store
         ("LO", "Особое"),
         ("UN", b"\x07\x00"),
     ]
+
+
+@pytest.mark.parametrize(("asked", "found"), [("PT", ["S1"]), ("CT", ["S2"]), ("", ["S1", "S2"]), ("MR", [])])
+def test_a_step_of_another_modality_is_found_and_answered_by_its_own(
+    store: Store, asked: str, found: list[str]
+) -> None:
+    item = made.dataset(Modality="PT")
+    first = item.ScheduledProcedureStepSequence[0]
+    second = deepcopy(first)
+    second.ScheduledProcedureStepID, second.Modality, second.ScheduledStationAETitle = "S2", "CT", "CT_1"
+    item.ScheduledProcedureStepSequence = [first, second]
+    for digest in ("1", "2"):  # new, then amended
+        items, _ = worklist_file.read_all(made.written(item))
+        store.write(worklist_files.sync_file, items, "a.wl", digest, REGISTRAR, CLINIC)
+        first.ScheduledProcedureStepStartTime = "110000"
+        steps = [
+            each.ScheduledProcedureStepSequence[0]
+            for _, each in answers(store, query({"Modality": asked, "ScheduledProcedureStepID": ""}))
+        ]
+        own = {"S1": "PT", "S2": "CT"}
+        answered = sorted((each.ScheduledProcedureStepID, each.Modality) for each in steps)
+        assert answered == [(each, own[each]) for each in found]
 
 
 def test_a_private_attribute_is_found_in_another_block_of_the_same_creator(store: Store) -> None:

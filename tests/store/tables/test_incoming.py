@@ -23,6 +23,7 @@ FULL = IncomingReferral(
     ),
     requester="3b9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61",
     service_request="s1",
+    encounter="e1",
     bus_patient="p1",
     bus_accession_number="ODII0000000042",
     procedure_code="7003087",

@@ -31,6 +31,7 @@ from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
 MOST_FOUND = 20  # referrals that a search shows
+_LOOKED_THROUGH = 100  # visits of a search: cancelled ones and other clinics' are left out
 MOST_SHOWN = 100  # studies that are shown at once; the others are searched for
 
 
@@ -41,6 +42,14 @@ class Compared:
     order: Order
     rows: list[ComparedRow]
     fields: tuple[str, ...]  # in which the patients contradict each other
+
+
+@dataclass(frozen=True, slots=True)
+class FoundReferrals:
+    """Referrals to choose from; `more` if others match, too."""
+
+    orders: Sequence[Order] = ()
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +192,7 @@ class FindReferralDialog:
         self._asked, self._typed = each, ""
         self._search.value = ""
         self._about.set_text(f"В архиве: {archive.described(each.unreferred.study)}. Выберите направление.")
-        self._show(each.candidates)
+        self._show(FoundReferrals(each.candidates))
         if each.candidates:
             await self._compare(each.candidates[0])
 
@@ -193,28 +202,32 @@ class FindReferralDialog:
             self._typed = typed
             await self._found()
 
-    async def _find(self) -> Sequence[Order]:
+    async def _find(self) -> FoundReferrals:
         """Return the referrals that what was typed finds; the offered ones while nothing is typed."""
         typed, today = self._typed, self._services.today()
         if not typed:
-            return self._asked.candidates if self._asked else ()
+            return FoundReferrals(self._asked.candidates if self._asked else ())
         found = await read_as_viewer(
-            self._services, lambda reader: schedule.studies(reader, typed, today, MOST_FOUND).visits
+            self._services, lambda reader: schedule.studies(reader, typed, today, _LOOKED_THROUGH)
         )
-        open_ones = [each.order for each in found if each.order.state is not OrderState.CANCELLED]
-        return list({order.id: order for order in open_ones if not order.owner}.values())
+        open_ones = [each.order for each in found.visits if each.order.state is not OrderState.CANCELLED]
+        orders = list({order.id: order for order in open_ones if not order.owner}.values())
+        return FoundReferrals(orders[:MOST_FOUND], found.more or len(orders) > MOST_FOUND)
 
-    def _show(self, orders: Sequence[Order]) -> None:
+    def _show(self, found: FoundReferrals) -> None:
+        orders = found.orders
         self._orders = orders
         self._choose(None)
         self._list.clear()
         self._choices = {}
         with self._list:
-            if not orders:
+            if not orders and not found.more:
                 nothing = "Таких направлений нет." if self._typed else "По пациенту и дню не подходит ни одно."
                 text("p", nothing, "muted")
             for order in orders:
                 self._choices[order.id] = self._draw(order)
+            if found.more:
+                text("p", "Показаны не все: уточните фамилию или номер.", "muted")
 
     def _draw(self, order: Order) -> ui.element:
         patient, start = order.patient, order.steps[0].start

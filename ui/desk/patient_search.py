@@ -18,6 +18,7 @@ from ui.widgets.autocomplete import Autocomplete
 from ui.widgets.form_field import labelled_field
 
 SHOWN = 8  # patients that are listed
+_MOTHERS_AMONG = 100  # people of whom men and newborns are left out
 
 
 class PatientSearch:
@@ -64,7 +65,7 @@ def suggest_mothers(services: Services, form: ReferralForm) -> None:
     field.box.classes("combo")
 
     async def find(typed: str) -> list[Patient]:
-        found = await read_as_viewer(services, lambda reader: patient_search.search(reader, typed, SHOWN + 1))
+        found = await read_as_viewer(services, lambda reader: patient_search.search(reader, typed, _MOTHERS_AMONG))
         return [each for each in found.patients if each.sex is not Sex.MALE and not names.is_newborn(each.name)]
 
     async def take(mother: Patient | None, typed: str) -> None:

@@ -31,6 +31,7 @@ PLACES = [
     ("/devices", "Аппараты", "monitor_heart", Permission.VIEW),
     ("/figures", "Согласие", "balance", Permission.MANAGE),
 ]
+_VIEWS = "V"
 KEYS = [
     ("F2", "Новое направление"),
     ("/", "Поиск по исследованиям"),
@@ -46,6 +47,7 @@ KEYS = [
     ("Alt+1 Alt+2 Alt+3", "Похожий пациент: это он"),
     ("Alt+0", "Похожий пациент: другой человек"),
     ("1 2 0", "Расхождения с архивом: наше, чужое, позже"),
+    (_VIEWS, "Расхождения с архивом: открыть снимки"),
     ("Esc", "Назад, закрыть"),
     ("?", "Эта подсказка"),
 ]
@@ -95,7 +97,7 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
                     incoming.add_badge()
     with theme.dialog("keys", "Клавиши"):
         closed = {word for _, word, _, _ in PLACES} - {word for _, word, _, _ in allowed}
-        theme.html_element("div", _write_keys(closed), "keys")
+        theme.html_element("div", _write_keys(closed, has_viewer=services.settings.viewer is not None), "keys")
 
     # Last: a timer makes NiceGUI send the page as it is, and parts that are read later would make it jump.
     async def refresh() -> None:
@@ -105,12 +107,14 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
     follow(services, refresh)
 
 
-def _write_keys(closed: set[str]) -> Markup:
+def _write_keys(closed: set[str], *, has_viewer: bool) -> Markup:
     """Return the list of shortcuts, without those to the places in `closed`, which the person may not see."""
     lines = [
         html.join(tag("span", "nowrap", theme.key_hint_html(key)), tag("span", "", meaning))
         for key, meaning in KEYS
-        if meaning not in closed and not (key.startswith(("F2", "Alt")) and "Регистратура" in closed)
+        if meaning not in closed
+        and (has_viewer or key != _VIEWS)
+        and not (key.startswith(("F2", "Alt")) and "Регистратура" in closed)
     ]
     return html.join(*lines)
 

@@ -20,15 +20,16 @@ from broker.store.tables import orders
 from broker.store.tables.studies import archive as archive_table
 from broker.workflow.reading import reports
 from broker.workflow.reading.reports import ReportText
-from broker.workflow.referrals import unreferred_studies
+from broker.workflow.referrals import referrals, unreferred_studies
 from broker.workflow.studies import archive_images
 from tests.peers import chromium
 from tests.support.clock import TODAY, local
-from tests.support.factory import CLINIC, SYSTEM
+from tests.support.factory import CLINIC, REGISTRAR, SYSTEM
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import PASSWORD, Site, person
 from tests.ui.desk.hands import Hands
 from tests.ui.scene import Scene, buttons, drawn, press, texts
+from ui.archive import unreferred
 from ui.archive.comparison import compared_rows, contradictions
 from ui.board import layout
 from ui.services import Services
@@ -404,6 +405,23 @@ async def test_a_referral_that_is_not_offered_is_searched_for_and_its_contradict
     press(user, "Это один человек, связать: Попов С.")
     await user.should_see("Исследование привязано")
     assert state(scene.store, order) is OrderState.COMPLETED
+
+
+async def test_where_a_search_for_a_referral_finds_more_than_it_shows_it_says_so(
+    scene: Scene, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unreferred, "_LOOKED_THROUGH", 2)
+    for start in ("09:00", "09:20", "09:40"):
+        order = scene.register(start, "Попов Степан")
+        scene.store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, CLINIC)
+    hold(scene, late())
+    await user.open("/archive")
+    press(user, "Найти направление")
+    await user.should_see("По пациенту и дню не подходит ни одно.")
+    search = next(each for each in user.find(ui.input).elements if each.props.get("for") == "referral-search")
+    search.value = "попов"
+    await user.should_see("Показаны не все: уточните фамилию или номер.")
+    await user.should_not_see("Таких направлений нет.")
 
 
 async def test_a_referral_is_made_of_a_study_that_none_fits_and_has_its_images_once_it_is_saved(

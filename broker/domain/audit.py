@@ -94,6 +94,7 @@ class AuditAction(StrEnum):
     READ_FREE = "read_free"
     READ_ONCE = "read_once"
     READING_SET = "reading_set"
+    DOSE_TYPED = "dose_typed"
     DOSE_PROCEDURES_SET = "dose_procedures_set"
     TEMPLATE_PUT = "template_put"
     TEMPLATE_DELETE = "template_delete"

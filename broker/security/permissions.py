@@ -27,14 +27,15 @@ class Permission(StrEnum):
     RESEND = "resend"
     PERFORM = "perform"
     REPORT = "report"
+    DOSE = "dose"  # type the effective dose of a study
     MANAGE = "manage"
 
 
 P = Permission
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.REGISTRAR: frozenset({P.VIEW, P.REGISTER, P.AMEND, P.CANCEL, P.LINK, P.MERGE, P.CLOSE, P.RESEND}),
-    Role.TECHNOLOGIST: frozenset({P.VIEW, P.REGISTER, P.AMEND, P.LINK, P.CLOSE}),
-    Role.RADIOLOGIST: frozenset({P.VIEW, P.REPORT}),
+    Role.TECHNOLOGIST: frozenset({P.VIEW, P.REGISTER, P.AMEND, P.LINK, P.CLOSE, P.DOSE}),
+    Role.RADIOLOGIST: frozenset({P.VIEW, P.REPORT, P.DOSE}),
     Role.ADMINISTRATOR: frozenset({P.VIEW, P.RESEND, P.MANAGE}),
 }
 

@@ -13,10 +13,11 @@ from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.workflow import outbox
 from broker.workflow.referrals import referrals
-from broker.workflow.studies import step_links
+from broker.workflow.studies import effective_doses, step_links
 from ui.live import attempt, current_actor
+from ui.reading.report import dose
 from ui.services import Services
-from ui.text import links
+from ui.text import errors, links
 from ui.widgets import theme
 from ui.widgets.form_field import labelled_field
 from ui.widgets.theme import text
@@ -40,6 +41,8 @@ class OrderDialogs:
             self._ask_closing()
         if permissions.may(actor, Permission.LINK):
             self._ask_unlinking()
+        if permissions.may(actor, Permission.DOSE):
+            self._ask_dose()
 
     def note_revision(self) -> None:
         """Note what the person sees now, who is about to be asked."""
@@ -117,6 +120,27 @@ class OrderDialogs:
         actor = current_actor(services)
         if await attempt(lambda: services.store.write(step_links.close, order.id, seen, actor, services.clinic)):
             theme.show_message(f"Исследование {order.accession_number} отмечено выполненным")
+
+    def _ask_dose(self) -> None:
+        title = f"Эффективная доза, {names.short(self._order().patient.name)}"
+        with ui.element("dialog").props("id=type-dose aria-labelledby=type-dose-title"):
+            text("h2", title).props("id=type-dose-title")
+            text(
+                "p", "Она войдёт в лист учёта вместо рассчитанной; рассчитанная хранится. Пустое поле убирает.", "muted"
+            )
+            self._dose = labelled_field("Эффективная доза, мЗв", name="typed-dose", props="inputmode=decimal")
+            with ui.element("div").classes("acts").style("margin-top: 16px"):
+                theme.button("Не менять").props("data-closes autofocus")
+                theme.button("Сохранить дозу", self._type_dose).classes("btn-primary").props("data-closes")
+
+    async def _type_dose(self) -> None:
+        services, order, actor = self._services, self._order(), current_actor(self._services)
+        value, problem = dose.typed(str(self._dose.value or ""))
+        if problem:
+            theme.show_message(errors.PROBLEMS["effective_dose", problem])
+            return
+        if await attempt(lambda: services.store.write(effective_doses.type_dose, order.id, value, actor)):
+            theme.show_message("Доза записана" if value is not None else "Вписанная доза убрана")
 
     def _ask_unlinking(self) -> None:
         order = self._order()

@@ -14,7 +14,7 @@ from broker.domain.patients import identifiers, names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient
 from broker.domain.reading.reports import ReportState
-from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated
+from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated, TypedDose
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepSource
 from broker.security import permissions
 from broker.security.permissions import Permission
@@ -89,6 +89,7 @@ class OrderPageData:
     other: str = ""  # name of the other clinic that refers or performs the study
     received: Received = field(default_factory=Received)  # what modalities have stored of it
     effective_dose: CalculatedDose | NotCalculated = NotCalculated.NO_ROW
+    typed_dose: TypedDose | None = None
 
 
 def _read(reader: Reader, accession_number: str, images_due: ImagesDue | None) -> OrderPageData | None:
@@ -99,7 +100,12 @@ def _read(reader: Reader, accession_number: str, images_due: ImagesDue | None) -
     other = words.clinic(directory_search.organisation_name(reader, guid), guid) if guid else ""
     devices = tuple(device_registry.approved(reader))
     return OrderPageData(
-        card, devices, other, received.of_order(reader, card.order.id), effective_doses.of_order(reader, card.order)
+        card,
+        devices,
+        other,
+        received.of_order(reader, card.order.id),
+        effective_doses.of_order(reader, card.order),
+        effective_doses.typed(reader, card.order.id),
     )
 
 
@@ -154,7 +160,7 @@ class OrderPage:
         )
         state = self._state(card.visit)
         facts = (order, *reported, card.discrepancies, card.holding, card.lack, card.undecided, state, today)
-        self._facts.show((*facts, found.received, found.effective_dose), self._draw_facts)
+        self._facts.show((*facts, found.received, found.effective_dose, found.typed_dose), self._draw_facts)
         self._wires.show(facts, self._draw_wires)
         actions = (
             order.state,
@@ -197,6 +203,8 @@ class OrderPage:
             ui.link("Ещё исследование", links.another(number)).classes("btn")
         if self._may(Permission.CLOSE) and allowed(card.order.state, Event.CLOSE):
             theme.button("Выполнено", self._dialogs.note_revision).props("data-opens=close")
+        if self._may(Permission.DOSE) and card.order.state in (OrderState.IN_PROGRESS, OrderState.COMPLETED):
+            theme.button("Вписать дозу").props("data-opens=type-dose")
         if card.uncorrected and self._may(Permission.CANCEL) and self._may(Permission.REGISTER):
             theme.button("Отменить там и направить заново", self._dialogs.note_revision).props("data-opens=reissue")
         if self._may(Permission.CANCEL) and allowed(card.order.state, Event.CANCEL):
@@ -277,9 +285,8 @@ class OrderPage:
                 signed_report.draw_earlier(card.earlier_reports, zone, today)
                 report_archive.draw(self._services, self._actor, card)
         self._draw_archive()
-        device_reports.draw(
-            self._found.received, self._found.effective_dose, self._services.clinic.zone, self._services.today()
-        )
+        found, zone, today = self._found, self._services.clinic.zone, self._services.today()
+        device_reports.draw(found.received, found.effective_dose, zone, today, found.typed_dose)
         with theme.section("Исследование"):
             theme.facts(self._about(order))
             if card.request:

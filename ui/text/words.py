@@ -97,6 +97,7 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.READ_FREE: "Освобождено для других читателей",
     AuditAction.READ_ONCE: "Прочитать один раз",
     AuditAction.READING_SET: "Изменено, что читают дважды",
+    AuditAction.DOSE_TYPED: "Вписана эффективная доза",
     AuditAction.DOSE_PROCEDURES_SET: "Изменён учёт доз по исследованиям",
     AuditAction.TEMPLATE_PUT: "Шаблон протокола сохранён",
     AuditAction.TEMPLATE_DELETE: "Шаблон протокола удалён",

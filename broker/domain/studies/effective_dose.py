@@ -33,6 +33,7 @@ _FACTORS: dict[str, dict[str, float]] = {
 }
 OLDEST = 150  # years
 HIGHEST = 1000.0  # kV
+MAX_DOSE = 1000.0  # mSv: no diagnostic study gives more; a number above it is in another unit
 
 
 class NotCalculated(StrEnum):
@@ -87,6 +88,14 @@ class CalculatedDose:
     unit: str
     row_code: str
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypedDose:
+    """An effective dose that a person typed beside a report: it stands over the calculated one, which is kept."""
+
+    millisieverts: float
+    typed_by: str
 
 
 def read_row(code: str, name: str, details: Mapping[str, str]) -> Coefficient:

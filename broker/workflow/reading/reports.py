@@ -19,6 +19,7 @@ from broker.domain.patients import confirmation, names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName
 from broker.domain.reading.reports import Report, ReportChange, ReportDoubt, ReportState, SeenImages
+from broker.domain.studies.effective_dose import MAX_DOSE
 from broker.domain.studies.performed import PerformedState
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
@@ -28,7 +29,6 @@ from broker.store.tables.studies import archive, performed, performed_links
 from broker.workflow.studies import archived_reports, effective_doses
 
 LONGEST = {"description": 20_000, "conclusion": 4_000, "recommendations": 4_000}  # characters
-MAX_DOSE = 1000.0  # mSv; finds doses that were typed in µSv by mistake
 # Direction marks could reverse the order of a finding's words on the screen and on paper.
 _MARKS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 

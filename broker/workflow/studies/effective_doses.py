@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from broker.domain.orders import Order
+from broker.domain.actors import Actor
+from broker.domain.audit import AuditAction
+from broker.domain.errors import Invalid, WrongState
+from broker.domain.orders import Order, OrderState
 from broker.domain.studies.dose import Quantity
-from broker.domain.studies.effective_dose import FIXED, CalculatedDose
+from broker.domain.studies.effective_dose import FIXED, MAX_DOSE, CalculatedDose
+from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries.studies import effective_doses
-from broker.store.tables import orders
-from broker.store.tables.studies import calculated_doses, performed, received_objects
+from broker.store.tables import audit, orders
+from broker.store.tables.studies import calculated_doses, performed, received_objects, typed_doses
 
 
 def recalculate(tx: Tx, order_id: int) -> None:
@@ -33,6 +37,22 @@ def remeasure(tx: Tx, order_id: int) -> None:
             recalculate(tx, order_id)
     elif effective_doses.measured(tx, order_id).of(Quantity(known.quantity)) != known.amount:
         recalculate(tx, order_id)
+
+
+def type_dose(tx: Tx, order_id: int, millisieverts: float | None, actor: Actor) -> None:
+    """Keep the effective dose (mSv) that a person typed, over the calculated one, which is kept; None takes it back.
+
+    What a doctor signs in a report stands over it. Raise NotFound, Invalid, WrongState if nothing was made, Forbidden.
+    """
+    permit(tx, actor, Permission.DOSE)
+    order = orders.require(tx, order_id)
+    if order.state not in (OrderState.IN_PROGRESS, OrderState.COMPLETED):
+        raise WrongState(f"order {order.accession_number} is {order.state}")
+    if millisieverts is not None and not 0 <= millisieverts <= MAX_DOSE:
+        raise Invalid({"effective_dose": "range"})
+    typed_doses.add(tx, order.id, millisieverts, actor.title or actor.name)
+    audit.write(tx, actor, AuditAction.DOSE_TYPED, order.id, millisieverts=millisieverts)
+    tx.notify()
 
 
 def calculate_once(tx: Tx, order: Order) -> None:

@@ -271,3 +271,20 @@ async def test_a_linked_study_and_its_uids_stand_on_the_card(scene: Scene, user:
 async def test_an_unknown_number_is_answered_calmly(user: User) -> None:
     await user.open("/order/<script>")
     await user.should_see("Исследования с номером «<script>» нет.")
+
+
+async def test_a_technologist_types_the_dose_over_the_calculated_one(scene: Scene, services: Services) -> None:
+    order = scene.register("09:20")
+    scene.begin(order, "1.2.3.4")
+    scene.finish("1.2.3.4")
+    async with person(services, "yudin") as user:
+        await user.open(f"/order/{order.accession_number}")
+        [field] = [each for each in user.find(ui.input).elements if each.props.get("for") == "typed-dose"]
+        field.set_value("много")
+        press(user, "Сохранить дозу")
+        await user.should_see("Напишите дозу числом, например 0,03")
+        field.set_value("0,05 мЗв")
+        press(user, "Сохранить дозу")
+        await user.should_see("Доза записана")
+        await user.should_see("0,05 мЗв, вписана")
+        await user.should_see("По расчёту")

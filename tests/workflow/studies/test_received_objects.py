@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from broker.domain.actors import Actor, ActorKind
+from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic.directory import Entry
 from broker.domain.errors import Forbidden, Invalid, WrongState
 from broker.domain.orders import Order
@@ -14,7 +14,7 @@ from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.dose import DoseDoubt, DoseReport, IrradiationEvent, Measured, Quantity
-from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated
+from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated, TypedDose
 from broker.domain.studies.performed import WRONG_ENTRY, Dose, PerformedChange, PerformedState, StepReference
 from broker.domain.studies.received import HeldReason, Receipt, ReceivedKind, ReceivedObject, match
 from broker.store.database import Store
@@ -28,7 +28,7 @@ from broker.workflow.directories import DirectorySource, replace_directory
 from broker.workflow.referrals import referrals, unreferred_studies
 from broker.workflow.studies import archive_images, performed_steps, step_links
 from broker.workflow.studies import received_objects as use_cases
-from broker.workflow.studies.effective_doses import calculate_once
+from broker.workflow.studies.effective_doses import calculate_once, type_dose
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft
 
@@ -307,3 +307,28 @@ def test_a_dose_outside_of_the_clinics_limits_is_kept_shown_as_doubtful_and_not_
     assert found.doubts == {DoseDoubt.IMPLAUSIBLE}
     assert listed == {order.accession_number: found}
     assert effective(store, order) is NotCalculated.IMPLAUSIBLE
+
+
+def test_a_typed_dose_stands_over_the_calculated_one_and_both_are_kept(store: Store, order: Order) -> None:
+    table(store, "1")
+    technologist = Actor(ActorKind.PERSON, "yudin", "Юдин П. С.", frozenset({Role.TECHNOLOGIST}))
+    with pytest.raises(WrongState):
+        store.write(type_dose, order.id, 0.05, technologist)  # nothing was made
+    perform(store, order)
+    store.write(use_cases.receive, report(order), dap(1e-5), XRAY)
+    store.write(type_dose, order.id, 0.05, technologist)
+    with store.read() as reader:
+        [study] = patient_history.own(reader, order.patient.stored_id)
+        assert effective_doses.typed(reader, order.id) == TypedDose(0.05, "Юдин П. С.")
+    assert study.effective_dose == 0.05
+    calculated = effective(store, order)
+    assert isinstance(calculated, CalculatedDose)
+    store.write(type_dose, order.id, None, technologist)  # taken back
+    with store.read() as reader:
+        [study] = patient_history.own(reader, order.patient.stored_id)
+        assert effective_doses.typed(reader, order.id) is None
+    assert study.effective_dose == calculated.millisieverts
+    with pytest.raises(Forbidden):
+        store.write(type_dose, order.id, 0.05, REGISTRAR)
+    with pytest.raises(Invalid):
+        store.write(type_dose, order.id, 1001.0, technologist)

@@ -6,7 +6,7 @@ from datetime import date, tzinfo
 
 from nicegui import ui
 
-from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated
+from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated, TypedDose
 from broker.domain.studies.received import StoredObject
 from broker.store.queries.studies.received import Received
 from ui.text import received as said
@@ -15,9 +15,15 @@ from ui.widgets import theme
 from ui.widgets.theme import text
 
 
-def draw(found: Received, effective: CalculatedDose | NotCalculated, zone: tzinfo, today: date) -> None:
+def draw(
+    found: Received,
+    effective: CalculatedDose | NotCalculated,
+    zone: tzinfo,
+    today: date,
+    typed: TypedDose | None = None,
+) -> None:
     """Draw the dose of a study, and what was received; nothing where nothing was."""
-    draw_dose(found, effective)
+    draw_dose(found, effective, typed)
     if not found.objects:
         return
     with theme.section(said.OF_ORDER), ui.element("ul").classes("facts-list"):
@@ -25,12 +31,17 @@ def draw(found: Received, effective: CalculatedDose | NotCalculated, zone: tzinf
             text("li", _line(each, zone, today))
 
 
-def draw_dose(found: Received, effective: CalculatedDose | NotCalculated) -> None:
-    """Draw the dose that dose reports state, with its units, and the effective one; nothing where there is neither."""
+def draw_dose(found: Received, effective: CalculatedDose | NotCalculated, typed: TypedDose | None = None) -> None:
+    """Draw the dose that dose reports state, with its units, and the effective one; nothing where there is neither.
+
+    What a person has typed stands over what was calculated.
+    """
     facts, doubts = said.dose_facts(found.dose), said.doubts(found.dose)
-    if not facts and not doubts and not isinstance(effective, CalculatedDose):
+    if not facts and not doubts and not isinstance(effective, CalculatedDose) and typed is None:
         return
-    facts.append(("Эффективная доза", said.effective(effective)))
+    if typed:
+        facts.append(("Эффективная доза", f"{said.number(typed.millisieverts)} мЗв, вписана: {typed.typed_by}"))
+    facts.append(("По расчёту" if typed else "Эффективная доза", said.effective(effective)))
     with theme.section(said.DOSE):
         theme.facts(facts)
         for each in doubts:

@@ -63,7 +63,7 @@ def _as_signed_last(column: str) -> str:
         "CASE WHEN EXISTS (SELECT 1 FROM report_version WHERE order_id = o.id)"
         f" THEN (SELECT {column} FROM report_version WHERE order_id = o.id ORDER BY version DESC LIMIT 1)"
         f" ELSE (SELECT {column} FROM report WHERE order_id = o.id AND state = 'signed' ORDER BY reading LIMIT 1)"
-        f" END AS {column}"
+        " END"
     )
 
 
@@ -73,7 +73,9 @@ _PERFORMED_HERE = (
     "  JOIN scheduled_step s ON s.id = l.scheduled_step_id"
     "  WHERE s.order_id = o.id AND p.state <> 'DISCONTINUED' AND p.start <> ''),"
     " (SELECT min(start) FROM scheduled_step WHERE order_id = o.id)) AS started,"
-    f" {_as_signed_last('conclusion')}, {_as_signed_last('effective_dose')},"
+    f" {_as_signed_last('conclusion')} AS conclusion,"
+    f" coalesce({_as_signed_last('effective_dose')}, (SELECT t.millisieverts FROM typed_dose t"
+    "  WHERE t.order_id = o.id ORDER BY t.id DESC LIMIT 1)) AS effective_dose,"
     " c.millisieverts AS calculated_dose, c.quantity AS calculated_of,"
     " EXISTS (SELECT 1 FROM dose_procedure d WHERE d.code = o.procedure_code AND d.prophylactic = 1) AS prophylactic"
     " FROM orders o JOIN patient a ON a.id = o.patient_id LEFT JOIN calculated_dose c ON c.order_id = o.id"

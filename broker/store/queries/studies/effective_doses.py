@@ -7,11 +7,11 @@ from datetime import date
 from broker.domain.orders import Order
 from broker.domain.studies import dose, effective_dose
 from broker.domain.studies.dose import DoseValue, Quantity, StudyDose
-from broker.domain.studies.effective_dose import CalculatedDose, Circumstances, Coefficient, NotCalculated
+from broker.domain.studies.effective_dose import CalculatedDose, Circumstances, Coefficient, NotCalculated, TypedDose
 from broker.store.database import Reader
 from broker.store.queries.studies import dose_limits
 from broker.store.tables import directories
-from broker.store.tables.studies import calculated_doses, received_objects
+from broker.store.tables.studies import calculated_doses, received_objects, typed_doses
 
 KIND = "dose-coefficients"  # of the directory
 _STEPS = (
@@ -23,6 +23,11 @@ _STEPS = (
 def of_order(reader: Reader, order: Order) -> CalculatedDose | NotCalculated:
     """Return the effective dose of an order: as it was calculated once, else by the present table; or why none."""
     return calculated_doses.get(reader, order.id) or calculate(reader, order)
+
+
+def typed(reader: Reader, order_id: int) -> TypedDose | None:
+    """Return the effective dose that a person typed for an order beside a report, or None."""
+    return typed_doses.newest(reader, order_id)
 
 
 def calculate(reader: Reader, order: Order) -> CalculatedDose | NotCalculated:

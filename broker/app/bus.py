@@ -28,6 +28,7 @@ from broker.documents.report_pdf import report_pdf
 from broker.domain.clinic.settings import Clinic
 from broker.store.database import Store
 from broker.store.tables import directories, incoming, outbox
+from broker.store.tables.studies import dose_procedures
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,12 @@ class RegionalBus:
 
     def _profile(self) -> Profile:
         with self._store.read() as reader:
-            return bus_profile(self._config, directories.positions(reader), directories.versions(reader))
+            return bus_profile(
+                self._config,
+                directories.positions(reader),
+                directories.versions(reader),
+                dose_procedures.prophylactic(reader),
+            )
 
 
 def report_renderer(config: Config) -> MakePdf:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from broker.bus.profile import Profile
@@ -125,12 +125,17 @@ def bus_profile(
     config: Config,
     positions: Mapping[str, tuple[str, str]] | None = None,
     versions: Mapping[str, str] | None = None,
+    prophylactic: Collection[str] = (),
 ) -> Profile:
     """Return the clinic's profile on the bus; the configuration overrides imported directories.
 
-    `positions` is position in words -> codes (NSI.1002, NSI.1066), `versions` code system OID -> version.
+    `positions` is position in words -> codes (NSI.1002, NSI.1066), `versions` code system OID -> version;
+    `prophylactic` are codes of procedures.
     """
     bus = config.bus
+    cases = dict(bus.encounters)
+    if case := cases.pop("prophylactic", ""):
+        cases = {f"procedure/{code}": case for code in sorted(prophylactic)} | cases
     return Profile(
         organisation=bus.organisation,
         mis_oid=bus.mis_oid,
@@ -144,7 +149,7 @@ def bus_profile(
         images_url=bus.images_url,
         waits_for_images=config.pacs.wait_for_images and bool(config.pacs.address),
         declined_status=bus.declined_status,
-        encounters={what: (case.partition("/")[0], case.partition("/")[2]) for what, case in bus.encounters.items()},
+        encounters={what: (case.partition("/")[0], case.partition("/")[2]) for what, case in cases.items()},
     )
 
 

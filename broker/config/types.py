@@ -194,8 +194,8 @@ def _examination(text: str) -> str:
 
 
 def _case(text: str) -> str:
-    if not re.fullmatch(r"finance/[1-6]|modality/[A-Z]{2,16}|procedure/[!-~]{1,64}", text):
-        raise ValueError("must be finance/1 to finance/6, modality/MG, or procedure/ and its code")
+    if not re.fullmatch(r"prophylactic|finance/[1-6]|modality/[A-Z]{2,16}|procedure/[!-~]{1,64}", text):
+        raise ValueError("must be procedure/ and its code, prophylactic, modality/MG, or finance/1 to finance/6")
     return text
 
 

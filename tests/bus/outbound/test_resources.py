@@ -510,13 +510,19 @@ def test_the_profile_comes_from_the_configuration(tmp_path: Path) -> None:
                 "versions": {"1.2.643.5.1.13.13.11.1005": "2.27"},
                 "system_procedure": "1.2.643.2.69.1.1.1.57",
                 "texts": "base64",
+                "encounters": {"prophylactic": "8/AMB", "procedure/A07": "9/HH", "finance/1": "5/IMP"},
                 "images_url": "https://pacs.example.org/wado?studyUID={study}",
             },
             "data": {"directory": str(tmp_path)},
         }
     )
     imported = {"1.2.643.5.1.13.13.11.1005": "1.0", "1.2.643.5.1.13.13.11.1066": "3.4"}
-    profile = bus_profile(config, positions={"  ТЕРАПЕВТ ": ("109", "27")}, versions=imported)
+    profile = bus_profile(config, {"  ТЕРАПЕВТ ": ("109", "27")}, imported, {"A06", "A07"})
+    assert profile.encounters == {
+        "procedure/A06": ("8", "AMB"),
+        "procedure/A07": ("9", "HH"),
+        "finance/1": ("5", "IMP"),
+    }
     assert profile.versions == imported | {"1.2.643.5.1.13.13.11.1005": "2.27"}  # the configuration has the last word
     assert (profile.texts, profile.images_url) == ("base64", "https://pacs.example.org/wado?studyUID={study}")
     assert (profile.organisation, profile.mis_oid, profile.zone) == (PROFILE.organisation, MIS, ZoneInfo("Asia/Omsk"))

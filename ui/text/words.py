@@ -15,7 +15,7 @@ from broker.domain.clinic.devices import Device
 from broker.domain.health import Check
 from broker.domain.orders import Order, OrderState
 from broker.domain.reading.reports import ReportDoubt
-from broker.domain.studies.performed import PerformedStep, StepSource
+from broker.domain.studies.performed import ANOTHER_DEVICE, PerformedStep, StepSource
 from broker.store.queries.schedule import Visit
 
 ROLES = {
@@ -151,11 +151,11 @@ _CONTRADICTIONS = {
     "referenced_study_uids": "номер исследования",
     "sps_id": "номер записи",
     "requested_procedure_id": "номер процедуры",
-    "performed_by": "аппарат",
+    ANOTHER_DEVICE: "аппарат",
 }
-_NOT_NUMBERS = {"patient_name", "patient_id", "patient_birth_date", "patient_sex", "performed_by"}
+_NOT_NUMBERS = {"patient_name", "patient_id", "patient_birth_date", "patient_sex", ANOTHER_DEVICE}
 NUMBERS_OF_ORDERS = frozenset(_CONTRADICTIONS) - _NOT_NUMBERS
-ENDED_BY_ANOTHER = ("performed_by",)  # nothing contradicts but the device that has ended the step
+ENDED_BY_ANOTHER = (ANOTHER_DEVICE,)  # nothing contradicts but the device that has ended the step
 
 
 def contradictions(fields: Iterable[str]) -> str:

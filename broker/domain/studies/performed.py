@@ -15,6 +15,7 @@ from typing import Any
 # Why a step was discontinued (PS3.16 CID 9300, with CID 9301 for modalities, scheme DCM): the order that was begun is
 # not the one whose patient lies there.
 WRONG_ENTRY = "110514"
+ANOTHER_DEVICE = "performed_by"  # what contradicts where a device has ended the step of another one, and may not
 
 
 class PerformedState(StrEnum):

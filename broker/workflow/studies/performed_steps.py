@@ -17,6 +17,7 @@ from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import Order
 from broker.domain.patients.identity import same_id
 from broker.domain.studies.performed import (
+    ANOTHER_DEVICE,
     WRONG_ENTRY,
     Message,
     MppsOutcome,
@@ -34,7 +35,6 @@ from broker.store.tables.studies import performed, performed_links
 from broker.workflow.studies import effective_doses, order_status, received_objects
 
 FINAL = (PerformedState.COMPLETED, PerformedState.DISCONTINUED)
-ANOTHER_DEVICE = "performed_by"  # what contradicts where a device has ended the step of another one, and may not
 ANOTHER_ORDER = "accession_number"  # what contradicts where the numbers of a message name orders of several patients
 
 

@@ -21,6 +21,8 @@ from broker.store.tables.reading import reads, report_templates, reports
 from broker.store.tables.studies import archive
 
 MOST = 2000  # studies that are looked at for one list
+# How many reads a study needs, of `reading_needed` n and `double_procedure` d.
+_NEEDED = "coalesce(n.reads, 1 + (d.code IS NOT NULL))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def waiting(reader: Reader, login: str, rules: ReadingRules, now: datetime, sinc
     a person (images in doubt), is put aside, held or referred by this reader, or has an own read.
     """
     rows = reader.rows(
-        "SELECT o.id, o.state_since, coalesce(n.reads, 1 + (d.code IS NOT NULL)) AS needed, o.referrer_snils,"
+        f"SELECT o.id, o.state_since, {_NEEDED} AS needed, o.referrer_snils,"
         " coalesce(l.reader, '') AS lessee, coalesce(r.state, '') AS report"
         " FROM orders o LEFT JOIN reading_needed n ON n.order_id = o.id"
         " LEFT JOIN double_procedure d ON d.code = o.procedure_code"
@@ -151,7 +153,7 @@ def made_of_reads(reader: Reader, order_ids: Collection[int]) -> frozenset[int]:
     rows = reader.rows(
         "SELECT o.id FROM orders o LEFT JOIN reading_needed n ON n.order_id = o.id"
         " LEFT JOIN double_procedure d ON d.code = o.procedure_code WHERE o.id IN (SELECT value FROM json_each(?))"
-        " AND (coalesce(n.reads, 1 + (d.code IS NOT NULL)) > 1"
+        f" AND ({_NEEDED} > 1"
         "  OR EXISTS (SELECT 1 FROM study_read r WHERE r.order_id = o.id AND r.given_at IS NOT NULL))",
         [json.dumps(list(order_ids))],
     )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from dataclasses import asdict
 from pathlib import Path
 
 from broker.cli.commands import Commands, Exit
 from broker.cli.context import CommandContext
 from broker.cli.output import show
+from broker.documents import dose_account as table
 from broker.domain.errors import Invalid
-from broker.domain.studies.dose_account import AccountRow
 from broker.store.queries import lookups
 from broker.store.queries.studies import dose_account
 from broker.workflow.studies import dose_procedures
@@ -24,10 +23,6 @@ known; its sum and mean, mSv. Examples:
   worklist-broker dose account --year 2026
   worklist-broker dose account --year 2026 --csv 3-doz.csv
 """
-_HEAD = (
-    "Строка", "Модальность", "Область", "Возраст", "Процедур", "Доза вписана", "Рассчитана по измеренной",
-    "Типичная", "Неизвестна", "Сумма, мЗв", "Средняя, мЗв",
-)  # fmt: skip
 
 
 def register(commands: Commands) -> None:
@@ -53,30 +48,11 @@ def _account(args: argparse.Namespace) -> int:
             raise Invalid({"year": "not a year"})
         found = dose_account.of_year(reader, year)
     if args.csv:
-        with Path(args.csv).open("w", encoding="utf-8-sig", newline="") as file:  # Excel knows UTF-8 by its mark
-            csv.writer(file, delimiter=";").writerows([_HEAD, *(_cells(row) for row in found)])
+        Path(args.csv).write_bytes(table.csv_of(found))
     value = [asdict(row) | {"procedures": row.procedures, "mean": row.mean} for row in found]
-    lines = ["\t".join(_HEAD), *("\t".join(_cells(row)) for row in found)]
+    lines = ["\t".join(table.HEAD), *("\t".join(table.cells(row)) for row in found)]
     show(args.json, {"year": year, "rows": value}, [f"{len(found)} rows written."] if args.csv else lines)
     return Exit.OK
-
-
-def _cells(row: AccountRow) -> list[str]:
-    counts = (row.procedures, row.typed, row.calculated, row.typical, row.none)
-    means = (row.millisieverts, row.mean)
-    return [
-        _text(row.form_row),
-        row.modality,
-        _text(row.body_site),
-        row.age_group,
-        *(str(each) for each in counts),
-        *("" if each is None else f"{each:.10g}".replace(".", ",") for each in means),
-    ]
-
-
-def _text(typed: str) -> str:
-    """Return a text that a spreadsheet takes for no formula."""
-    return f"'{typed}" if typed[:1] in "=+-@" and typed else typed
 
 
 def _row(args: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from broker.store.database import Reader
 from broker.store.queries.reading import reading_figures
 from ui.layout.frame import frame
 from ui.live import current_actor, read_as_viewer
+from ui.reading import dose_account
 from ui.services import Services
 from ui.text import words
 from ui.widgets import html, theme
@@ -44,6 +45,8 @@ def build(services: Services) -> None:
             days = days if days in PERIODS else 90
             found = await read_as_viewer(services, lambda reader: _read(reader, services, days))
             _draw(found, modality if modality in found.pairs else next(iter(found.pairs), ""), days)
+            with ui.element("div").classes("acts"):
+                dose_account.draw_links(services.today().year)
 
 
 @dataclass(frozen=True, slots=True)

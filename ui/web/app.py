@@ -35,7 +35,7 @@ from ui.order import label, study_list
 from ui.order import page as order_page
 from ui.patients import correction_page, dose_sheet, merge_page
 from ui.patients import page as patient_page
-from ui.reading import figures_page, queue_page, templates_page
+from ui.reading import dose_account, figures_page, queue_page, templates_page
 from ui.reading.report import page as reading_page
 from ui.reading.report import signed_report
 from ui.reading.session import page as session_page
@@ -93,6 +93,7 @@ def create_app(services: Services) -> FastAPI:
     login.build(app, services)
     label.build(app, services)
     dose_sheet.build(app, services)
+    dose_account.build(app, services)
     signed_report.build(app, services)
     _healthz(app, services)
     build_ui(services)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import httpx
 import pytest
 
+from broker.documents.dose_account import csv_of
 from broker.domain.reading.opinions import Finding, Opinion
 from broker.store.queries.reading import reading_figures
-from tests.ui.conftest import person
+from tests.ui.conftest import application, person, session_of
 from tests.ui.reading.session.test_page import read_by, room, study
 from ui.reading.figures_page import number, percent
-from ui.services import Services
+from ui.services import COOKIE, Services
 
 __all__ = ["room"]  # a fixture
 
@@ -59,3 +61,16 @@ async def test_nobody_else_sees_them(room: Services, login: str) -> None:
 
 def test_shares_are_written_as_people_read_them() -> None:
     assert (percent(0.9524), percent(None), number(0.705)) == ("95,2 %", "мало", "0,70")
+
+
+async def test_the_head_downloads_the_account_of_doses_and_others_do_not(services: Services) -> None:
+    with application(services) as app:
+        for login, status in (("admin", 200), ("orlova", 403)):
+            cookies = {COOKIE: session_of(services, login)}
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test", cookies=cookies) as client:
+                answer = await client.get("/dose-account/2026.csv")
+                assert answer.status_code == status
+                if status == 200:
+                    assert answer.content == csv_of([])
+                    assert (await client.get("/dose-account/0.csv")).status_code == 404

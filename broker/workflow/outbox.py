@@ -9,7 +9,7 @@ from broker.domain.messages import OTHER_PATIENT
 from broker.domain.patients.incomplete import missing
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.tables import audit, orders, outbox
+from broker.store.tables import audit, bus_channel, orders, outbox
 from broker.store.tables.patients import region_patients
 
 
@@ -65,6 +65,6 @@ def resume_exchange(tx: Tx, actor: Actor) -> None:
     Raise Forbidden.
     """
     permit(tx, actor, Permission.RESEND)
-    outbox.set_channel(tx, "ok", "", None, answered=False)
+    bus_channel.set_state(tx, "ok", "", None, answered=False)
     audit.write(tx, actor, AuditAction.EXCHANGE_GO_ON)
     tx.notify()

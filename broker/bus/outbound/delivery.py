@@ -32,7 +32,7 @@ from broker.bus.transport.dialect import (
 from broker.bus.transport.session import STOPPING, BusSession, NotSent
 from broker.domain.messages import OutboxKind, OutboxRow
 from broker.store.database import Store, StoreError, Tx
-from broker.store.tables import outbox
+from broker.store.tables import bus_channel, outbox
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class Delivery:
             return False
         try:
             with self._store.read() as reader:
-                down = outbox.channel_state(reader) != "ok"
+                down = bus_channel.state(reader) != "ok"
             silent = down or self._session.limiter.seconds_since_contact >= PROBE_AFTER
             if not silent or self._session.admit():
                 return False

@@ -19,7 +19,7 @@ from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call
 from broker.bus.transport.rate_limit import RateLimiter
 from broker.store.database import Store, Tx
-from broker.store.tables import outbox
+from broker.store.tables import bus_channel
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class BusSession:
         self._channel = None
         if self.limiter.poll_waiting and self.limiter.wait_shown:
             with self._store.read() as reader:
-                if outbox.channel_state(reader) != "ok":
+                if bus_channel.state(reader) != "ok":
                     return
             if self.limiter.waiting:
                 self.limiter.reset()
@@ -273,8 +273,8 @@ class BusSession:
         if self._channel == (state, reason):
             return
         retry_at = tx.now + timedelta(seconds=wait) if state != "ok" else None
-        changed = state != "ok" or outbox.channel_state(tx) != "ok"
-        outbox.set_channel(tx, state, reason, retry_at, answered=state == "ok")
+        changed = state != "ok" or bus_channel.state(tx) != "ok"
+        bus_channel.set_state(tx, state, reason, retry_at, answered=state == "ok")
         self._channel = (state, reason)
         if changed:
             tx.notify()

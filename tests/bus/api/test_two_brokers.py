@@ -23,7 +23,7 @@ from broker.domain.reading.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.queries.patients import patient_history
-from broker.store.tables import clients, orders, outbox
+from broker.store.tables import bus_channel, clients, orders, outbox
 from broker.store.tables.studies import external_studies
 from broker.workflow.referrals import incoming_referrals
 from broker.workflow.referrals import referrals as referral
@@ -195,4 +195,4 @@ def test_a_disabled_client_pauses_the_channel(clinic: ApiClinic, referrer: Refer
     referrer.refer()
     referrer.deliver()
     with referrer.store.read() as reader:
-        assert outbox.channel_state(reader) == "paused"
+        assert bus_channel.state(reader) == "paused"

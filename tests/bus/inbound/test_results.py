@@ -31,7 +31,7 @@ from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.reading.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox
-from broker.store.tables import incoming, orders, outbox
+from broker.store.tables import bus_channel, incoming, orders, outbox
 from broker.store.tables.studies import external_studies
 from broker.workflow import patient_correction
 from broker.workflow.referrals import incoming_referrals, referrals
@@ -655,7 +655,7 @@ def test_a_wait_that_the_bus_asks_for_also_holds_for_sending(clinic: Clinic) -> 
     assert clinic.limiter.waiting
     clinic.refer()  # and delivers
     with clinic.store.read() as reader:
-        assert outbox.channel_state(reader) == "waiting"
+        assert bus_channel.state(reader) == "waiting"
     assert clinic.bus.tasks() == []
 
 

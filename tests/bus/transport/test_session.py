@@ -15,7 +15,7 @@ from broker.bus.transport.dialect import Call
 from broker.bus.transport.rate_limit import FIRST_WAIT, PAUSE, RateLimiter
 from broker.bus.transport.session import RATE, STOPPING, WAITING, BusSession, NotSent, SessionPriority
 from broker.store.database import Store
-from broker.store.tables import outbox
+from broker.store.tables import bus_channel
 from broker.workflow.outbox import resume_exchange
 from tests.bus.clinic import ADMINISTRATOR
 from tests.support.clock import Seconds
@@ -56,7 +56,7 @@ class Sessions:
     @property
     def channel(self) -> str:
         with self.store.read() as reader:
-            return outbox.channel_state(reader)
+            return bus_channel.state(reader)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from broker.domain.incoming import ArrivalKind, ArrivalState, IncomingReferral
 from broker.domain.messages import IMAGES_NOT_SEEN, OutboxKind
 from broker.store.database import Store, Tx
 from broker.store.queries.exchange_state import ExchangeState
-from broker.store.tables import clients, incoming, outbox
+from broker.store.tables import bus_channel, clients, incoming, outbox
 from broker.store.tables.incoming import Arrival
 from broker.workflow.referrals import incoming_referrals
 from tests.support.clock import ZONE
@@ -173,7 +173,7 @@ async def test_a_person_does_not_have_to_wait_for_the_next_attempt(scene: Scene,
     order = scene.register("10:00")
     scene.retry(order, "cannot connect")
     later = scene.now + timedelta(minutes=5)
-    scene.store.write(lambda tx: outbox.set_channel(tx, "waiting", "cannot connect", later, answered=False))
+    scene.store.write(lambda tx: bus_channel.set_state(tx, "waiting", "cannot connect", later, answered=False))
     async with person(connected) as user:
         await user.open("/exchange")
         await user.should_see("Следующая попытка в 09:52.")

@@ -7,6 +7,7 @@ fonts/LICENSE); a character that they do not have is shown as a box, never left 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +26,8 @@ BOX = "\u25a1"  # in place of a character that cannot be shown
 _SEXES = {Sex.MALE: "мужской", Sex.FEMALE: "женский", Sex.OTHER: ""}
 _SIDES = {"L": "слева", "R": "справа", "B": "с двух сторон"}
 _LEFT, _TOP, _BOTTOM = 20, 16, 20  # mm
+SHEET_WIDTHS = (7, 20, 48, 26, 26, 22, 26)  # relative, of a dose sheet's columns
+SHEET_ALIGN = ("RIGHT", "LEFT", "LEFT", "LEFT", "RIGHT", "RIGHT", "LEFT")
 _LABELS = 42  # mm: the column of the facts' labels
 _INVISIBLE = {"\u00ad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", *map(chr, range(0xFE00, 0xFE10))}
 
@@ -74,6 +77,22 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo) -> bytes:
     pdf.chapter("Рекомендации", report.recommendations)
     doctor = report.author_position[:1].upper() + report.author_position[1:] or "Врач"
     pdf.signature(doctor, str(report.author_name), report.signed_at.astimezone(zone))
+    return bytes(pdf.output())
+
+
+def dose_sheet_pdf(
+    title: str, about: str, table: Sequence[Sequence[str]], sums: Sequence[str], clinic_name: str, at: datetime
+) -> bytes:
+    """Return a patient's dose sheet as PDF, A4; `table` begins with its heading, its columns are `SHEET_WIDTHS`."""
+    pdf = _ReportPdf(about, at)
+    pdf.set_title(title)
+    pdf.add_page()
+    pdf.head(clinic_name, title)
+    pdf.note(about)
+    pdf.grid(table)
+    for each in sums:
+        pdf.note(each)
+    pdf.note(f"{at:%d.%m.%Y}")
     return bytes(pdf.output())
 
 
@@ -163,6 +182,24 @@ class _ReportPdf(FPDF):
         self._lines(title, 7)
         self.set_font(FAMILY, "B" if bold else "", 10.5)
         self._lines(content.strip(), 5.6)
+
+    def note(self, content: str) -> None:
+        """Write a line."""
+        self._room(8)
+        self.ln(2)
+        self.set_font(FAMILY, "", 9.5)
+        self._lines(content, 5.5)
+
+    def grid(self, rows: Sequence[Sequence[str]]) -> None:
+        """Write a table whose heading is repeated on every page."""
+        self.ln(3)
+        self.set_font(FAMILY, "", 8.5)
+        with self.table(
+            col_widths=SHEET_WIDTHS, text_align=SHEET_ALIGN, line_height=4.6, padding=1, borders_layout="MINIMAL"
+        ) as table:
+            for row in rows:
+                table.row([_plain(each, self._drawable) for each in row])
+        self.ln(2)
 
     def signature(self, doctor: str, name: str, at: datetime) -> None:
         """Write who signed and when, and a line for the pen."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from markupsafe import Markup
 
 from broker.documents import report_pdf
@@ -39,11 +40,45 @@ body { background: #fff; color: #000; font-family: var(--font); }
 </style>"""
 
 
+_HEADS = (
+    ("№", "r"),
+    ("Дата", ""),
+    ("Вид исследования", ""),
+    ("Где", ""),
+    ("Доза по аппарату", "r"),
+    ("Эффективная доза, мЗв", "r"),
+    ("Примечание", ""),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A patient's dose sheet in words."""
+
+    title: str
+    about: str
+    rows: tuple[tuple[str, ...], ...]  # as `_HEADS`
+    sums: tuple[str, ...]
+    clinic: str
+    at: datetime  # local, naive
+
+
 def build(app: FastAPI, services: Services) -> None:
-    """Add the route /doses/{card}."""
+    """Add the routes /doses/{card} and /doses/{card}.pdf."""
+
+    @app.get("/doses/{card}.pdf", include_in_schema=False)
+    def printed(request: Request, card: str) -> Response:
+        sheet = read(request, card)
+        return Response(pdf(sheet), media_type="application/pdf") if isinstance(sheet, Sheet) else sheet
 
     @app.get("/doses/{card}", include_in_schema=False)
-    def doses(request: Request, card: str) -> HTMLResponse:
+    def doses(request: Request, card: str) -> Response:
+        sheet = read(request, card)
+        if not isinstance(sheet, Sheet):
+            return sheet
+        return plain_page.plain_page("Лист учёта доз", draw(sheet), extra_head=_STYLE, attributes=" data-print")
+
+    def read(request: Request, card: str) -> Sheet | HTMLResponse:
         if not permissions.may(request.state.actor, Permission.VIEW):
             return plain_page.notice("Нет прав", errors.ERRORS["forbidden"], 403)
         with services.store.read() as reader:
@@ -51,63 +86,70 @@ def build(app: FastAPI, services: Services) -> None:
             measured = received.doses(reader, [visit.order.id for visit in found.visits]) if found else {}
         if found is None:
             return plain_page.notice("Нет такой карты", "Проверьте номер.", 404)
-        content = draw(found, services.now(), services.clinic.zone, services.settings.clinic_name, measured)
-        return plain_page.plain_page(
-            f"Лист учёта доз {found.patient.patient_id}", content, extra_head=_STYLE, attributes=" data-print"
-        )
+        return content(found, services.now(), services.clinic.zone, services.settings.clinic_name, measured)
 
 
-def draw(
+def content(
     found: PatientCard, now: datetime, zone: tzinfo, clinic: str, measured: Mapping[str, StudyDose] | None = None
-) -> str:
-    """Return the sheet as HTML: who, every study with its dose, the sum of twelve months; `now` is local, naive.
+) -> Sheet:
+    """Return a patient's sheet: every study with its dose, oldest first, and sums; `now` is local, naive.
 
     `measured` is what devices have reported of doses: accession number -> dose.
     """
     stated = {number: said.short(each) for number, each in (measured or {}).items()}
-    today = now.date()
-    patient = found.patient
     prophylactic = {study.accession_number for study in found.own if study.prophylactic}
     clinics = {guid: words.clinic(name, guid) for guid, name in found.organisations.items()}
-    listed = [
-        tag(
-            "tr",
-            "",
-            tag("td", "r", str(place)),
-            tag("td", "", f"{row.on:%d.%m.%Y}" if row.on else row.when),
-            tag("td", "", row.what),
-            tag("td", "", row.where),
-            tag("td", "r", stated.get(row.number, "")),
-            tag("td", "r", row.dose),
-            tag("td", "", "профилактическое" if row.number in prophylactic else ""),
+    listed = tuple(
+        (
+            str(place),
+            f"{row.on:%d.%m.%Y}" if row.on else row.when,
+            row.what,
+            row.where,
+            stated.get(row.number, ""),
+            row.dose,
+            "профилактическое" if row.number in prophylactic else "",
         )
         for place, row in enumerate(reversed(rows(found, clinics, now, zone)), 1)
-    ]
-    heads = (
-        ("№", "r"),
-        ("Дата", ""),
-        ("Вид исследования", ""),
-        ("Где", ""),
-        ("Доза по аппарату", "r"),
-        ("Эффективная доза, мЗв", "r"),
-        ("Примечание", ""),
     )
-    head = tag("thead", "", tag("tr", "", *(tag("th", classes, word, scope="col") for word, classes in heads)))
-    year = prior_studies.dose_of_year(today, found.own, found.external.studies)
+    year = prior_studies.dose_of_year(now.date(), found.own, found.external.studies)
     less = "не меньше " if year.unknown else ""
     total = f"За 12 месяцев: {less}{report_pdf.dose(year.millisieverts)}" if year.known else "За 12 месяцев доз нет"
     unknown = words.plural(year.unknown, "исследования", "исследований", "исследований")
     remark = f"; у {unknown} доза неизвестна" if year.unknown else ""
-    preventive = _prophylactic(prior_studies.prophylactic_of_year(today, found.own))
+    preventive = _prophylactic(prior_studies.prophylactic_of_year(now.date(), found.own))
+    patient = found.patient
+    return Sheet(
+        title=f"Лист учёта доз: {patient.name}",
+        about=f"{words.born(patient.birth_date)}, карта {patient.patient_id}",
+        rows=listed,
+        sums=(f"{total}{remark}.", *([preventive] if preventive else [])),
+        clinic=clinic,
+        at=now,
+    )
+
+
+def draw(sheet: Sheet) -> str:
+    """Return a sheet as HTML."""
+    cells = [tag("th", classes, word, scope="col") for word, classes in _HEADS]
+    listed = [
+        tag("tr", "", *(tag("td", classes, text) for text, (_, classes) in zip(row, _HEADS, strict=True)))
+        for row in sheet.rows
+    ]
+    table = tag("table", "", tag("thead", "", tag("tr", "", *cells)), tag("tbody", "", *listed))
     body = html.join(
-        tag("h1", "", f"Лист учёта доз: {patient.name}"),
-        tag("p", "", f"{words.born(patient.birth_date)}, карта {patient.patient_id}"),
-        tag("table", "", head, tag("tbody", "", *listed)) if listed else Markup("<p>Исследований ещё не было</p>"),
-        tag("p", "sum", f"{total}{remark}."),
-        *([tag("p", "sum", preventive)] if preventive else []),
-        tag("p", "", f"{clinic}, {today:%d.%m.%Y}".strip(", ")),
+        tag("h1", "", sheet.title),
+        tag("p", "", sheet.about),
+        table if listed else Markup("<p>Исследований ещё не было</p>"),
+        *(tag("p", "sum", each) for each in sheet.sums),
+        tag("p", "", f"{sheet.clinic}, {sheet.at:%d.%m.%Y}".strip(", ")),
     )
     return str(tag("main", "doses", body))
+
+
+def pdf(sheet: Sheet) -> bytes:
+    """Return a sheet as PDF."""
+    table = [[word for word, _ in _HEADS], *sheet.rows]
+    return report_pdf.dose_sheet_pdf(sheet.title, sheet.about, table, sheet.sums, sheet.clinic, sheet.at)
 
 
 def _prophylactic(year: DoseOfYear) -> str:

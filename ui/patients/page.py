@@ -169,6 +169,7 @@ class PatientPage:
         with ui.link("", f"/doses/{self._part}", new_tab=True).classes("btn"):
             ui.icon("print").props("aria-hidden=true")
             text("span", "Лист доз")
+        ui.link("PDF", f"/doses/{self._part}.pdf", new_tab=True).classes("btn")
 
     def _draw_banner(self) -> None:
         zone, today = self._services.clinic.zone, self._services.today()

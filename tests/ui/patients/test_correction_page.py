@@ -164,7 +164,7 @@ def test_the_sheet_of_doses_lists_both_clinics_studies_and_the_sum(scene: Scene)
     with scene.store.read() as reader:
         found = patient_cards.read(reader, "000001")
     assert found is not None
-    sheet = dose_sheet.draw(found, scene.local("10:00"), ZONE, "Клиника на Заречной")
+    sheet = dose_sheet.draw(dose_sheet.content(found, scene.local("10:00"), ZONE, "Клиника на Заречной"))
     for word in (
         "Лист учёта доз: Кузнецова Марина Петровна",
         "02.03.2026",

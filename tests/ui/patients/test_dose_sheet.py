@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import BytesIO
+
+from pypdf import PdfReader
 
 from broker.domain.clinic.directory import Entry
 from broker.store.queries import patient_cards
@@ -31,7 +34,7 @@ def test_a_measured_dose_and_the_effective_one_that_follows_stand_on_the_sheet(s
         found = patient_cards.read(reader, order.patient.patient_id)
         measured = received.doses(reader, [order.id])
     assert found is not None
-    sheet = dose_sheet.draw(found, scene.local("10:00"), ZONE, "Клиника на Заречной", measured)
+    sheet = dose_sheet.draw(dose_sheet.content(found, scene.local("10:00"), ZONE, "Клиника на Заречной", measured))
     assert "10,7 сГр·см²" in sheet
     assert "За 12 месяцев: 0,00214 мЗв" in sheet or "За 12 месяцев: 0,0021" in sheet
 
@@ -46,7 +49,7 @@ def test_prophylactic_studies_have_a_remark_and_a_sum_of_their_own(scene: Scene)
     with scene.store.read() as reader:
         found = patient_cards.read(reader, order.patient.patient_id)
     assert found is not None
-    sheet = dose_sheet.draw(found, scene.local("10:00"), ZONE, "Клиника на Заречной")
+    sheet = dose_sheet.draw(dose_sheet.content(found, scene.local("10:00"), ZONE, "Клиника на Заречной"))
     assert "профилактическое" in sheet
     assert "Из них профилактические: доза неизвестна" in sheet
     scene.store.write(replace_directory, source, [Entry("R-1", "Физик", details)], SYSTEM)
@@ -55,10 +58,28 @@ def test_prophylactic_studies_have_a_remark_and_a_sum_of_their_own(scene: Scene)
         found = patient_cards.read(reader, order.patient.patient_id)
         warned = history.read(reader, order.patient)
     assert found is not None
-    sheet = dose_sheet.draw(found, scene.local("10:00"), ZONE, "Клиника на Заречной")
+    sheet = dose_sheet.draw(dose_sheet.content(found, scene.local("10:00"), ZONE, "Клиника на Заречной"))
     assert "Из них профилактические: 1,2 мЗв (предел 1 мЗв в год, превышен)." in sheet
     on = scene.local("10:00").date()
     assert history.prophylactic(warned, order.procedure_code, on) == (
         "Профилактическая доза за год уже 1,2 мЗв, предел 1 мЗв."
     )
     assert history.prophylactic(warned, "OTHER", on) == ""
+
+
+def test_the_sheet_is_printed_as_pdf_with_all_of_its_lines(scene: Scene) -> None:
+    for place in range(60):  # more than a page
+        order = scene.register(f"{9 + place // 12:02}:{place % 12 * 5:02}")
+        scene.begin(order, f"1.2.3.{place}")
+        scene.finish(f"1.2.3.{place}")
+    with scene.store.read() as reader:
+        found = patient_cards.read(reader, order.patient.patient_id)
+    assert found is not None
+    made = dose_sheet.content(found, scene.local("18:00"), ZONE, "Клиника на Заречной")
+    read = PdfReader(BytesIO(dose_sheet.pdf(made)))
+    whole = " ".join(" ".join(page.extract_text() for page in read.pages).split())
+    assert len(read.pages) > 1
+    assert "Лист учёта доз: Кузнецова Марина Петровна" in whole
+    assert "не меньше" not in whole
+    assert "За 12 месяцев доз нет; у 60 исследований доза неизвестна." in whole
+    assert len(made.rows) == 60

@@ -108,7 +108,7 @@ def test_a_dose_without_a_unit_stands_there_as_it_was_reported_and_is_not_added(
     assert found is not None
     [theirs] = rows(found, {}, local("10:00"), ZONE)
     assert theirs.dose == "3,1 (единица не указана)"
-    assert "3,1 (единица не указана)" in dose_sheet.draw(found, local("10:00"), ZONE, "Клиника")
+    assert "3,1 (единица не указана)" in dose_sheet.draw(dose_sheet.content(found, local("10:00"), ZONE, "Клиника"))
     year = prior_studies.dose_of_year(local("10:00").date(), found.own, found.external.studies)
     assert (year.millisieverts, year.known, year.unknown) == (0, 0, 1)
     other = replace(study, unconverted_unit="mGy.cm")

@@ -143,3 +143,14 @@ def test_a_draft_is_not_a_document() -> None:
 )
 def test_a_dose_is_written_as_people_read_it(value: float | None, words: str) -> None:
     assert report_pdf.dose(value) == words
+
+
+def test_no_word_of_a_dose_sheet_is_broken() -> None:
+    words = ("60", "12.11.2026", "Рентгенография колена", "Больница № 2", "10,7 сГр·см²", "0,05", "профилактическое")
+    head = ("№", "Дата", "Вид исследования", "Где", "Доза по аппарату", "Эффективная доза, мЗв", "Примечание")
+    made = report_pdf.dose_sheet_pdf(
+        "Лист учёта доз", "карта 1", [head, words], ["Сумма"], "Клиника", datetime(2026, 11, 12)
+    )
+    whole = " ".join(PdfReader(io.BytesIO(made)).pages[0].extract_text().split())
+    for each in (*head, *words):
+        assert each in whole

@@ -53,12 +53,14 @@ def undeclared(modules: list[str], declared: list[Requirement]) -> list[str]:
 
 
 # Not parametrised: every worker would parse all files to collect the modules.
+@pytest.mark.slow
 def test_every_import_of_the_program_is_declared() -> None:
     modules = third_party("broker", "ui")
     assert "nicegui" in modules
     assert undeclared(modules, RUNTIME) == []
 
 
+@pytest.mark.slow
 def test_every_import_of_the_tests_is_declared() -> None:
     modules = third_party("tests")
     assert "pytest" in modules

@@ -450,6 +450,7 @@ def _raw(value: Any) -> raw_xlsx.Value:
     return value if isinstance(value, str) else float(value)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     rows=st.lists(odd_cells(), min_size=1, max_size=4),
@@ -484,6 +485,7 @@ def test_a_row_is_taken_as_it_is_meant_or_refused_by_its_columns(
             assert found.patient.snils == "11223344595"
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(comments=st.lists(st.text('";a', max_size=6), min_size=1, max_size=5))
 def test_whatever_quotes_a_cell_holds_every_row_is_read_for_itself(comments: list[str]) -> None:

@@ -135,6 +135,7 @@ def test_a_number_says_that_two_without_a_name_are_one(store: Store, column: str
     assert people(store) == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     tables=st.lists(

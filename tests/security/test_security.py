@@ -33,6 +33,7 @@ def sign_in(store: Store, password: str, throttle: Throttle | None = None) -> st
     return sessions.sign_in(store, throttle or Throttle(), "orlova", password, "10.0.0.1", 12)
 
 
+@pytest.mark.slow
 def test_a_hash_fits_its_password_only_and_differs_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(passwords.SCRYPT, "n", 2**14)  # tests make it cheap
     one, other = passwords.hash_password("пароль"), passwords.hash_password("пароль")

@@ -9,11 +9,13 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 from tests.support.waiting import DEADLINE, wait_until, wait_until_async
@@ -26,7 +28,7 @@ os.environ.setdefault("NICEGUI_STORAGE_PATH", tempfile.mkdtemp(prefix="worklist-
 import httpx
 import pytest
 from fastapi import FastAPI
-from nicegui import Client, Event, background_tasks, ui
+from nicegui import Client, Event, background_tasks, helpers, ui
 from nicegui.functions.navigate import Navigate
 from nicegui.functions.notify import notify
 from nicegui.testing import User, general
@@ -62,6 +64,19 @@ class _YoungGarbage:
 
 
 general.gc = _YoungGarbage  # type: ignore[assignment,attr-defined]
+
+
+def _expects_arguments(handler: Any, original: Callable[[Any], bool] = helpers.expects_arguments) -> bool:
+    """Look at the signature of a method once: NiceGUI does three times an element, and pages have hundreds."""
+    return _of_method(handler.__func__, original) if isinstance(handler, MethodType) else original(handler)
+
+
+@cache
+def _of_method(function: Any, original: Callable[[Any], bool]) -> bool:
+    return original(MethodType(function, function))
+
+
+helpers.expects_arguments = _expects_arguments  # type: ignore[assignment]
 PASSWORD = "correct horse"
 PEOPLE = {
     "orlova": ("Орлова Н. В.", Role.REGISTRAR),

@@ -301,6 +301,7 @@ def _searches(instant: str) -> list[Resource]:
     return [{"resourceType": "Parameters", "parameter": listed}]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     instant=st.one_of(

@@ -753,6 +753,7 @@ def test_a_stopped_poll_ends_at_once(canned: Scene) -> None:
     assert canned.client.calls == []
 
 
+@pytest.mark.slow
 def test_a_page_that_is_too_long_is_asked_for_in_shorter_ones(canned: Scene) -> None:
     task = canned.client.resources["Task/t1"]
     for number in range(2, 100):
@@ -780,6 +781,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 numbers = iter(range(10, 1_000_000))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.sampled_from(places(graph()["Task/t1"])), rubbish), max_size=3), rubbish, rubbish)
 def test_whatever_a_searchset_holds_the_next_referral_comes(

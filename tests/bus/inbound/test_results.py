@@ -635,6 +635,7 @@ def test_an_order_that_the_bus_took_late_is_asked_for_from_its_start(clinic: Cli
     assert clinic.poll() == COMPLETED
 
 
+@pytest.mark.slow
 def test_hundreds_of_referrals_are_asked_for_in_lists_and_pages(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -372,6 +372,7 @@ def test_a_kept_connection_is_answered_without_delay(server: PracticeServer) -> 
         assert kept.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
+@pytest.mark.slow
 def test_the_log_of_requests_is_bounded_and_counted() -> None:
     server = PracticeServer(practice_bus())
     server.start()

@@ -150,6 +150,7 @@ JUNK += [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lenient", [False, True])
 def test_no_mutilated_bundle_does_worse_than_to_be_refused(lenient: bool) -> None:
     chance = random.Random(20261124)

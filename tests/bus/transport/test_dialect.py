@@ -118,6 +118,7 @@ MEMBERS_LEFT_OUT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DIALECTS)
 @settings(deadline=None, max_examples=30)
 @given(order=made.orders, report=made.reports, steps=made.performed_steps, profile=made.profiles, pdf=made.documents)

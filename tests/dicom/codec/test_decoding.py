@@ -232,6 +232,7 @@ def test_huge_datasets_are_refused_at_once_in_flat_memory(data: bytes) -> None:
     assert peak < 8_000_000
 
 
+@pytest.mark.slow
 def test_a_performed_step_may_name_thousands_of_images() -> None:
     ds, series = Dataset(), Dataset()
     image = Dataset()

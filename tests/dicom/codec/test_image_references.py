@@ -34,6 +34,7 @@ def test_a_long_list_is_packed_and_comes_back_as_it_was(implicit: bool) -> None:
     assert [step_rules.count(series, IMAGES) for series in given_back[SERIES]["Value"]] == [0, 3, 1000]
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_images_do_not_count_as_elements() -> None:
     data = ending([25_000] * 4)
     assert sum(step_rules.count(each, IMAGES) for each in read(data, True, most=200)[SERIES]["Value"]) == 100_000

@@ -86,6 +86,7 @@ def test_a_dose_that_cannot_be_read_costs_nothing_else(server: DicomServer, stor
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
 def test_a_step_with_a_hundred_thousand_images_is_taken(
     server: DicomServer, store: Store, order: Order, monkeypatch: pytest.MonkeyPatch, syntax: UID

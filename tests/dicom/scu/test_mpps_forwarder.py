@@ -323,6 +323,7 @@ def test_two_brokers_that_forward_to_each_other_come_to_rest(store: Store, tmp_p
         other.close()
 
 
+@pytest.mark.slow
 def test_all_images_of_a_large_study_are_named() -> None:
     images = [f"1.2.3.{number}" for number in range(3000)]
     ds = ending(PerformedSeriesSequence=[series(ReferencedImageSequence=[reference(uid) for uid in images])])

@@ -32,6 +32,7 @@ def server(store: Store) -> Iterator[DicomServer]:
 
 
 # 8. "Local limit exceeded": ten associations, held open by devices.
+@pytest.mark.slow
 def test_many_devices_may_hold_their_associations_open(server: DicomServer) -> None:
     with ExitStack() as stack:
         for _ in range(30):

@@ -135,6 +135,7 @@ def _contradictions(seed: int, count: int) -> list[tuple[PersonName, str, str, l
     return wrong
 
 
+@pytest.mark.slow
 def test_no_echo_of_some_names_contradicts_whatever_a_device_is_given() -> None:
     assert _contradictions(seed=17, count=150) == []
 

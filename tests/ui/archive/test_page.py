@@ -493,6 +493,7 @@ async def test_who_fits_by_name_alone_is_offered_as_less_certain(scene: Scene, u
     )
 
 
+@pytest.mark.slow
 async def test_of_very_many_studies_without_a_referral_the_page_says_how_many_more_and_finds_each(
     scene: Scene, user: User
 ) -> None:

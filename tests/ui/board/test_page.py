@@ -176,6 +176,7 @@ async def test_a_visit_is_one_element_of_the_page(scene: Scene, user: User) -> N
     assert len((await user.open("/board")).elements) == few + 8
 
 
+@pytest.mark.slow
 async def test_twenty_boards_read_the_day_once_after_a_change(
     scene: Scene, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

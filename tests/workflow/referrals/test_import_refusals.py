@@ -215,6 +215,7 @@ _TRAITS = st.sampled_from(
 _NEVER = ("birth_date", "sex")
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(trait=_TRAITS, numbered=st.booleans())
 def test_two_files_that_differ_in_one_trait_never_join_two_people(

@@ -454,6 +454,7 @@ def test_what_a_person_changes_is_no_longer_overruled_by_what_was_kept(store: St
 TEXTS = st.text("аб .,\t\n", max_size=20).map(lambda text: text.strip(" "))
 
 
+@pytest.mark.slow
 @given(
     seconds=st.integers(0, 59),
     microseconds=st.integers(0, 999_999),

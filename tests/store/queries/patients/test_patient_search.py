@@ -200,6 +200,7 @@ def test_a_patient_whose_name_or_birth_date_changes_is_found_by_the_new_one_only
     people.write(lambda tx: tx.run("INSERT INTO patient_search (patient_search) VALUES ('integrity-check')"))
 
 
+@pytest.mark.slow
 def test_studies_of_everybody_who_matches_are_found_and_it_is_said_when_there_are_more(store: Store) -> None:
     for number in range(60):  # namesakes
         patient = Patient(PersonName("Иванов", "Иван", chr(ord("а") + number // 8) * (number % 8 + 1)), *OLD)
@@ -226,6 +227,7 @@ def add_order(store: Store, patient: Patient, days: int) -> None:
     store.write(referrals.register, draft, REGISTRAR, CLINIC)
 
 
+@pytest.mark.slow
 def test_a_study_is_found_behind_any_number_of_namesakes_without_one(people: Store) -> None:
     crowd(people, 2500, "Яковлев", "Ян")
     add_order(people, Patient(PersonName("Яковлев", "Ян", "Янович"), *OLD), 0)

@@ -103,6 +103,7 @@ def pieces(known: Known, chance: random.Random) -> list[tuple[str, str]]:
     return found if len(groups) < MOST_GROUPS else found[:1]  # the further line has a number more
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(which=st.integers(0, 399), seed=st.integers(0, 2**32))
 def test_everybody_is_found_by_any_words_and_beginnings_of_numbers_or_by_typing_on(

@@ -59,6 +59,7 @@ def read_by_larin(services: Services, order: Order, *, stands: bool) -> None:
         services.store.write(reading.finish, (order.id,), LARIN, services.clinic)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("login", "stands"), [*((login, True) for login in PEOPLE), ("volskaya", False)], ids=lambda each: str(each)
 )

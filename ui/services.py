@@ -15,6 +15,8 @@ from broker.domain.clinic.settings import Clinic
 from broker.domain.health import Health
 from broker.domain.orders import Order
 from broker.domain.patients.region_people import RegionAnswer, RegionQuestion
+from broker.domain.studies.received import StoredObject
+from broker.domain.studies.received_text import OpenedObject, ReceivedText
 from broker.security.throttle import Throttle
 from broker.store.database import Reader, Store
 from broker.store.queries.device_registry import DeviceContacts
@@ -49,6 +51,8 @@ class Services:
         lambda contacts: []
     )  # settings suggested by a device's messages
     explain: Callable[[Reader, Order], list[Explanation]] = lambda reader, order: []  # why devices see an order or not
+    # What a received report or document says.
+    open_received: Callable[[Reader, StoredObject], OpenedObject] = lambda reader, stored: OpenedObject(ReceivedText())
     ask_archive: Callable[[], bool] | None = None  # ask it now; returns if it answered; None without an archive
     request_history: Callable[[int], object] | None = None  # ask the region about a patient; None without a bus
     bus_ahead: Callable[[], timedelta] = timedelta  # how far the bus's clock is ahead of ours; zero while they agree

@@ -29,6 +29,7 @@ from broker.bus.api import ApiMount
 from broker.config.configuration import Config
 from broker.dicom import learning
 from broker.dicom.files.watched_folder import WorklistFolder
+from broker.dicom.receiving import opening
 from broker.dicom.scu import mpps_forwarder
 from broker.dicom.scu.archive import Archive
 from broker.dicom.scu.mpps_forwarder import MppsForwarder
@@ -136,6 +137,7 @@ class Application:
             Throttle(),
             self.health.health,
             suggest=self._suggest,
+            open_received=opening.open_stored,
             ask_archive=self.archive.ask_now if self.archive else None,
             request_history=self._request_history if self.region else None,
             region=self.region.people if self.region else None,

@@ -48,6 +48,7 @@ class AuditAction(StrEnum):
 
     OBJECT_RECEIVED = "object_received"  # a structured report or a document
     OBJECT_JOINED = "object_joined"
+    OBJECT_TAKEN_OVER = "object_taken_over"  # its text went into a draft
     OBJECT_TAKEN_AWAY = "object_taken_away"  # from its order: the study was not the order's
 
     # ---- incoming referrals and external results ----

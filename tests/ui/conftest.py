@@ -35,6 +35,7 @@ from nicegui.testing import User, general
 from nicegui.testing.general import nicegui_reset_globals
 
 from broker.dicom import learning
+from broker.dicom.receiving import opening
 from broker.dicom.worklist import explain
 from broker.domain.actors import Role
 from broker.domain.health import Check, Health
@@ -150,6 +151,7 @@ def services(store: Store, tmp_path: Path, installation: Installation) -> Servic
         settings,
         Throttle(),
         lambda: installation.health,
+        open_received=opening.open_stored,
         suggest=lambda received: learning.suggest(received.device, received.samples, store.clock()),
         explain=lambda reader, order: [
             explain.explain_order(reader, order, ae_title, store.clock(), factory.CLINIC)

@@ -8,6 +8,7 @@ from broker.domain.patients import names
 from broker.domain.studies.dose import DoseDoubt, Quantity, StudyDose
 from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated
 from broker.domain.studies.received import HeldReason, ReceivedKind, StoredObject
+from broker.domain.studies.received_text import Standing
 from broker.store.queries.studies.received import HeldObject
 from ui.text import words
 
@@ -54,7 +55,23 @@ _NOT_CALCULATED = {
     NotCalculated.IMPLAUSIBLE: "доза аппарата далеко от обычной, проверьте",
     NotCalculated.DOUBTFUL: "доза аппарата известна не вся",
 }
+STANDINGS = {
+    Standing.FINAL: ("done", "Завершён и подтверждён"),
+    Standing.DRAFT: ("unknown", "Черновик: не подтверждён"),
+    Standing.UNKNOWN: ("waiting", "О готовности не сказано"),
+}
+HIDDEN = "Что в нём, видно после общего заключения."
 LONGEST = 64  # characters of a text of a device
+
+
+def address(id: int) -> str:
+    """Return the address of a received report as words."""
+    return f"/received/{id}"
+
+
+def file_address(id: int) -> str:
+    """Return the address of a received document as it came."""
+    return f"/received/{id}/file"
 
 
 def described(stored: StoredObject) -> str:

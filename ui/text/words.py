@@ -43,6 +43,7 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.PROGRESS_UNKNOWN: "Аппарат уточнил исследование, о начале которого не сообщал",
     AuditAction.FINISH_UNKNOWN: "Аппарат закончил исследование, о начале которого не сообщал",
     AuditAction.OBJECT_RECEIVED: "Аппарат прислал отчёт или документ",
+    AuditAction.OBJECT_TAKEN_OVER: "Текст отчёта аппарата взят в протокол",
     AuditAction.OBJECT_JOINED: "Отчёт аппарата отнесён к исследованию",
     AuditAction.OBJECT_TAKEN_AWAY: "Отчёт аппарата снят с исследования, ждёт решения",
     AuditAction.IMPORT: "Взято из файла рабочего списка",

@@ -56,7 +56,7 @@ def read(
     `fallback` is the character set of a device that names none. Raise UnreadableObject.
     """
     try:
-        ds = _dataset(data, implicit, fallback)
+        ds = dataset(data, implicit, fallback)
         if not len(ds):
             raise UnreadableObject("the dataset is empty")
         named = {"SOPClassUID": sop_class_uid, "SOPInstanceUID": sop_instance_uid}
@@ -110,7 +110,8 @@ def _title(ds: Dataset) -> str:
     return next(filter(None, texts), "")[:LONGEST]
 
 
-def _dataset(data: bytes, implicit: bool, fallback: str) -> Dataset:
+def dataset(data: bytes, implicit: bool, fallback: str) -> Dataset:
+    """Return an object's dataset; `fallback` is the character set of a device that names none."""
     try:
         return decoding.decode(data, implicit, fallback=fallback, most_bytes=len(data), most_elements=MOST_ELEMENTS)
     except Undecodable:

@@ -7,7 +7,7 @@ from datetime import date, tzinfo
 from nicegui import ui
 
 from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated, TypedDose
-from broker.domain.studies.received import StoredObject
+from broker.domain.studies.received import ReceivedKind, StoredObject
 from broker.store.queries.studies.received import Received
 from ui.text import received as said
 from ui.text import words
@@ -24,11 +24,21 @@ def draw(
 ) -> None:
     """Draw the dose of a study, and what was received; nothing where nothing was."""
     draw_dose(found, effective, typed)
+    draw_objects(found, zone, today)
+
+
+def draw_objects(found: Received, zone: tzinfo, today: date) -> None:
+    """Draw what was received; nothing where nothing was."""
     if not found.objects:
         return
     with theme.section(said.OF_ORDER), ui.element("ul").classes("facts-list"):
         for each in found.objects:
-            text("li", _line(each, zone, today))
+            with text("li", ""):
+                text("span", _line(each, zone, today))
+                if not found.is_hidden or each.received.kind is ReceivedKind.DOSE:
+                    ui.link("Открыть", said.address(each.id), new_tab=True).classes("small").style("margin-left: 8px")
+        if found.is_hidden and any(each.received.kind is not ReceivedKind.DOSE for each in found.objects):
+            text("p", said.HIDDEN, "muted small")
 
 
 def draw_dose(found: Received, effective: CalculatedDose | NotCalculated, typed: TypedDose | None = None) -> None:

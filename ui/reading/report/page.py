@@ -139,7 +139,7 @@ class ReadingPage:
         states = study_facts.states(found.study, self._services.now(), self._services.clinic.zone)
         self._known.show(
             (*left, *doses, states, found.devices, today),
-            lambda: study_facts.draw(found.study, states, found.devices, today),
+            lambda: study_facts.draw(found.study, states, found.devices, today, self._services.clinic.zone),
         )
         signed = card.report if card.report and card.report.state is ReportState.SIGNED else None
         self._doubt.set_text(words.REPORT_DOUBTS[card.report_doubt] if card.report_doubt else "")

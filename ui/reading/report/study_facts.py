@@ -42,7 +42,11 @@ def states(study: StudyToRead, now: datetime, zone: tzinfo) -> dict[int, tuple[s
 
 
 def draw(
-    study: StudyToRead, states: Mapping[int, tuple[str, str]], device_places: Mapping[str, str], today: date
+    study: StudyToRead,
+    states: Mapping[int, tuple[str, str]],
+    device_places: Mapping[str, str],
+    today: date,
+    zone: tzinfo,
 ) -> None:
     """Draw the facts as sections, the reason for the study first."""
     order = study.card.order
@@ -58,6 +62,7 @@ def draw(
         with theme.section("Сделано", "отмечено вручную" if step.source is not StepSource.MODALITY else ""):
             _draw_step(study, step, device_places)
     device_reports.draw_dose(study.received, study.effective_dose)
+    device_reports.draw_objects(study.received, zone, today)
     with theme.section("Раньше у нас"), ui.element("ol").classes("past"):
         if not study.earlier:
             text("li", "Ничего", "muted")

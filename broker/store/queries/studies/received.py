@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from broker.domain.orders import Order, OrderState
 from broker.domain.studies import dose
 from broker.domain.studies.dose import StudyDose
-from broker.domain.studies.received import HeldReason, StoredObject
+from broker.domain.studies.received import HeldReason, ReceivedKind, StoredObject
 from broker.store.database import Reader
 from broker.store.queries.patients import patient_index
 from broker.store.queries.studies import dose_limits
 from broker.store.tables import orders
+from broker.store.tables.reading import reads, reports
 from broker.store.tables.studies import received_objects
 
 
@@ -31,16 +32,69 @@ class HeldObject:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What modalities have stored of an order: the objects, the oldest first, and the dose of their dose reports."""
+    """What modalities have stored of an order: the objects, the oldest first, and the dose of their dose reports.
+
+    `is_hidden`: readers do not know each other's findings yet, so what a report or document says is not shown to any.
+    """
 
     objects: tuple[StoredObject, ...] = ()
     dose: StudyDose = field(default_factory=StudyDose)
+    is_hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectToOpen:
+    """An object that is opened, and the study that it belongs to."""
+
+    stored: StoredObject
+    order: Order
+    others: frozenset[str]  # SOP Instance UIDs of what else was stored of the study
+    is_hidden: bool  # as in `Received`
+    is_reported: bool  # the study's report is signed
 
 
 def of_order(reader: Reader, order_id: int) -> Received:
     """Return what modalities have stored of an order."""
     objects = tuple(received_objects.of_order(reader, order_id))
-    return Received(objects, _dose(reader, order_id)) if objects else Received()
+    if not objects:
+        return Received()
+    is_hidden = _is_hidden(reader, order_id)
+    if is_hidden:
+        objects = tuple(_untitled(each) if _has_findings(each) else each for each in objects)
+    return Received(objects, _dose(reader, order_id), is_hidden)
+
+
+def to_open(reader: Reader, id: int) -> ObjectToOpen | None:
+    """Return an object and its study; None if there is none, or it belongs to no study."""
+    stored = received_objects.get(reader, id)
+    if stored is None or stored.order_id is None:
+        return None
+    return ObjectToOpen(
+        stored=stored,
+        order=orders.require(reader, stored.order_id),
+        others=frozenset(
+            each.received.sop_instance_uid
+            for each in received_objects.of_order(reader, stored.order_id)
+            if each.id != stored.id
+        ),
+        is_hidden=_has_findings(stored) and _is_hidden(reader, stored.order_id),
+        is_reported=reports.signed(reader, stored.order_id) is not None,
+    )
+
+
+def _has_findings(stored: StoredObject) -> bool:
+    return stored.received.kind is not ReceivedKind.DOSE
+
+
+def _untitled(stored: StoredObject) -> StoredObject:
+    return replace(stored, received=replace(stored.received, title=""))
+
+
+def _is_hidden(reader: Reader, order_id: int) -> bool:
+    """Return True if a study's report will be made of reads, and is not signed yet."""
+    if reports.signed(reader, order_id) is not None:
+        return False
+    return reads.needed(reader, order_id) > 1 or any(each.given_at for each in reads.of_order(reader, order_id))
 
 
 def doses(reader: Reader, order_ids: Sequence[int]) -> dict[str, StudyDose]:

@@ -107,10 +107,16 @@ def was_confirmed(reader: Reader, order_id: int, sop_instance_uid: str) -> bool:
 
 def require(reader: Reader, id: int) -> StoredObject:
     """Return a received object; raise NotFound."""
-    row = reader.one(_SELECT + "WHERE id = ?", [id])
-    if row is None:
+    found = get(reader, id)
+    if found is None:
         raise NotFound(f"received object {id}")
-    return _from_row(row)
+    return found
+
+
+def get(reader: Reader, id: int) -> StoredObject | None:
+    """Return a received object; None if there is none."""
+    row = reader.one(_SELECT + "WHERE id = ?", [id])
+    return None if row is None else _from_row(row)
 
 
 def of_order(reader: Reader, order_id: int) -> list[StoredObject]:

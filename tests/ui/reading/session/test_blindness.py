@@ -15,10 +15,13 @@ from nicegui.testing import User
 
 from broker.domain.orders import Order
 from broker.domain.reading.opinions import Finding, Opinion, ReadingRules
+from broker.domain.studies.received import ReceivedKind
 from broker.store.tables.reading import reads, reports
 from broker.workflow.reading import reads as reading
 from broker.workflow.reading.reports import ReportText
-from tests.support.factory import CLINIC, SYSTEM
+from broker.workflow.studies import received_objects
+from tests.support import sent_objects
+from tests.support.factory import CLINIC, SYSTEM, XRAY
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import PEOPLE, Site, person
 from tests.ui.reading.session.test_page import LARIN, read_by, room, study
@@ -46,6 +49,7 @@ EVERYWHERE = (
     "/desk?order={number}",
     "/desk?another={number}",
     "/templates",
+    "/received/1",
 )
 
 
@@ -89,6 +93,12 @@ async def test_once_the_case_is_concluded_it_is_shown_where_it_belongs(room: Ser
             await wait_until_async(lambda: MARK in everything(somebody))
 
 
+def send(services: Services, order: Order, kind: ReceivedKind = ReceivedKind.REPORT) -> None:
+    """Let a device send a report on a study."""
+    sent = sent_objects.pdf if kind is ReceivedKind.DOCUMENT else sent_objects.report
+    services.store.write(received_objects.receive, sent(order, MARK), None, XRAY)
+
+
 def everything(user: User) -> str:
     """Return whatever a person's page holds: texts, HTML, values, properties."""
     with user:
@@ -107,6 +117,31 @@ def test_no_file_and_no_first_answer_has_it(site: Site, address: str) -> None:
     site.sign_in("volskaya")
     answer = site.http.get(address.format(number=order.accession_number))
     assert MARK not in answer.text
+    assert MARK.encode() not in answer.content
+
+
+async def test_what_a_device_has_sent_is_hidden_from_all_until_the_case_is_concluded(room: Services) -> None:
+    order = study(room, 1)
+    send(room, order)
+    for login in PEOPLE:
+        async with person(room, login) as somebody:
+            for address in ("/order/{number}", "/reading/{number}", "/received/1", "/studies?q={number}", "/archive"):
+                await somebody.open(address.format(number=order.accession_number))
+                assert MARK not in everything(somebody), address
+    read_by_larin(room, order, stands=True)
+    read_by(room, order, "gushchina", Opinion(Finding.RECALL), "то же")
+    async with person(room, "volskaya") as somebody:
+        await somebody.open("/received/1")
+        await wait_until_async(lambda: MARK in everything(somebody))
+
+
+def test_no_file_that_a_device_has_sent_is_given_before_that(site: Site) -> None:
+    made = replace(site.services, clinic=replace(CLINIC, reading=ReadingRules(pause_seconds=0)))
+    made.store.write(reading.set_double, frozenset({"WLB-KNEE"}), SYSTEM)
+    send(made, study(made, 1), ReceivedKind.DOCUMENT)
+    site.sign_in("volskaya")
+    answer = site.http.get("/received/1/file")
+    assert answer.status_code == 403
     assert MARK.encode() not in answer.content
 
 

@@ -84,6 +84,7 @@ class AuditAction(StrEnum):
     REPORT_ADD = "report_add"
     REPORT_CORRECT = "report_correct"
     REPORT_WITHDRAW = "report_withdraw"
+    REPORT_ATTACH = "report_attach"  # a document and its signatures, made by a tool of the doctor's own
     REPORT_ARCHIVED = "report_archived"
     REPORT_ARCHIVE_AGAIN = "report_archive_again"
 

@@ -36,7 +36,7 @@ from ui.order import report_archive, timeline
 from ui.order.dialogs import OrderDialogs
 from ui.order.why import WhyDialog
 from ui.reading import viewer_window
-from ui.reading.report import device_reports, signed_report
+from ui.reading.report import attached_files, device_reports, signed_report
 from ui.services import Services
 from ui.text import archive, bus, links, patient_cards, visit_states, words
 from ui.text.referral_fields import CHOICES, SEXES
@@ -157,6 +157,7 @@ class OrderPage:
             card.report_doubt,
             card.appended,
             card.archived_reports,
+            card.attachments,
         )
         state = self._state(card.visit)
         facts = (order, *reported, card.discrepancies, card.holding, card.lack, card.undecided, state, today)
@@ -283,6 +284,7 @@ class OrderPage:
                 zone, today = self._services.clinic.zone, self._services.today()
                 signed_report.draw(card.report, zone, today, number=order.accession_number, brief=True)
                 signed_report.draw_earlier(card.earlier_reports, zone, today)
+                attached_files.draw(card.attachments, zone, today)
                 report_archive.draw(self._services, self._actor, card)
         self._draw_archive()
         found, zone, today = self._found, self._services.clinic.zone, self._services.today()

@@ -89,6 +89,7 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.REPORT_ADD: "Протокол дополнен",
     AuditAction.REPORT_CORRECT: "Протокол исправлен",
     AuditAction.REPORT_WITHDRAW: "Протокол отозван",
+    AuditAction.REPORT_ATTACH: "К протоколу приложен файл",
     AuditAction.REPORT_ARCHIVED: "Протокол принят архивом снимков",
     AuditAction.REPORT_ARCHIVE_AGAIN: "Протокол ещё раз отправлен в архив снимков",
     AuditAction.READ_GIVE: "Снимки прочитаны",

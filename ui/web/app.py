@@ -36,7 +36,7 @@ from ui.order import page as order_page
 from ui.patients import correction_page, dose_sheet, merge_page
 from ui.patients import page as patient_page
 from ui.reading import dose_account, figures_page, queue_page, templates_page
-from ui.reading.report import opened_report, signed_report
+from ui.reading.report import attached_files, opened_report, signed_report
 from ui.reading.report import page as reading_page
 from ui.reading.session import page as session_page
 from ui.refused import page as refused_page
@@ -97,6 +97,7 @@ def create_app(services: Services) -> FastAPI:
     dose_account.build(app, services)
     signed_report.build(app, services)
     opened_report.build_files(app, services)
+    attached_files.build(app, services)
     _healthz(app, services)
     build_ui(services)
     ui.run_with(

@@ -19,6 +19,9 @@ from broker.security import sessions
 from ui.services import COOKIE, Services
 
 LARGEST_BODY = 1_000_000  # bytes; also NiceGUI's own limit for one message
+# Where people send files, and how much of them; only somebody who is signed in gets there.
+UPLOADS = "/attach/"
+LARGEST_UPLOAD = 20_000_000
 WEBSOCKET = "/_nicegui_ws/"
 # No session needed: signing in, health, and files that hold nothing of the clinic.
 OPEN_PATHS = frozenset({"/signin", "/signout", "/healthz", "/favicon.ico"})
@@ -38,7 +41,8 @@ class BodyLimit:
             return
         refusal = PlainTextResponse("the body is too large", 413, {"Connection": "close"})
         declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdigit() or int(declared) > LARGEST_BODY:
+        most = LARGEST_UPLOAD if scope["path"].startswith(UPLOADS) else LARGEST_BODY
+        if not declared.isdigit() or int(declared) > most:
             await refusal(scope, receive, send)
             return
         received, too_large, answered = 0, False, False
@@ -47,7 +51,7 @@ class BodyLimit:
             nonlocal received, too_large
             message = await receive()
             received += len(message.get("body", b""))
-            if received > LARGEST_BODY:
+            if received > most:
                 too_large = True
                 return {"type": "http.disconnect"}  # the reader of the body stops
             return message

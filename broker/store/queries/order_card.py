@@ -10,6 +10,7 @@ from typing import Any
 from broker.domain.audit import BLIND, AuditAction
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
+from broker.domain.reading.attachments import Attachment
 from broker.domain.reading.reports import Report, ReportDoubt, SeenImages, SignedReport
 from broker.domain.studies.archive import Discrepancy
 from broker.domain.studies.archived_reports import ArchivedReport
@@ -22,7 +23,7 @@ from broker.store.queries.studies import archive_evidence, archive_gaps
 from broker.store.queries.studies.archive_gaps import ImagesDue, Lack
 from broker.store.queries.undecided import OrderOfTwo
 from broker.store.tables import incoming, orders, outbox
-from broker.store.tables.reading import reports
+from broker.store.tables.reading import attachments, reports
 from broker.store.tables.studies import archive, archived_reports, performed, performed_links
 from broker.store.tables.studies.archive import Holding
 
@@ -65,6 +66,7 @@ class Card:
     holding: Holding | None = None  # what the archive holds of it
     undecided: OrderOfTwo | None = None  # it is not known of which of two patients it is
     lack: Lack | None = None  # its images have not come in time, or are others in number
+    attachments: tuple[Attachment, ...] = ()  # to its report, the newest version first
     archived_reports: tuple[ArchivedReport, ...] = ()  # on the way to the image archive, the newest version first
     images_uid: str = ""  # the Study Instance UID under which its images are, as far as is known
 
@@ -131,6 +133,7 @@ def card(reader: Reader, accession_number: str, images_due: ImagesDue | None = N
         holding=archive.holding(reader, order.id),
         undecided=undecided.of_order(reader, order.id),
         lack=archive_gaps.lacks(reader, images_due, [order.id]).get(order.id),
+        attachments=tuple(attachments.of_order(reader, order.id)),
         archived_reports=tuple(archived_reports.of_order(reader, order.id)),
         images_uid=archive_evidence.images_uid(reader, order),
     )
@@ -192,6 +195,12 @@ def _mpps_evidence(reader: Reader, row: Row, details: dict[str, Any]) -> str:
 def _shortened(attribute: dict[str, Any]) -> dict[str, Any]:
     """Return an attribute with the number of its references only, where very many are packed."""
     return {**attribute, PACKED: str(packed_count(attribute[PACKED]))} if PACKED in attribute else attribute
+
+
+def attachment(reader: Reader, id: int) -> tuple[Attachment, bytes] | None:
+    """Return a file attached to a report with its content; None if there is none."""
+    found = attachments.get(reader, id) if 0 < id < 1 << 63 else None
+    return (found, attachments.content(reader, id)) if found else None
 
 
 def report_by_number(reader: Reader, accession_number: str) -> SignedReport | None:

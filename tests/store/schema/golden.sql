@@ -133,6 +133,12 @@ BEGIN
         WHERE l.performed_step_id = new.id;
 END;
 
+CREATE TRIGGER report_attachment_is_final BEFORE UPDATE ON report_attachment
+BEGIN SELECT RAISE(ABORT, 'what is attached to a signed report is final'); END;
+
+CREATE TRIGGER report_attachment_stays BEFORE DELETE ON report_attachment
+BEGIN SELECT RAISE(ABORT, 'what is attached to a signed report is final'); END;
+
 CREATE TRIGGER report_signed_is_final BEFORE UPDATE ON report WHEN old.state = 'signed'
 BEGIN SELECT RAISE(ABORT, 'a signed report is final'); END;
 
@@ -853,6 +859,21 @@ CREATE TABLE report (
     UNIQUE (order_id, reading)
 ) STRICT;
 
+CREATE TABLE report_attachment (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id INTEGER NOT NULL REFERENCES orders (id),
+    version INTEGER NOT NULL CHECK (version >= 1),  -- of the report; a correction leaves it where it is
+    signs INTEGER REFERENCES report_attachment (id),  -- of a signature file: the document that it signs
+    kind TEXT NOT NULL CHECK (kind IN ('pdf', 'xml', 'signature')),
+    name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 128),
+    content BLOB NOT NULL,
+    digest TEXT NOT NULL CHECK (length(digest) = 64),  -- SHA-256
+    attached_by TEXT NOT NULL,  -- login
+    attached_by_title TEXT NOT NULL,
+    attached_at TEXT NOT NULL,
+    CHECK ((kind = 'signature') = (signs IS NOT NULL))
+) STRICT;
+
 CREATE TABLE report_template (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     procedure_code TEXT NOT NULL,
@@ -1097,6 +1118,8 @@ CREATE INDEX received_object_held ON received_object (id) WHERE held <> '';
 CREATE INDEX received_object_order ON received_object (order_id) WHERE order_id IS NOT NULL;
 
 CREATE INDEX region_patient_bus ON region_patient (bus_id) WHERE bus_id <> '';
+
+CREATE INDEX report_attachment_order ON report_attachment (order_id);
 
 CREATE UNIQUE INDEX report_template_finding ON report_template (procedure_code, owner, finding) WHERE finding <> '';
 

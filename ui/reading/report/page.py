@@ -23,7 +23,7 @@ from broker.workflow.reading import reports
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.reading import queue_page, session_panel, viewer_window
-from ui.reading.report import signed_report, study_facts
+from ui.reading.report import attached_files, signed_report, study_facts
 from ui.reading.report.form import ReportForm
 from ui.reading.report.revision import KeptDraft, RevisionPanel, draft_name
 from ui.services import Services
@@ -148,7 +148,7 @@ class ReadingPage:
         self._right.set_visibility(is_right)
         self._confirmed.set_text(study_facts.confirmed(card, found.devices))
         self._confirmed.set_visibility(is_right)
-        self._signed.show((signed, card.earlier_reports, today), lambda: self._draw_signed(signed))
+        self._signed.show((signed, card.earlier_reports, card.attachments, today), lambda: self._draw_signed(signed))
         # What is typed into its form outlives what else changes on the page, also another version.
         self._revising.show(signed is None, lambda: self._draw_revising(signed))
         if self._panel and signed:
@@ -169,6 +169,9 @@ class ReadingPage:
             signed_report.draw(report, zone, today, number=card.order.accession_number)
             signed_report.draw_earlier(card.earlier_reports, zone, today)
             signed_report.draw_reads(self._found.study.reads, zone, today)
+            attached_files.draw(card.attachments, zone, today)
+            if permissions.may(self._actor, Permission.REPORT) and not report.is_withdrawn:
+                attached_files.draw_form(card.order.accession_number, report.version)
 
     def _draw_revising(self, report: Report | None) -> None:
         if report is None or not permissions.may(self._actor, Permission.REPORT):

@@ -104,7 +104,9 @@ class _Reading:
             if value:
                 # The name of a field of our report is not repeated in its text.
                 shown = f"{name}: {value}" if name and not known else value
-                self._line(TextLine(shown, level, part=part), is_about=is_about)
+                # That something is an image is no word of a report.
+                is_about_it = is_about or kind in _REFERENCES
+                self._line(TextLine(shown, level, part=None if is_about_it else part), is_about=is_about_it)
             else:
                 self.unread += 1
         self.walk(item, level + 1, part, is_about=is_about)

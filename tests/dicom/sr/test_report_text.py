@@ -92,6 +92,12 @@ def test_without_a_known_section_all_is_description_but_not_what_is_about_the_re
     assert found.lines[0].text == "Person Observer Name: Ли Ен"
 
 
+def test_what_refers_to_images_is_shown_and_not_taken_over() -> None:
+    found = of(item("TEXT", "1", "Слова", TextValue="раз"), item("IMAGE"), item("COMPOSITE", "1", "Ряд"))
+    assert [each.text for each in found.lines] == ["Слова: раз", "снимок", "Ряд: объект"]
+    assert found.of_part(ReportPart.DESCRIPTION) == "Слова: раз"
+
+
 def test_dates_times_and_codes_are_words() -> None:
     lines = of(
         item("DATE", "1", "День", Date="20261124"),

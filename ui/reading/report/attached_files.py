@@ -114,7 +114,7 @@ def draw(found: Sequence[Attachment], zone: tzinfo, today: date) -> None:
 
 def draw_form(accession_number: str, version: int) -> None:
     """Draw the form that attaches files to a version; a form of HTML, so that files do not pass the page's messages."""
-    with ui.element("details"):
+    with ui.element("details").style("margin-bottom: 12px"):
         text("summary", "Приложить подписанный файл")
         about = "PDF или XML из вашей программы подписи и отдельные файлы подписи к нему. Подпись здесь не проверяется."
         text("p", about, "muted small")

@@ -130,8 +130,9 @@ class _Page:
                 text("p", "Заменяет или дополняет отчёт этого исследования, присланный раньше.", "muted small")
             for remark in self._remarks():
                 text("p", remark, "attention-reason")
-            for line in content.text.lines:
-                _draw(line)
+            with ui.element("div").style("margin-top: 12px"):
+                for line in content.text.lines:
+                    _draw(line)
 
     def _acts(self, actor: Actor) -> list[tuple[str, str | Callable[[], object]]]:
         found: list[tuple[str, str | Callable[[], object]]] = []
@@ -141,6 +142,7 @@ class _Page:
             and not self._found.is_reported
             and self._found.stored.received.kind is not ReceivedKind.DOSE
             and any(each.part for each in lines)
+            and not self._content.text.is_cut  # half a report is none
         ):
             found.append(("Взять текст в протокол", self._take_over))
         if self._content.file:

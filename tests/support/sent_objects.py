@@ -20,14 +20,16 @@ def coded(value: str, meaning: str) -> Sequence:
     return Sequence([ds])
 
 
-def report(order: Order, words: str, *, completion: str = "COMPLETE", verification: str = "VERIFIED") -> ReceivedObject:
+def report(
+    order: Order, words: str, *, completion: str = "COMPLETE", verification: str = "VERIFIED", lines: int = 1
+) -> ReceivedObject:
     """Return a structured report on an order whose conclusion is `words`."""
     item, ds = Dataset(), Dataset()
     item.ValueType, item.RelationshipType, item.TextValue = "TEXT", "CONTAINS", words
     item.ConceptNameCodeSequence = coded("121077", "Conclusion")
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.ValueType, ds.CompletionFlag, ds.VerificationFlag = "CONTAINER", completion, verification
-    ds.ConceptNameCodeSequence, ds.ContentSequence = coded("18748-4", f"Report {words}"), Sequence([item])
+    ds.ConceptNameCodeSequence, ds.ContentSequence = coded("18748-4", f"Report {words}"), Sequence([item] * lines)
     return _sent(order, BASIC_TEXT, ReceivedKind.REPORT, ds, f"Report {words}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from nicegui import ElementFilter
 from nicegui.testing import User
 
 from broker.domain.orders import Order
@@ -45,7 +46,7 @@ async def test_a_report_is_opened_from_the_card_and_from_the_report_page(scene: 
         await doctor.should_see("Структурированный отчёт «Report Норма")
         await doctor.should_see("Открыть")
     await doctor.open("/received/1")
-    await doctor.should_see("Норма <b>вся</b>")
+    await doctor.should_see("Норма &lt;b&gt;вся&lt;/b&gt;")  # as words
     await doctor.should_see("Завершён и подтверждён")
 
 
@@ -65,6 +66,15 @@ async def test_a_doctor_takes_the_words_over_below_what_is_typed_and_only_once(s
     assert found.description.count("Из отчёта") == 1
     with scene.store.read() as reader:
         assert reports_table.signed(reader, order.id) is None
+
+
+async def test_a_long_report_is_one_element_of_the_page(scene: Scene, doctor: User) -> None:
+    order = done(scene)
+    receive(scene, sent_objects.report(order, "слово", lines=1500))
+    await doctor.open("/received/1")
+    await doctor.should_see(TAKE)
+    with doctor:
+        assert len(list(ElementFilter())) < 200
 
 
 async def test_a_signed_report_takes_nothing_over(scene: Scene, doctor: User) -> None:

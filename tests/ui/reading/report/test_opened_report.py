@@ -58,7 +58,7 @@ async def test_a_doctor_takes_the_words_over_below_what_is_typed_and_only_once(s
         await doctor.open("/received/1")
         await doctor.should_see(TAKE)
         press(doctor, TAKE)
-        await doctor.should_see("Описание")
+        await doctor.should_see("Подписать")  # the report page
     found = kept(scene, order)
     assert found
     assert found.conclusion == "Моё заключение.\nНорма."

@@ -5,6 +5,8 @@ Plain ASGI, so that websockets pass through the same gates and nothing is read i
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import secrets
 from urllib.parse import quote, urlsplit
 
@@ -22,6 +24,8 @@ LARGEST_BODY = 1_000_000  # bytes; also NiceGUI's own limit for one message
 # Where people send files, and how much of them; only somebody who is signed in gets there.
 UPLOADS = "/attach/"
 LARGEST_UPLOAD = 20_000_000
+LARGEST_DROPPED = 100_000_000  # bytes of a refused body; an honest mistake, a film of a study, is below
+DROP_SECONDS = 5.0
 WEBSOCKET = "/_nicegui_ws/"
 # No session needed: signing in, health, and files that hold nothing of the clinic.
 OPEN_PATHS = frozenset({"/signin", "/signout", "/healthz", "/favicon.ico"})
@@ -39,11 +43,10 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refusal = PlainTextResponse("the body is too large", 413, {"Connection": "close"})
         declared = Headers(scope=scope).get("content-length", "0")
         most = LARGEST_UPLOAD if scope["path"].startswith(UPLOADS) else LARGEST_BODY
         if not declared.isdigit() or int(declared) > most:
-            await refusal(scope, receive, send)
+            await _refuse(receive, send)
             return
         received, too_large, answered = 0, False, False
 
@@ -69,7 +72,26 @@ class BodyLimit:
             if not too_large or answered:
                 raise
         if too_large and not answered:
-            await refusal(scope, receive, send)
+            await _refuse(receive, send)
+
+
+async def _refuse(receive: Receive, send: Send) -> None:
+    """Answer 413, and only then close the connection: what still comes is read and dropped for a while.
+
+    A connection that is closed while its client sends is reset, and the client sees that instead of the answer.
+    """
+    answer = PlainTextResponse("the body is too large", 413, {"Connection": "close"})
+    await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+    dropped = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DROP_SECONDS):
+            while dropped < LARGEST_DROPPED:
+                message = await receive()
+                dropped += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    break
+    await send({"type": "http.response.body", "body": b""})
 
 
 class OwnOrigin:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import re
+import socket
 import stat
+from collections.abc import Iterator
 
-import httpx
 import pytest
 from nicegui import Event
 from websockets.exceptions import InvalidStatus
@@ -18,6 +19,7 @@ from tests.support.waiting import assert_stays, wait_until_async
 from tests.ui.conftest import Installation, Site, application, person, session_of
 from ui.services import COOKIE, Services
 from ui.web import app as web
+from ui.web import middleware
 
 
 def test_health_is_reported_without_a_session(site: Site, installation: Installation) -> None:
@@ -111,18 +113,28 @@ def test_an_oversize_body_is_refused_before_it_is_read(site: Site) -> None:
     connection.close()
 
 
-def test_a_body_of_untold_size_is_cut_off(site: Site) -> None:
-    def endless() -> object:
+@pytest.mark.parametrize("count", [40, 400])
+def test_a_body_of_untold_size_is_cut_off_and_the_answer_arrives(site: Site, count: int) -> None:
+    def long() -> Iterator[bytes]:
         yield b"name="
-        for _ in range(40):
+        for _ in range(count):
             yield b"x" * 50_000
 
     headers = {"Origin": site.url, "Content-Type": "application/x-www-form-urlencoded"}
-    try:
-        answer = site.http.post("/signin", content=endless(), headers=headers)  # type: ignore[arg-type]
-    except httpx.WriteError:
-        return  # closed while we were still sending
-    assert answer.status_code == 413
+    assert site.http.post("/signin", content=long(), headers=headers).status_code == 413
+
+
+def test_a_client_that_goes_on_after_the_refusal_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "DROP_SECONDS", 0.05)
+    host, port = site.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 5) as peer:
+        peer.sendall(
+            f"POST /signin HTTP/1.1\r\nHost: x\r\nContent-Length: {5 * middleware.LARGEST_UPLOAD}\r\n\r\n".encode()
+        )
+        answer = b""
+        while part := peer.recv(65536):  # nothing more is sent
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 413")
 
 
 def test_the_home_page_is_the_one_that_the_role_works_on(site: Site) -> None:

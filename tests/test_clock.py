@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,9 +30,13 @@ CALENDAR = (
     "time.strftime",
 )
 
+_SUSPECT = re.compile(rf"\.({'|'.join(name.partition('.')[2] for name in CALENDAR)})\b|\bfrom time import\b")
+
 
 def readings(source: str) -> Iterator[tuple[int, str]]:
     """Yield the line and the name of everything in a program that reads the calendar."""
+    if not _SUSPECT.search(source):
+        return  # parsing every file would take seconds
     tree = ast.parse(source)
     renamed = {
         alias.asname or alias.name: f"time.{alias.name}"

@@ -38,6 +38,7 @@ def watch(wall: RunningClock) -> ClockWatch:
     return ClockWatch(lambda: wall().timestamp())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_jobs_go_on_when_the_clock_is_set(wall: RunningClock, caplog: pytest.LogCaptureFixture, hours: int) -> None:
     caplog.set_level(logging.WARNING)

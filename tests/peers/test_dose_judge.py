@@ -39,6 +39,7 @@ def totals(path: Path) -> list[tuple[Quantity, float, str]]:
     return sorted((each.quantity, each.value, each.unit) for each in found if each.quantity in _TOTALS.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -69,6 +70,7 @@ def test_the_totals_are_those_that_dsrdump_reads(name: str) -> None:
     assert totals(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["siemens_axiom_artis", "philips_allura_clarity_u104", "philips_allura_clarity_u601"])
 def test_the_totals_of_angiography_are_those_that_dsrdump_reads(name: str) -> None:
     path = dose_reports.pyskindose(name)

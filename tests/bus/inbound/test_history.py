@@ -205,6 +205,7 @@ def test_every_kind_of_bad_answer_is_a_failure_with_its_reason(desk: Desk, fault
     assert desk.ask().reason.startswith(reason)
 
 
+@pytest.mark.slow
 def test_a_silent_bus_is_abandoned_in_time_and_earlier_answers_stay(desk: Desk) -> None:
     tells(desk.bus)
     desk.opened(seconds=0.6)

@@ -584,7 +584,7 @@ def test_a_fault_of_our_own_in_one_result_keeps_no_other_from_being_taken(
     assert clinic.now(right).state is OrderState.COMPLETED
 
 
-@pytest.mark.parametrize("fault", ["duplicates", "out-of-order", "slow"])
+@pytest.mark.parametrize("fault", ["duplicates", "out-of-order", pytest.param("slow", marks=pytest.mark.slow)])
 def test_a_bus_that_answers_strangely_is_understood(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:

@@ -104,6 +104,7 @@ def test_a_study_of_its_own_number_is_told_too_and_each_time_anew(clinic: Clinic
         assert numbers(clinic.bus.tasks())[-1] == f"{order.accession_number}/completed/{count}"
 
 
+@pytest.mark.slow
 def test_a_lost_answer_makes_no_second_one(clinic: Clinic) -> None:
     order = reported(clinic)
     clinic.perform(order, "1.2.3.5")

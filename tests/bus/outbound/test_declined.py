@@ -143,6 +143,7 @@ def test_a_sender_who_has_cancelled_meanwhile_needs_no_answer(clinic: Decliner) 
     assert clinic.deliver() == DeliverySummary()
 
 
+@pytest.mark.slow
 def test_a_lost_answer_is_looked_up_and_not_sent_twice(clinic: Decliner) -> None:
     referral = clinic.received()
     clinic.decline(referral)

@@ -389,6 +389,7 @@ def test_a_cancellation_whose_answer_was_lost_asks_for_the_status_first(clinic: 
     assert clinic.bus.tasks()[0]["status"] == "cancelled"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["503", "drop", "401"])
 def test_a_look_up_that_fails_leaves_the_outcome_unknown(clinic: Clinic, fault: str) -> None:
     clinic.register()

@@ -32,7 +32,9 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("fault", ROWS)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=pytest.mark.slow if ROWS[fault] == "time-out" else ()) for fault in ROWS]
+)
 def test_a_fault_of_the_line_keeps_the_message_and_afterwards_the_bus_has_it_once(clinic: Clinic, fault: str) -> None:
     order = clinic.register()
     other = clinic.register()
@@ -75,6 +77,7 @@ def test_a_refused_token_pauses_the_channel_with_an_alarm(clinic: Clinic) -> Non
     assert clinic.deliver() == DeliverySummary(delivered=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [fault for fault in ROWS if fault not in ("429", "slow=2", "endless=0.2", "huge")])
 def test_a_fault_of_the_look_up_leaves_the_outcome_unknown_and_nothing_doubled(clinic: Clinic, fault: str) -> None:
     order = clinic.register()

@@ -111,6 +111,7 @@ def test_a_correction_goes_to_a_bus_that_takes_it_and_replaces_what_is_there(cli
     assert "Новое" in Strict.made[1].body.decode()
 
 
+@pytest.mark.slow
 def test_a_correction_of_a_message_whose_answer_was_lost_is_not_dropped(clinic: Clinic) -> None:
     order = clinic.register()
     clinic.deliver_and_lose_the_answer()
@@ -146,6 +147,7 @@ def test_a_beginning_that_the_region_refuses_does_not_keep_the_images_back(clini
     assert clinic.rows(order)[1].reason.startswith(NO_STARTS)
 
 
+@pytest.mark.slow
 def test_what_another_clinic_ordered_is_answered_under_its_order(clinic: Clinic) -> None:
     theirs = replace(PROFILE, organisation=PRACTICE_ORGANISATION_2, mis_oid="1.2.643.2.69.1.2.901")
     model = clinic.register()

@@ -60,6 +60,7 @@ def test_every_version_is_a_message_of_its_own_and_the_newest_is_read(clinic: Cl
     assert own == [f"{number}/in-progress", f"{number}/completed", *(f"{number}/completed/{n}" for n in (2, 3, 4))]
 
 
+@pytest.mark.slow
 def test_a_version_whose_answer_was_lost_is_not_sent_twice(clinic: Clinic, reported: Order) -> None:
     clinic.store.write(reports.revise, reported.id, 1, REVISIONS[0], DOCTOR, CLINIC)
     clinic.deliver_and_lose_the_answer()

@@ -75,6 +75,7 @@ def test_what_our_client_sends_in_r4_is_taken_and_everything_is_there_once(clini
     assert clinic.bus.resources("Binary") == []
 
 
+@pytest.mark.slow
 def test_a_lost_answer_doubles_nothing(clinic: Clinic) -> None:
     order = clinic.register()
     clinic.deliver_and_lose_the_answer()

@@ -383,6 +383,7 @@ def _is_no_http(peer: socket.socket, request: bytes) -> None:
     peer.sendall(b"220 mail.example ESMTP\r\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("handler", "reason"),
     [

@@ -204,6 +204,7 @@ def test_an_unreachable_proxy_is_distinguished_from_an_unreachable_bus(connect: 
 # ---- the deadline, the phases, the threads ----
 
 
+@pytest.mark.slow
 def test_the_deadline_holds_during_a_tls_handshake_and_before_a_proxys_answer(
     serve: Serve, connect: Connect, authority: Authority
 ) -> None:
@@ -269,6 +270,7 @@ def test_every_failure_is_named_by_its_phase(
     assert reported.keys() == beginnings.keys()
 
 
+@pytest.mark.slow
 def test_two_threads_call_at_once_and_hanging_up_ends_both(serve: Serve, connect: Connect) -> None:
     slow = [serve(drips(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x")) for _ in range(2)]
     relay = Relay(slow[0].port)

@@ -343,6 +343,7 @@ def test_a_step_full_of_oddities_can_still_be_read_back(store: Store) -> None:
         assert performed.get(reader, "1.2.3") is not None
 
 
+@pytest.mark.slow
 # A message goes to the store without a thread that waits for it; whoever hangs up meanwhile gets no answer, and the
 # others are not in the way.
 def test_a_device_that_closes_before_its_answer_does_not_affect_others(
@@ -395,6 +396,7 @@ def test_thousands_of_faults_in_a_message_are_a_few_words(store: Store) -> None:
     assert len(problems) == step_rules.MAX_PROBLEMS
 
 
+@pytest.mark.slow
 # The store may hang on its disk: a device that learns nothing would wait for ever, and its place with it.
 def test_an_answer_that_does_not_come_ends_the_association(store: Store, order: Order) -> None:
     message = (creation(order.study_instance_uid), ModalityPerformedProcedureStep, "1.2.3")

@@ -221,11 +221,10 @@ WRONG: dict[str, tuple[Callable[[Order], list[Dataset]], list[DiscrepancyKind]]]
 
 
 SHARING = replace(CLINIC, shares_accession_numbers=True)
-# Hundreds of answers take seconds.
-LONG = ("a hundred studies of others", "more studies than anybody may have")
 
 
-@pytest.mark.parametrize("how", [pytest.param(how, marks=pytest.mark.slow if how in LONG else ()) for how in WRONG])
+@pytest.mark.slow  # together they take seconds
+@pytest.mark.parametrize("how", WRONG)
 def test_a_wrong_answer_closes_nothing_and_is_shown_as_what_it_is(
     store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order, how: str
 ) -> None:

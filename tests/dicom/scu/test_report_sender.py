@@ -135,6 +135,7 @@ def test_the_status_decides_what_becomes_of_a_report(
         assert item.detail == "C000 disk full"
 
 
+@pytest.mark.slow
 def test_an_archive_that_fails_without_a_reason_is_tried_a_few_times_only(
     store: Store, order: Order, peer: Peer
 ) -> None:

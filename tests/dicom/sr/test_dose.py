@@ -29,7 +29,7 @@ def parts(report: DoseReport, quantity: Quantity) -> dict[str, float]:
         ("RF-RDSR-GE", Quantity.DAP, 241.26),
         ("RF-RDSR-GE-OECEliteMiniView", Quantity.DAP, 1.3316568),  # names no template
         ("RF-RDSR-Eurocolumbus", Quantity.DAP, 9.0),  # lists a voltage for each pulse
-        ("RF-RDSR-Philips_Azurion", Quantity.DAP, 2474.09),
+        pytest.param("RF-RDSR-Philips_Azurion", Quantity.DAP, 2474.09, marks=pytest.mark.slow),
         ("RF-RDSR-GE", Quantity.RP, 11.7317),
         ("CT-RDSR-Siemens_Flash-TAP-SS", Quantity.DLP, 724.52),
         ("CT-RDSR-Philips_BigBore4DCT", Quantity.DLP, 541.1),

@@ -83,6 +83,7 @@ def test_associations_that_fell_silent_are_ended_and_make_room(store: Store, sen
         _until_served(server)
 
 
+@pytest.mark.slow
 # ApiMount the list: a PDU that says it is 4 GB long is not collected until memory ends, whoever sends it.
 @pytest.mark.parametrize("kind", [b"\x01", b"\x04"], ids=["association request", "data"])
 def test_a_pdu_with_a_huge_length_ends_the_connection(server: DicomServer, kind: bytes) -> None:

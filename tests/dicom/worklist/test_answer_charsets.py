@@ -57,6 +57,7 @@ def in_utf8(directory: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("term", RARE_CHARSETS)
 def test_dcmtk_reads_the_names_and_what_comes_back_is_known(
     server: DicomServer, store: Store, tmp_path: Path, term: str

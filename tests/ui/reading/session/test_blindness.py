@@ -120,6 +120,7 @@ def test_no_file_and_no_first_answer_has_it(site: Site, address: str) -> None:
     assert MARK.encode() not in answer.content
 
 
+@pytest.mark.slow
 async def test_what_a_device_has_sent_is_hidden_from_all_until_the_case_is_concluded(room: Services) -> None:
     order = study(room, 1)
     send(room, order)

@@ -22,6 +22,7 @@ from broker.store.database import Reader, Store
 from broker.store.queries.device_registry import DeviceContacts
 from broker.store.queries.studies.archive_gaps import ImagesDue
 from ui.settings import ScreenSettings
+from ui.writing_windows import WritingWindows
 
 COOKIE = "wlb_session"
 
@@ -47,6 +48,7 @@ class Services:
     throttle: Throttle
     health: Callable[[], Health]  # the last result of the background checks
     changed: Event[[]] = field(default_factory=Event)
+    writing: WritingWindows = field(default_factory=WritingWindows)
     suggest: Callable[[DeviceContacts], list[Suggestion]] = (
         lambda contacts: []
     )  # settings suggested by a device's messages

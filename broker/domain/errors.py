@@ -43,6 +43,12 @@ class WrongState(BrokerError):
     code = "wrong_state"
 
 
+class Occupied(WrongState):
+    """Somebody else is writing there."""
+
+    code = "occupied"
+
+
 class Stale(BrokerError):
     """Somebody else has changed it meanwhile."""
 

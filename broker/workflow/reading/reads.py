@@ -20,7 +20,8 @@ from broker.domain.reading.reports import Report, ReportState, SeenImages
 from broker.security.permissions import Permission, permit
 from broker.store.database import Reader, Tx
 from broker.store.tables import accounts, audit, orders
-from broker.store.tables.reading import reads, reports
+from broker.store.tables.reading import leases, reads, reports
+from broker.workflow.reading import writing
 from broker.workflow.reading.reports import (
     ReportText,
     are_seen,
@@ -60,20 +61,14 @@ def open_case(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> OpenCase:
     permit(tx, actor, Permission.REPORT)
     order = orders.require(tx, order_id)
     found = _open(tx, order, actor, clinic)
-    reads.lease(tx, order_id, actor.name, tx.now + timedelta(minutes=clinic.reading.lease_minutes))
+    writing.prolong(tx, order_id, actor, clinic)
     return found
-
-
-def leave(tx: Tx, order_id: int, actor: Actor) -> None:
-    """End a reader's lease; the draft stays."""
-    if reads.free(tx, order_id, actor.name):
-        tx.notify()
 
 
 def free_lease(tx: Tx, order_id: int, actor: Actor) -> None:
     """End any reader's lease, as an administrator may; a read is not touched. Raise WrongState, Forbidden."""
     permit(tx, actor, Permission.MANAGE)
-    if not reads.free(tx, order_id):
+    if not leases.free(tx, order_id):
         raise WrongState(f"order {order_id} is open for no reader")
     audit.write(tx, actor, AuditAction.READ_FREE, order_id)
     tx.notify()
@@ -136,7 +131,7 @@ def give(
     if opened.needed == 2:  # a study stays one that is read twice from its first read on
         reads.set_needed(tx, order_id, 2, "read twice since the first read")
     audit.write(tx, actor, AuditAction.READ_GIVE, order_id)
-    reads.free(tx, order_id, actor.name)
+    writing.end(tx, order_id, actor)
     conclude(tx, order_id, clinic)
     tx.notify()
     return given
@@ -151,7 +146,7 @@ def take_back(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> Read:
         raise WrongState(f"no read of {actor.name} on {order.accession_number} can be taken back")
     draft = reads.put(tx, replace(own, given_at=None, stands_at=None))
     audit.write(tx, actor, AuditAction.READ_TAKE_BACK, order_id)
-    reads.lease(tx, order_id, actor.name, tx.now + timedelta(minutes=clinic.reading.lease_minutes))
+    writing.prolong(tx, order_id, actor, clinic)
     tx.notify()
     return draft
 
@@ -180,7 +175,7 @@ def defer(tx: Tx, order_id: int, reason: str, actor: Actor, clinic: Clinic) -> N
     order = orders.require(tx, order_id)
     _open(tx, order, actor, clinic)
     reads.defer(tx, order_id, actor.name, actor.title or actor.name, reason)
-    reads.free(tx, order_id, actor.name)
+    writing.end(tx, order_id, actor)
     audit.write(tx, actor, AuditAction.READ_DEFER, order_id, reason=reason)
     tx.notify()
 
@@ -293,9 +288,7 @@ def _open(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> OpenCase:
         raise WrongState(f"{number} has been read")
     if reads.deferral(tx, order.id):
         raise WrongState(f"{number} is put aside")
-    lessee = reads.lessee(tx, order.id, tx.now)
-    if lessee not in ("", actor.name):
-        raise WrongState(f"{number} is open for another reader")
+    writing.check_is_free(tx, order.id, actor)
     if is_own_referral(tx, order, actor.name) and not clinic.reading.own_referrals:
         raise WrongState(f"{actor.name} has referred {number}")
     drafts = (read for read in _counting(tx, order, images) if read.reader == actor.name)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
+from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import WrongState
 from broker.domain.orders import Order
 from broker.domain.reading.reports import Report
@@ -17,7 +18,7 @@ from broker.store.tables.studies import received_objects
 from broker.workflow.reading.reports import ReportText, check_is_free, save_report
 
 
-def take_over(tx: Tx, received_id: int, said: ReportText, actor: Actor) -> Order:
+def take_over(tx: Tx, received_id: int, said: ReportText, actor: Actor, clinic: Clinic) -> Order:
     """Add what a received report says to the draft of its study's report, below what is typed there; return the order.
 
     What the draft says already is not added again. Raise NotFound, WrongState if the object belongs to no study, its
@@ -37,7 +38,7 @@ def take_over(tx: Tx, received_id: int, said: ReportText, actor: Actor) -> Order
         conclusion=_joined(typed.conclusion, said.conclusion),
         recommendations=_joined(typed.recommendations, said.recommendations),
     )
-    save_report(tx, order.id, before.revision, joined, actor)
+    save_report(tx, order.id, before.revision, joined, actor, clinic)
     if joined != typed:
         uid = stored.received.sop_instance_uid
         audit.write(tx, actor, AuditAction.OBJECT_TAKEN_OVER, order.id, sop_instance_uid=uid)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.audit import AuditAction
@@ -26,6 +26,7 @@ from broker.store.database import Tx
 from broker.store.tables import accounts, audit, orders, outbox, undecided_orders
 from broker.store.tables.reading import reads, reports
 from broker.store.tables.studies import archive, performed, performed_links
+from broker.workflow.reading import kept_texts, writing
 from broker.workflow.studies import archived_reports, effective_doses
 
 LONGEST = {"description": 20_000, "conclusion": 4_000, "recommendations": 4_000}  # characters
@@ -48,11 +49,12 @@ class ReportText:
         return cls(report.description, report.conclusion, report.recommendations, report.effective_dose)
 
 
-def save_report(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor) -> Report:
-    """Save a draft and return it; the actor becomes its author.
+def save_report(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor, clinic: Clinic) -> Report:
+    """Save a draft and return it; the actor becomes its author, and no other doctor writes for some minutes.
 
-    `revision` is that of the report that the doctor saw, 0 for a new one. The same text again changes nothing. Raise
-    Stale if somebody else has saved since, WrongState if it is signed or no images were made, Invalid, Forbidden.
+    `revision` is that of the report that the doctor saw, 0 for a new one. The same text again changes nothing. What
+    another doctor had written there is kept for them. Raise Occupied while another writes, Stale if somebody has saved
+    since, WrongState if it is signed or no images were made, Invalid, Forbidden.
     """
     text = tidy(text)
     if found := problems(text):
@@ -69,6 +71,8 @@ def save_report(tx: Tx, order_id: int, revision: int, text: ReportText, actor: A
         raise Stale(f"the report on {order.accession_number}")
     if order.state not in _STARTED or not performed.states_of_order(tx, order_id):
         raise WrongState(f"no images of {order.accession_number} were made here")
+    writing.prolong(tx, order_id, actor, clinic)
+    _keep_for_its_author(tx, before, text, actor)
     after = reports.put(tx, _with_text(tx, before, text, actor))
     if before.author != after.author:  # not at every save while one person types
         audit.write(tx, actor, AuditAction.REPORT_DRAFT, order_id, taken_from=str(before.author_name))
@@ -88,8 +92,9 @@ def sign(
     """Sign a report with this text, under the actor's name, and queue it for the region; return it.
 
     `seen`: the images as the doctor was shown them with the text; None: no images were shown.
-    The same person signing the same text again changes nothing. Raise Stale, WrongState if another text is signed or
-    the study is not completed, Invalid (also `images`: perhaps another patient's, or others by now), Forbidden.
+    The same person signing the same text again changes nothing. Raise Occupied while another writes, Stale, WrongState
+    if another text is signed or the study is not completed, Invalid (also `images`: perhaps another patient's, or
+    others by now), Forbidden.
     """
     text = tidy(text)
     if found := problems(text, signing=True):
@@ -109,11 +114,13 @@ def sign(
     check_images(tx, order)
     if seen is not None and not are_seen(tx, order, seen):
         raise Invalid({"images": "changed"})
+    _keep_for_its_author(tx, before, text, actor)
     written = _with_text(tx, before, text, actor)
     after = reports.put(tx, replace(written, state=ReportState.SIGNED, signed_at=tx.now))
     archive.note_fewer(tx, order_id, None)
     effective_doses.calculate_once(tx, order)
     audit.write(tx, actor, AuditAction.REPORT_SIGN, order_id, drafted_by=str(before.author_name))
+    writing.end(tx, order_id, actor)
     queue_report(tx, order, clinic)
     tx.notify()
     return after
@@ -168,8 +175,8 @@ def revise(
     """Sign a new version of a signed report and queue it for the region; return it. Earlier versions stay readable.
 
     `version` is the one that the doctor saw, `seen` the images, None if none were shown. A withdrawn report can be
-    corrected only. Raise WrongState if none is signed or it is withdrawn, Stale, Invalid (`reason`, `images`, the
-    report's fields), Forbidden.
+    corrected only. Raise Occupied while another writes, WrongState if none is signed or it is withdrawn, Stale, Invalid
+    (`reason`, `images`, the report's fields), Forbidden.
     """
     permit(tx, actor, Permission.REPORT)
     if actor.kind is not ActorKind.PERSON:
@@ -178,6 +185,7 @@ def revise(
     before = reports.signed(tx, order_id)
     if before is None:
         raise WrongState(f"no report on {order.accession_number} is signed")
+    writing.check_is_free(tx, order_id, actor)
     if before.version != version:
         raise Stale(f"the report on {order.accession_number}")
     if before.is_withdrawn and revision.change is not ReportChange.CORRECTION:
@@ -207,6 +215,7 @@ def revise(
     reports.add_version(tx, after)
     archive.note_fewer(tx, order_id, None)
     audit.write(tx, actor, _REVISED[revision.change], order_id, version=after.version)
+    writing.end(tx, order_id, actor)
     archived_reports.queue(tx, after, clinic)
     _queue_version(tx, order, after, clinic)
     tx.notify()
@@ -288,12 +297,11 @@ def check_images(tx: Tx, order: Order) -> None:
 
 
 def check_is_free(tx: Tx, order: Order, actor: Actor) -> None:
-    """Raise WrongState where another reads the study now, or its report is made of reads.
+    """Raise Occupied where another writes or reads now, WrongState where the report is made of reads.
 
     That is where two doctors read it, or one has given an opinion.
     """
-    if reads.lessee(tx, order.id, tx.now) not in ("", actor.name):
-        raise WrongState(f"{order.accession_number} is open for another reader")
+    writing.check_is_free(tx, order.id, actor)
     current = reports.images(tx, order)
     given = [read for read in reads.of_order(tx, order.id) if read.given_at and read.images == current.revision]
     if reads.needed(tx, order.id) > 1 or given:
@@ -319,6 +327,13 @@ def queue_report(tx: Tx, order: Order, clinic: Clinic) -> None:
 def _queue_added_images(tx: Tx, order: Order, clinic: Clinic) -> None:
     if clinic.sends_to_bus and order.bus_role and outbox.may_be_known(tx, order.id, OutboxKind.REPORT):
         outbox.add(tx, order.id, OutboxKind.APPENDED)
+
+
+def _keep_for_its_author(tx: Tx, before: Report, text: ReportText, actor: Actor) -> None:
+    """Keep a draft for the doctor who wrote it, where another one writes on."""
+    written = ReportText.of(before)
+    if before.author not in ("", actor.name) and written not in (text, ReportText()):
+        kept_texts.keep(tx, before.order_id, before.author, asdict(written))
 
 
 def _with_text(tx: Tx, before: Report, text: ReportText, actor: Actor) -> Report:

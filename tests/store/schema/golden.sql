@@ -28,6 +28,12 @@ BEGIN
     INSERT INTO worklist_change (order_id) VALUES (NULL);
 END;
 
+CREATE TRIGGER joint_decision_is_final BEFORE UPDATE ON joint_decision WHEN old.confirmed_at IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'what both have decided is final'); END;
+
+CREATE TRIGGER joint_decision_stays BEFORE DELETE ON joint_decision WHEN old.confirmed_at IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'what both have decided is final'); END;
+
 CREATE TRIGGER orders_delete_old AFTER DELETE ON orders
 BEGIN INSERT INTO worklist_change (order_id) VALUES (old.id); END;
 
@@ -44,6 +50,14 @@ BEGIN SELECT RAISE(ABORT, 'no order belongs to a merged card'); END;
 
 CREATE TRIGGER orders_update_new AFTER UPDATE ON orders
 BEGIN INSERT INTO worklist_change (order_id) VALUES (new.id); END;
+
+CREATE TRIGGER over_read_is_final
+BEFORE UPDATE OF order_id, version, outcome, description, conclusion, recommendations, ended_by, ended_at ON over_read
+WHEN old.ended_at IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'what was answered is final'); END;
+
+CREATE TRIGGER over_read_stays BEFORE DELETE ON over_read
+BEGIN SELECT RAISE(ABORT, 'what was asked stays'); END;
 
 CREATE TRIGGER patient_delete_old AFTER DELETE ON patient
 BEGIN INSERT INTO worklist_change (order_id) SELECT id FROM orders WHERE patient_id = old.id; END;
@@ -517,6 +531,22 @@ CREATE TABLE incoming_referral (
     UNIQUE (source, task)
 ) STRICT;
 
+CREATE TABLE joint_decision (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id INTEGER NOT NULL REFERENCES orders (id),
+    images INTEGER NOT NULL,  -- the revision of the images and the card that it is about, as of the reads
+    patient_id INTEGER NOT NULL,
+    writer TEXT NOT NULL,  -- login of the reader who wrote it
+    confirmer TEXT NOT NULL,  -- login of the other one
+    opinion TEXT NOT NULL CHECK (opinion <> ''),  -- JSON, as of `study_read`
+    said TEXT NOT NULL,  -- JSON: the texts of the report, and the dose
+    proposed_at TEXT NOT NULL,
+    confirmed_at TEXT,
+    revision INTEGER NOT NULL DEFAULT 1,
+    CHECK (writer <> confirmer),
+    UNIQUE (order_id, images, patient_id)
+) STRICT;
+
 CREATE TABLE mpps_node (
     ae_title TEXT PRIMARY KEY CHECK (length(ae_title) BETWEEN 1 AND 16),
     message_id INTEGER NOT NULL,  -- the newest message that needs no more sending
@@ -589,6 +619,29 @@ CREATE TABLE "outbox_attempt" (
     outcome TEXT NOT NULL,
     reason TEXT NOT NULL,
     answer TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE over_read (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id INTEGER NOT NULL REFERENCES orders (id),
+    version INTEGER NOT NULL CHECK (version >= 1),  -- of the report: that was asked about, then that was read
+    asked_by TEXT NOT NULL,  -- login
+    asked_by_title TEXT NOT NULL,
+    asked_of TEXT NOT NULL,  -- login; '': any doctor
+    asked_of_title TEXT NOT NULL,
+    question TEXT NOT NULL,
+    asked_at TEXT NOT NULL,
+    outcome TEXT NOT NULL DEFAULT '' CHECK (outcome IN ('', 'agrees', 'differs', 'declined', 'withdrawn')),
+    description TEXT NOT NULL DEFAULT '',
+    conclusion TEXT NOT NULL DEFAULT '',
+    recommendations TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL DEFAULT '',  -- why it was declined or withdrawn
+    ended_by TEXT NOT NULL DEFAULT '',  -- login
+    ended_by_title TEXT NOT NULL DEFAULT '',
+    ended_at TEXT,
+    heeded_at TEXT,  -- who asked has seen the answer
+    CHECK ((outcome = '') = (ended_at IS NULL)),
+    CHECK (outcome <> 'differs' OR conclusion <> '')
 ) STRICT;
 
 CREATE TABLE patient (
@@ -786,10 +839,14 @@ CREATE TABLE reading_deferral (
 ) STRICT;
 
 CREATE TABLE reading_lease (
-    order_id INTEGER PRIMARY KEY REFERENCES orders (id),
+    order_id INTEGER NOT NULL REFERENCES orders (id),
+    purpose TEXT NOT NULL CHECK (purpose IN ('report', 'over_read')),
     reader TEXT NOT NULL,  -- login
-    until TEXT NOT NULL
-) STRICT;
+    reader_title TEXT NOT NULL,
+    since TEXT NOT NULL,
+    until TEXT NOT NULL,
+    PRIMARY KEY (order_id, purpose)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE reading_needed (
     order_id INTEGER PRIMARY KEY REFERENCES orders (id),
@@ -1074,6 +1131,10 @@ CREATE INDEX outbox_incoming ON outbox (incoming_id, seq) WHERE incoming_id IS N
 CREATE INDEX outbox_open ON outbox (order_id, incoming_id, seq) WHERE state IN ('pending', 'needs_attention');
 
 CREATE INDEX outbox_order ON outbox (order_id, seq);
+
+CREATE UNIQUE INDEX over_read_open ON over_read (order_id) WHERE ended_at IS NULL;
+
+CREATE INDEX over_read_order ON over_read (order_id);
 
 CREATE INDEX patient_birth_date ON patient (birth_date);
 

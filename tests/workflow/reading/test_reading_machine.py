@@ -22,6 +22,7 @@ from broker.store.queries import order_card
 from broker.store.tables.reading import reads, reports
 from broker.workflow.reading import reads as reading
 from broker.workflow.reading import reports as written
+from broker.workflow.reading import writing
 from broker.workflow.reading.reports import ReportText
 from broker.workflow.studies import step_links
 from tests.support.factory import CLINIC, REGISTRAR
@@ -71,7 +72,7 @@ class ReadingMachine(RuleBasedStateMachine):
 
     @rule(login=readers, place=which)
     def leave(self, login: str, place: int) -> None:
-        self._attempt(reading.leave, self.orders[place].id, READERS[login])
+        self._attempt(writing.leave, self.orders[place].id, READERS[login])
 
     @rule(login=readers, place=which, finding=findings, twice=st.booleans())
     def give(self, login: str, place: int, finding: Finding, twice: bool) -> None:

@@ -27,6 +27,7 @@ from broker.store.tables import accounts
 from broker.store.tables.reading import reads, reports
 from broker.workflow.reading import reads as reading
 from broker.workflow.reading import reports as written
+from broker.workflow.reading import writing
 from broker.workflow.reading.reports import ReportText
 from broker.workflow.referrals import referrals
 from broker.workflow.studies import performed_steps, step_links
@@ -205,7 +206,7 @@ def test_a_study_that_is_open_for_one_reader_is_not_for_another_until_the_lease_
     room.open(order, ANNA)  # another window of the same reader
     with pytest.raises(WrongState):
         room.open(order, BORIS)
-    room.store.write(reading.leave, order.id, BORIS)
+    room.store.write(writing.leave, order.id, BORIS)
     with pytest.raises(WrongState):
         room.open(order, BORIS)
     room.clock.now += timedelta(minutes=CLINIC.reading.lease_minutes)
@@ -222,7 +223,7 @@ def test_a_draft_is_its_readers_and_another_window_does_not_overwrite_it_unseen(
     with pytest.raises(Stale):
         room.store.write(reading.keep, order.id, 0, RECALL, text(ANNA), ANNA, room.clinic)
     assert room.open(order, ANNA).own == kept
-    room.store.write(reading.leave, order.id, ANNA)
+    room.store.write(writing.leave, order.id, ANNA)
     assert room.open(order, BORIS).own.conclusion == ""
 
 
@@ -311,7 +312,7 @@ def test_the_doctor_who_referred_does_not_read_unless_the_clinic_allows_it(room:
 def test_a_study_that_is_read_twice_is_not_signed_by_one(room: Room) -> None:
     order = room.study()
     with pytest.raises(WrongState):
-        room.store.write(written.save_report, order.id, 0, text(ANNA), ANNA)
+        room.store.write(written.save_report, order.id, 0, text(ANNA), ANNA, CLINIC)
     with pytest.raises(WrongState):
         room.store.write(written.sign, order.id, 0, text(ANNA), ANNA, CLINIC)
     assert room.kinds() == []
@@ -432,7 +433,7 @@ def test_what_can_be_taken_back_is_listed_for_its_reader_until_it_stands(room: R
 
 def test_a_study_whose_report_is_begun_is_not_read_beside_it(room: Room) -> None:
     order = room.study(procedure_code="WLB-HAND")
-    room.store.write(written.save_report, order.id, 0, text(BORIS), BORIS)
+    room.store.write(written.save_report, order.id, 0, text(BORIS), BORIS, CLINIC)
     assert listed(room, ANNA) == listed(room, BORIS) == []
 
 
@@ -486,7 +487,7 @@ def test_a_concluded_study_whose_images_are_in_doubt_gets_its_report_once_the_do
 
 def test_a_report_that_is_begun_is_not_overwritten_by_an_opinion(room: Room) -> None:
     order = room.study(procedure_code="WLB-HAND")
-    begun = room.store.write(written.save_report, order.id, 0, text(BORIS), BORIS)
+    begun = room.store.write(written.save_report, order.id, 0, text(BORIS), BORIS, CLINIC)
     for who in (ANNA, BORIS):
         with pytest.raises(WrongState):
             room.open(order, who)
@@ -497,18 +498,19 @@ def test_who_has_a_study_open_in_a_session_keeps_others_from_writing_its_report(
     order = room.study(procedure_code="WLB-HAND")
     room.open(order, ANNA)
     with pytest.raises(WrongState):
-        room.store.write(written.save_report, order.id, 0, text(BORIS), BORIS)
+        room.store.write(written.save_report, order.id, 0, text(BORIS), BORIS, CLINIC)
     with pytest.raises(WrongState):
         room.store.write(written.sign, order.id, 0, text(BORIS), BORIS, CLINIC)
-    room.store.write(reading.leave, order.id, ANNA)
+    room.store.write(writing.leave, order.id, ANNA)
     room.store.write(written.sign, order.id, 0, text(BORIS), BORIS, CLINIC)
 
 
 def test_what_was_begun_before_two_were_to_read_it_is_its_doctors_draft_of_a_read(room: Room) -> None:
     order = room.study(procedure_code="WLB-HAND")
-    room.store.write(written.save_report, order.id, 0, text(BORIS), BORIS)
+    room.store.write(written.save_report, order.id, 0, text(BORIS), BORIS, CLINIC)
+    room.store.write(writing.leave, order.id, BORIS)
     room.store.write(reading.set_double, frozenset({"WLB-HAND"}), ADMIN)
     assert [number for number, _, _ in listed(room, ANNA)] == [order.accession_number]
     assert room.open(order, ANNA).own.conclusion == ""
-    room.store.write(reading.leave, order.id, ANNA)
+    room.store.write(writing.leave, order.id, ANNA)
     assert room.open(order, BORIS).own.conclusion == "Заключение boris"

@@ -23,6 +23,7 @@ from broker.store.queries import order_card
 from broker.store.tables import accounts
 from broker.store.tables.reading import reports
 from broker.workflow.reading import reports as results
+from broker.workflow.reading import writing
 from broker.workflow.reading.reports import ReportText
 from broker.workflow.referrals import referrals
 from broker.workflow.studies import archive_images, performed_steps, step_links
@@ -85,7 +86,7 @@ def card(store: Store, order: Order) -> order_card.Card:
 
 def test_a_draft_is_kept_while_the_study_still_runs(store: Store) -> None:
     order = started(store)
-    saved = store.write(results.save_report, order.id, 0, ReportText("Начато"), DOCTOR)
+    saved = store.write(results.save_report, order.id, 0, ReportText("Начато"), DOCTOR, CLINIC)
     assert (saved.revision, saved.state, saved.author, saved.description) == (
         1,
         ReportState.DRAFT,
@@ -99,20 +100,21 @@ def test_a_draft_is_kept_while_the_study_still_runs(store: Store) -> None:
 
 
 def test_the_same_text_again_is_not_a_change_even_with_an_old_revision(store: Store, order: Order) -> None:
-    first = store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
-    assert store.write(results.save_report, order.id, 0, TEXT, DOCTOR) == first
+    first = store.write(results.save_report, order.id, 0, TEXT, DOCTOR, CLINIC)
+    assert store.write(results.save_report, order.id, 0, TEXT, DOCTOR, CLINIC) == first
     assert audit_of(store, order) == ["report_draft"]
 
 
 def test_nothing_typed_makes_no_draft(store: Store, order: Order) -> None:
-    assert store.write(results.save_report, order.id, 0, ReportText(" \n"), DOCTOR).revision == 0
+    assert store.write(results.save_report, order.id, 0, ReportText(" \n"), DOCTOR, CLINIC).revision == 0
     assert card(store, order).report is None
 
 
 def test_of_two_doctors_the_later_one_overwrites_nothing_unseen(store: Store, order: Order) -> None:
-    store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
+    store.write(results.save_report, order.id, 0, TEXT, DOCTOR, CLINIC)
+    store.write(writing.leave, order.id, DOCTOR)
     with pytest.raises(Stale):
-        store.write(results.save_report, order.id, 0, ReportText("Другое"), OTHER)
+        store.write(results.save_report, order.id, 0, ReportText("Другое"), OTHER, CLINIC)
     with pytest.raises(Stale):
         sign(store, order, 0, ReportText(conclusion="Другое"), actor=OTHER)
     report = card(store, order).report
@@ -121,8 +123,9 @@ def test_of_two_doctors_the_later_one_overwrites_nothing_unseen(store: Store, or
 
 
 def test_a_second_doctor_may_take_a_draft_over_and_is_then_its_author(store: Store, order: Order) -> None:
-    first = store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
-    second = store.write(results.save_report, order.id, first.revision, replace(TEXT, description="Ещё"), OTHER)
+    first = store.write(results.save_report, order.id, 0, TEXT, DOCTOR, CLINIC)
+    store.write(writing.leave, order.id, DOCTOR)
+    second = store.write(results.save_report, order.id, first.revision, replace(TEXT, description="Ещё"), OTHER, CLINIC)
     assert (second.author, str(second.author_name)) == ("sokolov", "Соколов В. И.")
     assert audit_of(store, order) == ["report_draft", "report_draft"]
 
@@ -130,7 +133,7 @@ def test_a_second_doctor_may_take_a_draft_over_and_is_then_its_author(store: Sto
 def test_every_pause_in_the_typing_is_not_a_line_of_the_trail(store: Store, order: Order) -> None:
     revision = 0
     for word in ("Раз", "Раз два", "Раз два три"):
-        revision = store.write(results.save_report, order.id, revision, ReportText(word), DOCTOR).revision
+        revision = store.write(results.save_report, order.id, revision, ReportText(word), DOCTOR, CLINIC).revision
     assert revision == 3
     assert audit_of(store, order) == ["report_draft"]
 
@@ -138,22 +141,22 @@ def test_every_pause_in_the_typing_is_not_a_line_of_the_trail(store: Store, orde
 def test_there_is_nothing_to_report_before_a_modality_has_started(store: Store) -> None:
     order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     with pytest.raises(WrongState):
-        store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
+        store.write(results.save_report, order.id, 0, TEXT, DOCTOR, CLINIC)
     with pytest.raises(WrongState):
         sign(store, order)
     with pytest.raises(NotFound):
-        store.write(results.save_report, 999, 0, TEXT, DOCTOR)
+        store.write(results.save_report, 999, 0, TEXT, DOCTOR, CLINIC)
 
 
 def test_what_is_pasted_is_kept_without_control_characters_and_direction_marks(store: Store, order: Order) -> None:
     typed = ReportText("\r\nПервая\x00\r\n\tвторая \u202eabc\ud800 \n\n")
-    assert store.write(results.save_report, order.id, 0, typed, DOCTOR).description == "Первая\n    вторая abc"
+    assert store.write(results.save_report, order.id, 0, typed, DOCTOR, CLINIC).description == "Первая\n    вторая abc"
 
 
 def test_only_a_doctor_writes(store: Store, order: Order) -> None:
     for actor in (REGISTRAR, XRAY, Actor(ActorKind.PERSON, "admin", "", frozenset({Role.ADMINISTRATOR}))):
         with pytest.raises(Forbidden):
-            store.write(results.save_report, order.id, 0, TEXT, actor)
+            store.write(results.save_report, order.id, 0, TEXT, actor, CLINIC)
         with pytest.raises(Forbidden):
             sign(store, order, actor=actor)
 
@@ -192,13 +195,14 @@ def test_a_signed_report_stands(store: Store, order: Order) -> None:
         with pytest.raises(WrongState):
             sign(store, order, signed.revision, text, actor=actor)
         with pytest.raises(WrongState):
-            store.write(results.save_report, order.id, signed.revision, text, actor)
+            store.write(results.save_report, order.id, signed.revision, text, actor, CLINIC)
     with pytest.raises(sqlite3.IntegrityError):
         store.write(lambda tx: tx.run("UPDATE report SET conclusion = 'Рак'"))
 
 
 def test_the_signer_is_the_author_whichever_person_wrote_the_draft(store: Store, order: Order) -> None:
-    saved = store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
+    saved = store.write(results.save_report, order.id, 0, TEXT, DOCTOR, CLINIC)
+    store.write(writing.leave, order.id, DOCTOR)
     assert sign(store, order, saved.revision, actor=OTHER).author == "sokolov"
     happening = next(each for each in card(store, order).events if each.what == "report_sign")
     assert happening.details == {"drafted_by": "Вольская Т. А."}
@@ -406,7 +410,7 @@ def test_what_waits_for_a_report_no_longer_does_once_it_is_signed(store: Store, 
             return int(reader.value("SELECT count(*) FROM orders WHERE state = 'completed' AND reported = 0"))
 
     assert open_ones() == 1
-    store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
+    store.write(results.save_report, order.id, 0, TEXT, DOCTOR, CLINIC)
     assert open_ones() == 1
     sign(store, order, 1)
     assert open_ones() == 0

@@ -6,26 +6,29 @@ Typed text is never overwritten unseen: if somebody else has saved meanwhile, th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from nicegui import ui
 
 from broker.documents import report_pdf
 from broker.domain.actors import Actor
-from broker.domain.errors import BrokerError, Invalid, Stale
+from broker.domain.errors import BrokerError, Invalid, Occupied, Stale
 from broker.domain.orders import OrderState
 from broker.domain.patients import names
+from broker.domain.reading.leases import Lease
 from broker.domain.reading.reports import Report, ReportState
 from broker.domain.studies.effective_dose import CalculatedDose
 from broker.store.database import StoreError
 from broker.store.queries.reading.reading_list import StudyToRead
-from broker.workflow.reading import reports
+from broker.workflow.reading import kept_texts, reports
 from broker.workflow.reading.reports import ReportText
 from ui.live import attempt, current_actor
 from ui.reading.report import dose
+from ui.reading.report.writing_lease import WritingLease
 from ui.services import Services
 from ui.text import errors, words
 from ui.widgets import theme
@@ -44,6 +47,9 @@ class ReportForm:
     def __init__(
         self, services: Services, actor: Actor, study: StudyToRead, reread: Callable[[], Awaitable[None]]
     ) -> None:
+        self._lease = WritingLease(services, actor, study.card.order.id)
+        self._other: Lease | None = None  # of another doctor, who writes now
+        self._aside: ReportText | None = None  # what was typed here and could not be saved, but is kept
         self._services = services
         self._actor = actor
         self._study = study
@@ -69,11 +75,15 @@ class ReportForm:
         client.on_disconnect(self._keep_last)
         ui.timer(PAUSE / 3, self._keep_if_quiet)
 
-    def show(self, study: StudyToRead, signed: bool) -> None:
-        """Show a newer draft from the database, unless something typed here would be lost by that."""
+    def show(self, study: StudyToRead, signed: bool, lease: Lease | None = None) -> None:
+        """Show a newer draft from the database, unless something typed here would be lost by that.
+
+        `lease`: who writes now; while that is another doctor, the text can be read only.
+        """
         self._study = study
         self._closed = signed
         self._box.set_visibility(not signed)
+        self._show_writer(self._lease.of_another(lease) if not signed else None)
         if signed:
             return
         started = study.card.order.state in (OrderState.IN_PROGRESS, OrderState.COMPLETED) and bool(
@@ -84,11 +94,25 @@ class ReportForm:
         hint = f"Рассчитана по аппарату: {dose.shown(found.millisieverts)}" if found else ""
         self._fields["effective_dose"].show_hint(hint)
         report = study.card.report
-        if report and report.revision > self._revision and not self._lock.locked():
+        if self._aside is not None and self._text() == self._aside and not self._lock.locked():
+            self._take(report or Report(study.card.order.id))  # what was typed here stands below the report now
+        elif report and report.revision > self._revision and not self._lock.locked():
             if self._text() in (self._saved_text, ReportText.of(report)):
                 self._take(report)
             else:
                 self._show_clash(report)
+
+    def write_instead(self, content: ReportText) -> None:
+        """Write a text into the fields, in place of what is there."""
+        if self._other is None and not self._closed:
+            self._fill(content)
+
+    def _show_writer(self, other: Lease | None) -> None:
+        if (other is None) != (self._other is None):
+            for field in self._fields.values():
+                field.control.props("readonly") if other else field.control.props(remove="readonly")
+            self._sign_button.set_visibility(other is None)
+        self._other = other
 
     # ---- the form ----
 
@@ -119,12 +143,13 @@ class ReportForm:
 
     def _take_calculated(self) -> None:
         """Write the calculated dose into the field, where the doctor sees what is signed."""
-        if found := self._calculated():
+        found = self._calculated()
+        if found and self._other is None:
             self._fields["effective_dose"].value = dose.shown(found.millisieverts)
 
     def _make_actions(self) -> None:
         with ui.element("div").classes("actions") as self._actions:
-            theme.button("Подписать", self._ask, kind="primary", key="Ctrl+Enter")
+            self._sign_button = theme.button("Подписать", self._ask, kind="primary", key="Ctrl+Enter")
             self._note = text("p", "", "muted small").props("role=status")
 
     def _show_started(self, started: bool) -> None:
@@ -159,10 +184,12 @@ class ReportForm:
 
     def _take(self, report: Report) -> None:
         """Show a draft as the database has it."""
-        self._revision, self._saved_text = report.revision, ReportText.of(report)
+        self._revision, self._saved_text, self._aside = report.revision, ReportText.of(report), None
         if self._text() != self._saved_text:
             self._fill(self._saved_text)
         self._changed = self._unsaved_since = None
+        if not report.revision:
+            return
         at = self._moment(report)
         whose = "" if report.author == self._actor.name else f", {names.short(report.author_name)}"
         self._show_kept(f"{at}{whose}")
@@ -178,6 +205,9 @@ class ReportForm:
 
     async def _keep_if_quiet(self) -> None:
         now = time.monotonic()
+        begins = self._unsaved_since and not (self._lease.is_held or self._other or self._closed)
+        if begins and self._text() != self._saved_text and not await self._lease.begin():
+            await self._reread()
         if (
             self._changed
             and self._unsaved_since
@@ -200,14 +230,19 @@ class ReportForm:
                 actor = current_actor(self._services)
                 order, revision = self._study.card.order, self._revision
                 done = await attempt(
-                    lambda: self._services.store.write(reports.save_report, order.id, revision, content, actor),
-                    let_pass=(Invalid, Stale),
+                    lambda: self._services.store.write(
+                        reports.save_report, order.id, revision, content, actor, self._services.clinic
+                    ),
+                    let_pass=(Invalid, Stale, Occupied),
                     report=lambda why: self._show_note(f"Черновик не сохранён. {why}", bad=True),
                 )
             except Invalid as caught:
                 self._show_problems(caught.problems)
                 self._show_note("Черновик не сохраняется: сократите текст", bad=True)
                 return False
+            except Occupied:
+                await self._set_aside(content)
+                done = None
             except Stale:
                 done = None
             else:
@@ -218,17 +253,37 @@ class ReportForm:
         await self._reread()
         return False
 
+    async def _set_aside(self, content: ReportText) -> None:
+        """Keep for this doctor what was typed here while another one writes the report."""
+        order_id, actor = self._study.card.order.id, current_actor(self._services)
+        done = await attempt(
+            lambda: (self._services.store.write(kept_texts.set_aside, order_id, asdict(content), actor), True),
+            report=lambda why: self._show_note(f"Не сохранено. {why}", bad=True),
+        )
+        if done is not None:
+            self._aside = content
+            self._show_note("Протокол пишет другой врач. Ваш текст цел: он ниже", bad=True)
+
     def _keep_last(self) -> None:
         """Save the last typed text when the page is closed; a newer draft stays, errors cannot be shown."""
+        self._save_last()
+        self._lease.leave()
+
+    def _save_last(self) -> None:
         content, _ = self._typed()
-        if self._closed or self._clash or content == self._saved_text or reports.problems(content):
+        if self._closed or content in (self._saved_text, self._aside) or reports.problems(content):
             return
+        store, order_id, actor = self._services.store, self._study.card.order.id, self._actor
         try:
-            self._services.store.write(
-                reports.save_report, self._study.card.order.id, self._revision, content, self._actor
-            )
+            if not self._clash:
+                store.write(reports.save_report, order_id, self._revision, content, actor, self._services.clinic)
+                return
+        except (Occupied, Stale):
+            pass  # another text stands there: this one is kept beside it
         except (BrokerError, StoreError):
             return
+        with contextlib.suppress(BrokerError, StoreError):
+            store.write(kept_texts.set_aside, order_id, asdict(content), actor)
 
     # ---- conflicts with another writer ----
 
@@ -288,6 +343,8 @@ class ReportForm:
 
     async def _ask(self) -> None:
         """Validate and save the draft, and show what will be signed."""
+        if self._other:
+            return
         if self._clash:
             self._show_note("Сначала выберите, чей текст оставить", bad=True)
             return

@@ -173,7 +173,9 @@ class _Page:
             recommendations=content.of_part(ReportPart.RECOMMENDATIONS),
         )
         actor = current_actor(services)
-        if await attempt(lambda: services.store.write(received_texts.take_over, stored.id, taken, actor)):
+        if await attempt(
+            lambda: services.store.write(received_texts.take_over, stored.id, taken, actor, services.clinic)
+        ):
             ui.navigate.to(links.reading(self._found.order.accession_number))
 
 

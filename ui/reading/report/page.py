@@ -12,18 +12,21 @@ from nicegui import ui
 from broker.domain.actors import Actor
 from broker.domain.orders import OrderState
 from broker.domain.patients import names
+from broker.domain.reading.leases import Lease
 from broker.domain.reading.reports import Report, ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries.reading import reading_cases, reading_list
+from broker.store.queries.reading import reading_cases, reading_list, writers
 from broker.store.queries.reading.reading_list import StudyToRead, UnreportedStudy
 from broker.workflow import accounts
-from broker.workflow.reading import reports
+from broker.workflow.reading import kept_texts, reports
+from broker.workflow.reading.kept_texts import KeptText
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.reading import queue_page, session_panel, viewer_window
-from ui.reading.report import attached_files, signed_report, study_facts
+from ui.reading.report import attached_files, signed_report, study_facts, writing_lease
+from ui.reading.report import kept_texts as shown_texts
 from ui.reading.report.form import ReportForm
 from ui.reading.report.revision import KeptDraft, RevisionPanel, draft_name
 from ui.services import Services
@@ -44,7 +47,9 @@ def build(services: Services) -> None:
             if not permissions.may(actor, Permission.REPORT):
                 theme.empty("Описывают врачи.", "Подписанный протокол виден в карточке исследования.")
                 return
-            found = await read_as_viewer(services, lambda reader: _read(reader, services, accession_number, only))
+            found = await read_as_viewer(
+                services, lambda reader: _read(reader, services, actor, accession_number, only)
+            )
             if found is None:
                 theme.empty(f"Исследования с номером «{accession_number[:40]}» нет.", "Проверьте номер.")
                 return
@@ -72,10 +77,12 @@ class ReadingPageData:
     study: StudyToRead
     devices: dict[str, str]
     following: UnreportedStudy | None
+    lease: Lease | None = None  # who writes it now
+    kept_texts: tuple[KeptText, ...] = ()  # of this doctor
     made_of_reads: bool = False  # two doctors read it, or one has given an opinion: this page writes no report of it
 
 
-def _read(reader: Reader, services: Services, accession_number: str, only: str) -> ReadingPageData | None:
+def _read(reader: Reader, services: Services, actor: Actor, accession_number: str, only: str) -> ReadingPageData | None:
     study = reading_list.study(reader, accession_number, services.images_due())
     if study is None:
         return None
@@ -84,7 +91,9 @@ def _read(reader: Reader, services: Services, accession_number: str, only: str) 
         following = queue_page.following(reader, services.store.clock(), only, study.card.order.id)
     else:
         made_of_reads = bool(reading_cases.made_of_reads(reader, [study.card.order.id]))
-    return ReadingPageData(study, study_facts.places(reader), following, made_of_reads)
+    lease = None if made_of_reads else writers.writer(reader, study.card.order.id, services.store.clock())
+    kept = kept_texts.of_order(reader, study.card.order.id, actor)
+    return ReadingPageData(study, study_facts.places(reader), following, lease, kept, made_of_reads)
 
 
 class ReadingPage:
@@ -113,16 +122,18 @@ class ReadingPage:
                     self._doubt = text("p", "")
                     self._confirmed = text("p", "")
                     self._right = theme.button("Протокол верен", self._uphold, small=True)
+                self._writer = Memo(ui.element("div").props("role=status"))
                 self._signed = Memo(ui.element("div"))
                 self._revising = Memo(ui.element("div"))
                 self._beside = ui.element("div")
                 self._following = Memo(self._beside)
                 self._form = ReportForm(services, actor, found.study, self._reread)
+                self._kept_texts = Memo(ui.element("div"))
         self.show(found)
 
     def read(self, reader: Reader) -> ReadingPageData | None:
         """Return the data of the page; None if the order does not exist."""
-        return _read(reader, self._services, self._found.study.card.order.accession_number, self._only)
+        return _read(reader, self._services, self._actor, self._found.study.card.order.accession_number, self._only)
 
     def show(self, found: ReadingPageData | None) -> None:
         """Draw what has changed; an order is never deleted, so None only leaves the page as it is."""
@@ -152,12 +163,26 @@ class ReadingPage:
         # What is typed into its form outlives what else changes on the page, also another version.
         self._revising.show(signed is None, lambda: self._draw_revising(signed))
         if self._panel and signed:
-            self._panel.show(signed)
+            self._panel.show(signed, found.lease)
         self._following.show((signed is None, found.following), lambda: self._draw_following(signed, found.following))
-        self._form.show(found.study, signed is not None)
+        self._form.show(found.study, signed is not None, found.lease)
+        other = found.lease if found.lease and found.lease.reader != self._actor.name else None
+        self._writer.show((other, signed is None), lambda: self._draw_writer(other, signed))
+        writes = signed is None and other is None
+        self._kept_texts.show((found.kept_texts, writes), lambda: self._draw_kept_texts(found, writes))
 
     async def _reread(self) -> None:
         self.show(await read_as_viewer(self._services, self.read))
+
+    def _draw_writer(self, other: Lease | None, signed: Report | None) -> None:
+        if other is not None:
+            what = "Новую версию" if signed else "Протокол"
+            said = writing_lease.notice(other, self._services.clinic.zone, self._services.today(), what)
+            text("p", said, "attention-reason writer")
+
+    def _draw_kept_texts(self, found: ReadingPageData, writes: bool) -> None:
+        take = self._form.write_instead if writes else None
+        shown_texts.draw(self._services, found.study.card.order.id, found.kept_texts, take)
 
     # ---- signed ----
 

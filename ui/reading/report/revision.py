@@ -11,11 +11,13 @@ from nicegui import ui
 from broker.domain.actors import Actor
 from broker.domain.errors import Invalid
 from broker.domain.patients import names
+from broker.domain.reading.leases import Lease
 from broker.domain.reading.reports import Report, ReportChange, SeenImages
 from broker.workflow.reading import reports
 from broker.workflow.reading.reports import ReportText, Revision
 from ui.live import attempt, current_actor
 from ui.reading.report import dose
+from ui.reading.report.writing_lease import WritingLease
 from ui.services import Services
 from ui.text import errors, words
 from ui.widgets import theme
@@ -66,6 +68,8 @@ class RevisionPanel:
         self._change: ReportChange | None = None  # whose form is open
         self._newer: Report | None = None  # a version that came while the form was open, and is not heeded yet
         self._fields: dict[str, FormField] = {}
+        self._lease = WritingLease(services, actor, report.order_id)
+        self._other: Lease | None = None  # of another doctor, who writes now
         self._buttons = Memo(ui.element("div").classes("acts"))
         self._box = ui.element("div")
         self._draft = Draft(services, actor, draft_name(report.order_id), self._content, self._show_draft_note)
@@ -73,14 +77,20 @@ class RevisionPanel:
         if kept:
             self._restore(*kept)
         self._draft.start()
+        ui.context.client.on_disconnect(self._lease.leave)
 
-    def show(self, report: Report) -> None:
-        """Show what may be done to a version; a form that is open stays, and says that there is a newer one."""
+    def show(self, report: Report, lease: Lease | None = None) -> None:
+        """Show what may be done to a version; a form that is open stays, and says that there is a newer one.
+
+        `lease`: who writes now; while that is another doctor, no form opens.
+        """
+        self._other = self._lease.of_another(lease)
         if self._change is None:
             self._report = report
         elif report.version != (self._newer or self._report).version:
             self._show_newer(report)
-        self._buttons.show(report.is_withdrawn, lambda: self._draw_buttons(report))
+        free = self._other is None
+        self._buttons.show((report.is_withdrawn, free), lambda: self._draw_buttons(report) if free else None)
 
     def _draw_buttons(self, report: Report) -> None:
         for change in ReportChange:
@@ -135,9 +145,11 @@ class RevisionPanel:
         for name, value in _texts(report).items():
             self._fields[name].value = value
 
-    def _touch(self, field: FormField) -> None:
+    async def _touch(self, field: FormField) -> None:
         field.show_error("")
         self._draft.touch()
+        if self._change and not (self._lease.is_held or self._other) and not await self._lease.begin():
+            self._show_note("Новую версию сейчас пишет другой врач. Ваш текст цел, подписать его можно после")
 
     async def _leave(self) -> None:
         await self._close()
@@ -146,6 +158,7 @@ class RevisionPanel:
     async def _close(self) -> None:
         """Close the form, and forget what was typed."""
         self._clear()
+        self._lease.leave()
         await self._draft.keep()  # nothing: it is deleted
 
     def _clear(self) -> None:

@@ -21,7 +21,7 @@ from broker.security.permissions import Permission
 from broker.store.database import Reader, StoreError
 from broker.store.queries import directory_search
 from broker.store.queries.reading import reading_cases
-from broker.workflow.reading import reads
+from broker.workflow.reading import reads, writing
 from broker.workflow.reading.reports import ReportText
 from ui.layout.frame import THEME_COOKIE, THEMES
 from ui.live import attempt, current_actor, show_exception
@@ -103,7 +103,7 @@ class SessionPage:
         if self._case is None:
             return
         try:
-            self._services.store.write(reads.leave, self._case.opened.order.id, self._actor)
+            self._services.store.write(writing.leave, self._case.opened.order.id, self._actor)
         except (BrokerError, StoreError):
             return  # it ends by itself
 

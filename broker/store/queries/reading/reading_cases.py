@@ -60,7 +60,7 @@ def waiting(reader: Reader, login: str, rules: ReadingRules, now: datetime, sinc
         " coalesce(l.reader, '') AS lessee, coalesce(r.state, '') AS report"
         " FROM orders o LEFT JOIN reading_needed n ON n.order_id = o.id"
         " LEFT JOIN double_procedure d ON d.code = o.procedure_code"
-        " LEFT JOIN reading_lease l ON l.order_id = o.id AND l.until > :now"
+        " LEFT JOIN reading_lease l ON l.order_id = o.id AND l.purpose = 'report' AND l.until > :now"
         " LEFT JOIN report r ON r.order_id = o.id AND r.reading = 1"
         f" WHERE {orders.UNREPORTED} AND o.state_since >= :since"
         " AND NOT EXISTS (SELECT 1 FROM reading_deferral f WHERE f.order_id = o.id)"

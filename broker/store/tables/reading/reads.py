@@ -95,30 +95,6 @@ def unsigned(reader: Reader) -> list[int]:
     return [row["order_id"] for row in found]
 
 
-# ---- leases ----
-
-
-def lessee(reader: Reader, order_id: int, now: datetime) -> str:
-    """Return the login of who has an order open for reading; empty if no reader has."""
-    found = reader.value(
-        "SELECT reader FROM reading_lease WHERE order_id = ? AND until > ?", [order_id, now.isoformat()]
-    )
-    return str(found or "")
-
-
-def lease(tx: Tx, order_id: int, login: str, until: datetime) -> None:
-    """Give an order to a reader until an instant."""
-    values = {"order_id": order_id, "reader": login, "until": until.isoformat()}
-    rows.upsert(tx, "reading_lease", values, key=["order_id"])
-
-
-def free(tx: Tx, order_id: int, login: str = "") -> bool:
-    """End the lease of an order, of one reader or of any; return True if there was one."""
-    return bool(
-        tx.change("DELETE FROM reading_lease WHERE order_id = ? AND (? = '' OR reader = ?)", [order_id, login, login])
-    )
-
-
 # ---- what is put aside ----
 
 

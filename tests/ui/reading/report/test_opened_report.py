@@ -52,7 +52,7 @@ async def test_a_report_is_opened_from_the_card_and_from_the_report_page(scene: 
 
 async def test_a_doctor_takes_the_words_over_below_what_is_typed_and_only_once(scene: Scene, doctor: User) -> None:
     order = done(scene)
-    scene.store.write(reports.save_report, order.id, 0, ReportText("Моё.", "Моё заключение."), DOCTOR)
+    scene.store.write(reports.save_report, order.id, 0, ReportText("Моё.", "Моё заключение."), DOCTOR, CLINIC)
     receive(scene, sent_objects.report(order, "Норма."))
     for _ in range(2):
         await doctor.open("/received/1")

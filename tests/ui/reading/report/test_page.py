@@ -13,12 +13,14 @@ from nicegui.testing import User
 from nicegui.testing.user_interaction import UserInteraction
 
 from broker.domain.actors import Actor, ActorKind, Role
+from broker.domain.errors import Occupied
 from broker.domain.orders import Order, Priority
 from broker.domain.reading.reports import Report, ReportState
 from broker.domain.studies.performed import Dose, PerformedSeries
 from broker.store.queries import order_card
+from broker.store.tables.reading import leases
 from broker.store.tables.reading import reports as reports_table
-from broker.workflow.reading import reports
+from broker.workflow.reading import reports, writing
 from broker.workflow.reading.reports import ReportText
 from broker.workflow.studies import step_links
 from tests.support.clock import TODAY, ZONE
@@ -56,6 +58,12 @@ def done(scene: Scene, uid: str = "1.2.1", who: str = "Кузнецова Мар
 def kept(scene: Scene, order: Order) -> Report | None:
     with scene.store.read() as reader:
         return reports_table.of_order(reader, order.id)
+
+
+def writer(scene: Scene, order: Order) -> str:
+    with scene.store.read() as reader:
+        lease = leases.of_order(reader, order.id, scene.now)
+    return lease.reader if lease else ""
 
 
 def write(user: User, **fields: str) -> None:
@@ -174,28 +182,99 @@ async def test_an_unreadable_dose_keeps_nothing_else_back(scene: Scene, doctor: 
 async def test_another_persons_draft_is_shown_while_nothing_is_typed(scene: Scene, doctor: User) -> None:
     order = done(scene)
     await doctor.open(f"/reading/{order.accession_number}")
-    scene.store.write(reports.save_report, order.id, 0, ReportText("Чужое"), OTHER)
+    scene.store.write(reports.save_report, order.id, 0, ReportText("Чужое"), OTHER, CLINIC)
     await wait_until_async(lambda: field_of(doctor, "description").value == "Чужое")
     await doctor.should_see("Соколов В. И.")
 
 
-@pytest.mark.parametrize(("choice", "left"), [("Оставить мой текст", "Моё"), ("Взять сохранённый", "Чужое")])
-async def test_of_two_texts_a_person_chooses(
+@pytest.mark.parametrize(("choice", "left"), [("Оставить мой текст", "Моё"), ("Взять сохранённый", "Другое")])
+async def test_of_the_texts_of_two_windows_a_person_chooses(
     scene: Scene, doctor: User, monkeypatch: pytest.MonkeyPatch, choice: str, left: str
 ) -> None:
     monkeypatch.setattr(form, "PAUSE", 60.0)
     order = done(scene)
     await doctor.open(f"/reading/{order.accession_number}")
     write(doctor, description="Моё")
-    scene.store.write(reports.save_report, order.id, 0, ReportText("Чужое"), OTHER)
+    scene.store.write(reports.save_report, order.id, 0, ReportText("Другое"), DOCTOR, CLINIC)
+    await doctor.should_see("сохранён: в другом окне")
     await doctor.should_see("Ваш текст цел, но не сохранён")
     assert field_of(doctor, "description").value == "Моё"
     report = kept(scene, order)
     assert report is not None
-    assert report.description == "Чужое"
+    assert report.description == "Другое"
     press(doctor, choice)
     await wait_until_async(lambda: (found := kept(scene, order)) and found.description == left)
     await wait_until_async(lambda: field_of(doctor, "description").value == left)
+
+
+# ---- while another doctor writes ----
+
+
+def may_sign(user: User) -> bool:
+    """Return True if the page offers to sign; the button of the dialog is another one."""
+    found = [each for each in user.find(ui.button).elements if each.text == "Подписать"]
+    return any("data-primary" in each.props for each in found)
+
+
+async def test_who_writes_is_shown_with_since_when_and_the_text_can_be_read_only(scene: Scene, doctor: User) -> None:
+    order = done(scene)
+    await doctor.open(f"/reading/{order.accession_number}")
+    scene.store.write(reports.save_report, order.id, 0, ReportText("Чужое"), OTHER, CLINIC)
+    await doctor.should_see("Протокол сейчас пишет Соколов В. И., с 09:47")
+    await doctor.should_see("или с 10:02, если больше ничего не напишет")
+    await wait_until_async(lambda: field_of(doctor, "description").value == "Чужое")
+    assert "readonly" in field_of(doctor, "description").props
+    assert not may_sign(doctor)
+    scene.store.write(writing.leave, order.id, OTHER)
+    await wait_until_async(lambda: may_sign(doctor))
+    assert "readonly" not in field_of(doctor, "description").props
+    await doctor.should_not_see("сейчас пишет")
+
+
+async def test_the_first_keys_keep_others_from_writing(
+    scene: Scene, doctor: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(form, "MAX_UNSAVED", 60.0)
+    order = done(scene)
+    await doctor.open(f"/reading/{order.accession_number}")
+    assert writer(scene, order) == ""  # who only looks keeps nobody off
+    write(doctor, description="Пишу")
+    await wait_until_async(lambda: writer(scene, order) == "volskaya")
+    with pytest.raises(Occupied):
+        scene.store.write(reports.sign, order.id, 0, TEXT, OTHER, CLINIC)
+
+
+async def test_what_is_typed_when_the_lease_is_lost_stays_with_its_doctor(
+    scene: Scene, doctor: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = done(scene)
+    await doctor.open(f"/reading/{order.accession_number}")
+    write(doctor, description="Моё")
+    await wait_until_async(lambda: (found := kept(scene, order)) and found.author == "volskaya")
+    scene.now += timedelta(minutes=CLINIC.reading.lease_minutes)
+    scene.store.write(reports.save_report, order.id, 1, ReportText("Чужое"), OTHER, CLINIC)
+    await doctor.should_see("Протокол сейчас пишет Соколов В. И.")
+    await doctor.should_see("Ваш текст, который не вошёл")
+    assert field_of(doctor, "description").value == "Чужое"
+    scene.store.write(writing.leave, order.id, OTHER)
+    await doctor.should_see("Вписать вместо того, что есть")
+    press(doctor, "Вписать вместо того, что есть")
+    await wait_until_async(lambda: (found := kept(scene, order)) and found.author == "volskaya")
+    assert field_of(doctor, "description").value == "Моё"
+    press(doctor, "Больше не нужен")
+    await doctor.should_not_see("Ваш текст, который не вошёл")
+
+
+async def test_what_is_typed_at_the_very_moment_in_which_another_begins_is_kept_too(
+    scene: Scene, doctor: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = done(scene)
+    await doctor.open(f"/reading/{order.accession_number}")
+    scene.store.write(writing.begin, order.id, OTHER, CLINIC)
+    write(doctor, description="Моё")
+    await doctor.should_see("Ваш текст, который не вошёл")
+    await wait_until_async(lambda: field_of(doctor, "description").value == "")
+    assert kept(scene, order) is None
 
 
 # ---- signing ----
@@ -262,7 +341,7 @@ async def test_a_report_that_another_person_signs_shows_at_once(scene: Scene, do
 
 async def test_everybody_sees_the_signed_report_on_the_card(scene: Scene, user: User) -> None:
     order = done(scene)
-    scene.store.write(reports.save_report, order.id, 0, ReportText("Ещё никому"), DOCTOR)
+    scene.store.write(reports.save_report, order.id, 0, ReportText("Ещё никому"), DOCTOR, CLINIC)
     await user.open(f"/order/{order.accession_number}")
     await user.should_see("Черновик: Вольская Т. А., 09:47")
     await user.should_not_see("Ещё никому")
@@ -299,8 +378,9 @@ async def test_a_report_on_images_that_were_taken_away_raises_an_alarm_that_a_do
 
 def test_the_life_of_a_report_is_shown(scene: Scene) -> None:
     order = done(scene)
-    saved = scene.store.write(reports.save_report, order.id, 0, TEXT, DOCTOR)
-    saved = scene.store.write(reports.save_report, order.id, saved.revision, ReportText("Ещё", "Нет"), OTHER)
+    saved = scene.store.write(reports.save_report, order.id, 0, TEXT, DOCTOR, CLINIC)
+    scene.store.write(writing.leave, order.id, DOCTOR)
+    saved = scene.store.write(reports.save_report, order.id, saved.revision, ReportText("Ещё", "Нет"), OTHER, CLINIC)
     scene.store.write(reports.sign, order.id, saved.revision, TEXT, OTHER, CLINIC)
     with scene.store.read() as reader:
         card = order_card.card(reader, order.accession_number)
@@ -367,7 +447,7 @@ def test_an_effective_dose_is_read_as_people_type_it(typed: str, read: tuple[flo
 
 async def test_images_that_come_while_the_dialog_is_open_are_not_signed_unseen(scene: Scene, doctor: User) -> None:
     order = done(scene)
-    scene.store.write(reports.save_report, order.id, 0, TEXT, DOCTOR)
+    scene.store.write(reports.save_report, order.id, 0, TEXT, DOCTOR, CLINIC)
     await doctor.open(f"/reading/{order.accession_number}")
     signing(doctor, 0)
     await doctor.should_see("Подписанное не меняют: исправление будет новой версией.")  # the dialog is filled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,13 +13,14 @@ from nicegui.testing.user_interaction import UserInteraction
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.orders import Order
 from broker.domain.reading.reports import ReportChange
+from broker.store.tables.reading import leases
 from broker.store.tables.reading import reports as stored
 from broker.workflow import accounts
-from broker.workflow.reading import reports
+from broker.workflow.reading import reports, writing
 from tests.support.factory import CLINIC
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person
-from tests.ui.reading.report.test_page import DOCTOR, TEXT, done, field_of, write
+from tests.ui.reading.report.test_page import DOCTOR, OTHER, TEXT, done, field_of, write
 from tests.ui.scene import Scene
 from ui.services import Services
 
@@ -84,7 +86,7 @@ async def test_a_withdrawn_report_of_an_earlier_study_is_called_so(
     services: Services, scene: Scene, reported: Order
 ) -> None:
     withdrawal = reports.Revision(ReportChange.WITHDRAWAL, "снимки другого пациента")
-    scene.store.write(reports.revise, reported.id, 1, withdrawal, DOCTOR, CLINIC)
+    scene.store.write(reports.revise, reported.id, 1, withdrawal, OTHER, CLINIC)
     later = scene.register("09:40")
     scene.begin(later, "1.2.1")
     scene.finish("1.2.1")
@@ -114,6 +116,17 @@ async def kept(scene: Scene, order: Order, conclusion: str) -> None:
         return bool(found and conclusion in found[0]["fields"].values())
 
     await wait_until_async(is_there)
+
+
+async def lease_ends(scene: Scene, order: Order) -> None:
+    """Wait until a doctor is known to write, and let the time pass after which another may."""
+
+    def is_written() -> bool:
+        with scene.store.read() as reader:
+            return leases.of_order(reader, order.id, scene.now) is not None
+
+    await wait_until_async(is_written)
+    scene.now += timedelta(minutes=CLINIC.reading.lease_minutes)
 
 
 def actor_of(login: str) -> Actor:
@@ -148,8 +161,9 @@ async def test_a_version_of_another_doctor_takes_nothing_of_what_is_typed_and_is
         await user.open(f"/reading/{reported.accession_number}")
         push(user, "Исправить")
         write(user, reason="не та сторона", **{"corrected-conclusion": "Без патологии слева."})
+        await lease_ends(scene, reported)
         other = reports.Revision(ReportChange.ADDITION, "Контроль через год.")
-        scene.store.write(reports.revise, reported.id, 1, other, DOCTOR, CLINIC)
+        scene.store.write(reports.revise, reported.id, 1, other, OTHER, CLINIC)
         await user.should_see("Пока вы писали, появилась версия 2")
         await user.should_see("Ваш текст цел")
         assert field_of(user, "corrected-conclusion").value == "Без патологии слева."
@@ -187,8 +201,9 @@ async def test_an_addition_to_a_report_that_is_withdrawn_meanwhile_is_kept_and_n
         await user.open(f"/reading/{reported.accession_number}")
         push(user, "Дополнить")
         write(user, reason="Сравнить со снимками 2020 года.")
+        await lease_ends(scene, reported)
         withdrawal = reports.Revision(ReportChange.WITHDRAWAL, "снимки другого пациента")
-        scene.store.write(reports.revise, reported.id, 1, withdrawal, DOCTOR, CLINIC)
+        scene.store.write(reports.revise, reported.id, 1, withdrawal, OTHER, CLINIC)
         await user.should_see("Пока вы писали, появилась версия 2")
         push(user, "Оставить мой текст")
         push(user, "Подписать дополнение")
@@ -198,3 +213,16 @@ async def test_an_addition_to_a_report_that_is_withdrawn_meanwhile_is_kept_and_n
         await user.should_not_see("Дополнить")
         await user.should_see("Исправить")
     assert len(versions(scene, reported)) == 2
+
+
+async def test_while_another_doctor_writes_a_new_version_no_form_opens(
+    services: Services, scene: Scene, reported: Order
+) -> None:
+    async with person(services, "volskaya") as user:
+        await user.open(f"/reading/{reported.accession_number}")
+        await user.should_see("Исправить")
+        scene.store.write(writing.begin, reported.id, OTHER, CLINIC)
+        await user.should_see("Новую версию сейчас пишет")
+        await user.should_not_see("Исправить")
+        scene.store.write(writing.leave, reported.id, OTHER)
+        await user.should_see("Исправить")

@@ -64,6 +64,11 @@ class Services:
         """Return the local clinic time, naive, as use cases take it."""
         return self.clinic.local(self.store.clock())
 
+    @property
+    def over_read_within(self) -> timedelta:
+        """How long a request to read a signed report over may wait."""
+        return timedelta(hours=self.clinic.reading.over_read_hours)
+
     def images_due(self) -> ImagesDue | None:
         """Return which studies must have images in the archive by now; None without one."""
         within = self.clinic.images_within

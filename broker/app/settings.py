@@ -43,6 +43,7 @@ def clinic_of(config: Config) -> Clinic:
             strict=config.reading.strict,
             own_referrals=config.reading.own_referrals,
             deadline_hours=config.reading.deadline_hours,
+            over_read_hours=config.reading.over_read_hours,
             pause_seconds=config.reading.pause_seconds,
         ),
         archives_reports=config.pacs.send_reports and bool(config.pacs.address),

@@ -21,6 +21,7 @@ from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import device_registry, directory_search, order_card
 from broker.store.queries.order_card import Card
+from broker.store.queries.reading import over_read_requests
 from broker.store.queries.schedule import Visit
 from broker.store.queries.studies import effective_doses, received
 from broker.store.queries.studies.archive_gaps import ImagesDue, MissingImages
@@ -90,6 +91,7 @@ class OrderPageData:
     received: Received = field(default_factory=Received)  # what modalities have stored of it
     effective_dose: CalculatedDose | NotCalculated = NotCalculated.NO_ROW
     typed_dose: TypedDose | None = None
+    waits_over_read: bool = False  # a colleague was asked to read its signed report over
 
 
 def _read(reader: Reader, accession_number: str, images_due: ImagesDue | None) -> OrderPageData | None:
@@ -106,6 +108,7 @@ def _read(reader: Reader, accession_number: str, images_due: ImagesDue | None) -
         received.of_order(reader, card.order.id),
         effective_doses.of_order(reader, card.order),
         effective_doses.typed(reader, card.order.id),
+        over_read_requests.open_of(reader, card.order.id) is not None,
     )
 
 
@@ -161,7 +164,8 @@ class OrderPage:
         )
         state = self._state(card.visit)
         facts = (order, *reported, card.discrepancies, card.holding, card.lack, card.undecided, state, today)
-        self._facts.show((*facts, found.received, found.effective_dose, found.typed_dose), self._draw_facts)
+        beside = found.received, found.effective_dose, found.typed_dose, found.waits_over_read
+        self._facts.show((*facts, *beside), self._draw_facts)
         self._wires.show(facts, self._draw_wires)
         actions = (
             order.state,
@@ -281,6 +285,8 @@ class OrderPage:
             with theme.section("Протокол"):
                 if card.report_doubt:
                     text("p", words.REPORT_DOUBTS[card.report_doubt], "attention-reason")
+                if self._found.waits_over_read:
+                    theme.state_chip("over_read")
                 zone, today = self._services.clinic.zone, self._services.today()
                 signed_report.draw(card.report, zone, today, number=order.accession_number, brief=True)
                 signed_report.draw_earlier(card.earlier_reports, zone, today)

@@ -19,6 +19,8 @@ from broker.store.queries.reading import reading_cases
 from broker.store.queries.reading.reading_cases import HeldRead, WaitingCase
 from broker.workflow.reading import reads
 from ui.live import attempt, current_actor
+from ui.reading import over_read_lists
+from ui.reading.over_read_lists import MyRequests, RequestLists
 from ui.reading.session.cases import SIZES
 from ui.services import Services
 from ui.text import reading, words
@@ -36,6 +38,7 @@ class MyReading:
     norms: int = 0
     held: tuple[HeldRead, ...] = ()
     deferred: tuple[tuple[Order, Deferral], ...] = ()
+    requests: MyRequests = over_read_lists.NONE
 
 
 def read(reader: Reader, services: Services, login: str) -> MyReading:
@@ -43,7 +46,8 @@ def read(reader: Reader, services: Services, login: str) -> MyReading:
     midnight = datetime.combine(services.today(), time.min, services.clinic.zone)
     given, norms = reading_cases.read_since(reader, login, midnight)
     held = reading_cases.held(reader, login, services.store.clock())
-    return MyReading(given, norms, tuple(held), tuple(reading_cases.deferred(reader, login)))
+    deferred = tuple(reading_cases.deferred(reader, login))
+    return MyReading(given, norms, tuple(held), deferred, over_read_lists.read(reader, login))
 
 
 def address(queue: tuple[str, int], *, size: int = 25, first: str = "") -> str:
@@ -133,6 +137,7 @@ class MyReadingPanel:
                     with ui.element("div").classes("filters tight"):
                         self._sizes = [self._make_size(size) for size in SIZES]
                 ui.link("Шаблоны протоколов", "/templates").classes("small")
+            self._requests = RequestLists(services)
             self._held = Memo(ui.element("div"))
             self._deferred = Memo(ui.element("div"))
 
@@ -140,6 +145,7 @@ class MyReadingPanel:
         """Draw what has changed."""
         sums = (mine.read, mine.norms, len(mine.deferred))
         self._sums.show(sums, lambda: theme.html_element("div", _sums(sums), "sums"))
+        self._requests.show(mine.requests)
         self._held.show(mine.held, lambda: self._draw_held(mine.held))
         self._deferred.show(mine.deferred, lambda: self._draw_deferred(mine.deferred))
 

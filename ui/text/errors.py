@@ -30,6 +30,13 @@ PROBLEMS: dict[tuple[str, str], str] = {
     ("reason", "too_long"): "Не больше 4 000 знаков",
     ("defer_reason", "required"): "Напишите, почему случай отложен",
     ("defer_reason", "too_long"): "Не больше 500 знаков",
+    (
+        "asked_of",
+        "unknown",
+    ): "Этого врача попросить нельзя: он уже читал исследование или больше не описывает",
+    ("question", "too_long"): "Не больше 500 знаков",
+    ("over_read_reason", "required"): "Напишите, почему",
+    ("over_read_reason", "too_long"): "Не больше 500 знаков",
     ("name", "taken"): "Шаблон с таким названием уже есть",
     ("conclusion", "unchanged"): "Текст тот же, что и был: исправлять нечего",
     ("conclusion", "required"): "Напишите заключение: без него не подписать",

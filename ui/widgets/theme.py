@@ -132,6 +132,9 @@ STATES = {
     "known": ("info", "Особенности", "blue"),
     "recall": ("manage_search", "Дообследование", "amber"),
     "technical": ("replay", "Брак, переснять", "red"),
+    "over_read": ("rate_review", "Ждёт второго мнения", "amber"),
+    "agrees": ("check", "Согласен", "green"),
+    "differs": ("compare_arrows", "Другое мнение", "amber"),
     "soon": ("hourglass_bottom", "Скоро", "amber"),
     "overdue": ("error", "Просрочено", "red"),
 }

@@ -161,6 +161,7 @@ class ReadingRules:
     strict: bool = False  # BI-RADS categories are compared by their numbers
     own_referrals: bool = False  # doctors read what they referred themselves
     deadline_hours: int = 24  # from the end of a study to its report
+    over_read_hours: int = 24  # within which a signed report that a colleague was asked about is read over
     pause_seconds: int = 2  # so long after a study is drawn the keys of opinions do nothing
 
 

@@ -32,6 +32,11 @@ def by_login(reader: Reader, login: str) -> Account | None:
     return from_row(row) if row else None
 
 
+def active(reader: Reader) -> list[Account]:
+    """Return the accounts of those who may sign in, by their names."""
+    return [from_row(row) for row in reader.rows("SELECT * FROM account WHERE disabled = 0 ORDER BY full_name, login")]
+
+
 def add(
     tx: Tx,
     login: str,

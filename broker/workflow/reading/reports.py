@@ -26,7 +26,7 @@ from broker.store.database import Tx
 from broker.store.tables import accounts, audit, orders, outbox, undecided_orders
 from broker.store.tables.reading import reads, reports
 from broker.store.tables.studies import archive, performed, performed_links
-from broker.workflow.reading import kept_texts, writing
+from broker.workflow.reading import kept_texts, over_read_outcomes, writing
 from broker.workflow.studies import archived_reports, effective_doses
 
 LONGEST = {"description": 20_000, "conclusion": 4_000, "recommendations": 4_000}  # characters
@@ -215,6 +215,8 @@ def revise(
     reports.add_version(tx, after)
     archive.note_fewer(tx, order_id, None)
     audit.write(tx, actor, _REVISED[revision.change], order_id, version=after.version)
+    if after.is_withdrawn:
+        over_read_outcomes.end_open(tx, order_id, reason, actor)
     writing.end(tx, order_id, actor)
     archived_reports.queue(tx, after, clinic)
     _queue_version(tx, order, after, clinic)

@@ -13,7 +13,7 @@ from broker.domain.actors import Actor
 from broker.domain.orders import OrderState
 from broker.domain.patients import names
 from broker.domain.reading.leases import Lease
-from broker.domain.reading.reports import Report, ReportState
+from broker.domain.reading.reports import Report, ReportChange, ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
@@ -25,9 +25,10 @@ from broker.workflow.reading.kept_texts import KeptText
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.reading import queue_page, session_panel, viewer_window
-from ui.reading.report import attached_files, signed_report, study_facts, writing_lease
+from ui.reading.report import attached_files, over_read, signed_report, study_facts, writing_lease
 from ui.reading.report import kept_texts as shown_texts
 from ui.reading.report.form import ReportForm
+from ui.reading.report.over_read import OverReadData, OverReadPanel
 from ui.reading.report.revision import KeptDraft, RevisionPanel, draft_name
 from ui.services import Services
 from ui.text import links, words
@@ -79,6 +80,7 @@ class ReadingPageData:
     following: UnreportedStudy | None
     lease: Lease | None = None  # who writes it now
     kept_texts: tuple[KeptText, ...] = ()  # of this doctor
+    over_reads: OverReadData = over_read.NONE
     made_of_reads: bool = False  # two doctors read it, or one has given an opinion: this page writes no report of it
 
 
@@ -93,7 +95,10 @@ def _read(reader: Reader, services: Services, actor: Actor, accession_number: st
         made_of_reads = bool(reading_cases.made_of_reads(reader, [study.card.order.id]))
     lease = None if made_of_reads else writers.writer(reader, study.card.order.id, services.store.clock())
     kept = kept_texts.of_order(reader, study.card.order.id, actor)
-    return ReadingPageData(study, study_facts.places(reader), following, lease, kept, made_of_reads)
+    asked = over_read.NONE
+    if study.card.report and study.card.report.state is ReportState.SIGNED:
+        asked = over_read.read(reader, services, study.card.order.id, actor)
+    return ReadingPageData(study, study_facts.places(reader), following, lease, kept, asked, made_of_reads)
 
 
 class ReadingPage:
@@ -125,6 +130,8 @@ class ReadingPage:
                 self._writer = Memo(ui.element("div").props("role=status"))
                 self._signed = Memo(ui.element("div"))
                 self._revising = Memo(ui.element("div"))
+                order_id = found.study.card.order.id
+                self._over_read = OverReadPanel(services, actor, order_id, self._propose, self._reread)
                 self._beside = ui.element("div")
                 self._following = Memo(self._beside)
                 self._form = ReportForm(services, actor, found.study, self._reread)
@@ -164,6 +171,8 @@ class ReadingPage:
         self._revising.show(signed is None, lambda: self._draw_revising(signed))
         if self._panel and signed:
             self._panel.show(signed, found.lease)
+        if signed:
+            self._over_read.show(signed, found.over_reads)
         self._following.show((signed is None, found.following), lambda: self._draw_following(signed, found.following))
         self._form.show(found.study, signed is not None, found.lease)
         other = found.lease if found.lease and found.lease.reader != self._actor.name else None
@@ -212,6 +221,9 @@ class ReadingPage:
             reread=self._reread,
             beside=self._beside,
         )
+
+    def _propose(self, change: ReportChange, values: dict[str, str]) -> bool:
+        return self._panel is not None and self._panel.propose(change, values)
 
     def _draw_following(self, report: Report | None, following: UnreportedStudy | None) -> None:
         if report is None:

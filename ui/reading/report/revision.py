@@ -99,6 +99,18 @@ class RevisionPanel:
             kind = "danger" if change is ReportChange.WITHDRAWAL else ""
             theme.button(_WORDS[change][0], lambda change=change: self._reopen(change), kind=kind, small=True)
 
+    def propose(self, change: ReportChange, values: dict[str, str]) -> bool:
+        """Open the form of a change with these texts; return False, and change nothing, where one is open already."""
+        if self._change is not None or self._other is not None:
+            return False
+        self._open(change)
+        for name, value in values.items():
+            if name in self._fields:
+                self._fields[name].value = value
+        self._draft.touch()
+        self._fields["reason"].focus()
+        return True
+
     # ---- the form ----
 
     def _reopen(self, change: ReportChange) -> None:

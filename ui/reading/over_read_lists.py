@@ -62,9 +62,9 @@ class RequestLists:
 
     def _draw_one(self, order: Order, asked: OverRead) -> None:
         now = self._services.store.clock()
-        with ui.link("", links.reading(order.accession_number)).classes("small-case request"):
-            with ui.element("span").classes("row-line"):
-                text("b", str(order.patient.name))
+        with ui.element("div").classes("small-case"):
+            with ui.element("div").classes("row-line"):
+                ui.link(str(order.patient.name), links.reading(order.accession_number)).classes("strong")
                 if asked.outcome is not None:
                     theme.state_chip(*over_reads.OUTCOMES[asked.outcome])
                 elif asked.hangs(now, self._services.over_read_within):

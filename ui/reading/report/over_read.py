@@ -78,7 +78,8 @@ def _draft_name(asked: OverRead) -> str:
 class OverReadPanel:
     """The second opinion on one report; a form that is open outlives what else changes.
 
-    `take` opens the form of a new version with texts, and returns False if one is open; `reread` shows the study again.
+    `take` opens the form of a new version with texts, and returns False if one is open; `reread` shows the study again;
+    `beside` is what a form takes the place of while it is open.
     """
 
     def __init__(
@@ -88,9 +89,10 @@ class OverReadPanel:
         order_id: int,
         take: Callable[[ReportChange, dict[str, str]], bool],
         reread: Callable[[], Awaitable[None]],
+        beside: ui.element,
     ) -> None:
         self._services, self._actor, self._order_id = services, actor, order_id
-        self._take, self._reread = take, reread
+        self._take, self._reread, self._beside = take, reread, beside
         self._report: Report | None = None
         self._data = OverReadData()
         self._form = ""  # the one that is open
@@ -100,7 +102,7 @@ class OverReadPanel:
         self._lease = WritingLease(services, actor, order_id, LeasePurpose.OVER_READ)
         self._shown = Memo(ui.element("div"))
         self._box = ui.element("div")
-        self._buttons = Memo(ui.element("div").classes("acts"))
+        self._buttons = Memo(ui.element("div").classes("acts").style("margin-top: 8px"))
         ui.context.client.on_disconnect(self._lease.leave)
 
     def show(self, report: Report, data: OverReadData) -> None:
@@ -124,13 +126,12 @@ class OverReadPanel:
     def _draw(self, data: OverReadData, other: Lease | None, now: datetime) -> None:
         if not data.found:
             return
-        with theme.section("Второе мнение", "по просьбе врача"):
+        with theme.section("Второе мнение", "не протокол: регион и пациент его не получают"):
             for each in data.found:
                 if each.is_open:
                     self._draw_open(each, other, now)
                 else:
                     self._draw_ended(each)
-            text("p", "Второе мнение не протокол: регион и пациент его не получают.", "muted small")
 
     def _draw_open(self, asked: OverRead, other: Lease | None, now: datetime) -> None:
         zone, today = self._services.clinic.zone, self._services.today()
@@ -207,6 +208,7 @@ class OverReadPanel:
 
     def _open(self, form: str) -> None:
         self._form = form
+        self._beside.set_visibility(False)  # Ctrl+Enter does what the form says, and does not lead away from it
         with self._box, ui.element("div").classes("form written-form").style("margin-top: 12px"):
             if form in (_ASK, _ANOTHER):
                 options = {"": said_words.ANYONE, **dict(self._data.colleagues)}
@@ -227,7 +229,7 @@ class OverReadPanel:
                 self._begin_draft()
             self._note = text("p", "", "bad").props("role=alert")
             self._kept = text("p", "", "muted small").props("role=status")
-            with ui.element("div").classes("acts"):
+            with ui.element("div").classes("acts").style("margin-top: 12px"):
                 word, act = {
                     _ASK: ("Попросить", self._ask),
                     _ANOTHER: ("Попросить", self._ask_another),
@@ -282,16 +284,18 @@ class OverReadPanel:
 
     async def _leave(self) -> None:
         """Close the form; what was typed as an answer is forgotten."""
-        for field in self._fields.values():
-            field.value = ""
-        if self._draft is not None:
-            await self._draft.keep()  # nothing: it is deleted
-        self._close()
-        await self._reread()
+        with self._box:
+            for field in self._fields.values():
+                field.value = ""
+            if self._draft is not None:
+                await self._draft.keep()  # nothing: it is deleted
+            self._close()
+            await self._reread()
 
     def _close(self) -> None:
         self._form, self._fields, self._draft = "", {}, None
         self._box.clear()
+        self._beside.set_visibility(True)
         self._lease.leave()
 
     # ---- doing it ----
@@ -353,8 +357,9 @@ class OverReadPanel:
             self._say(" ".join(rest))
             return
         if done is not None:
-            await self._leave()
-            theme.show_message(done_word)
+            with self._box:  # the button that was pressed is gone with its form
+                await self._leave()
+                theme.show_message(done_word)
 
     def _say(self, said: str) -> None:
         if self._form:

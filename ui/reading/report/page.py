@@ -131,8 +131,12 @@ class ReadingPage:
                 self._signed = Memo(ui.element("div"))
                 self._revising = Memo(ui.element("div"))
                 order_id = found.study.card.order.id
-                self._over_read = OverReadPanel(services, actor, order_id, self._propose, self._reread)
+                over_read_box = ui.element("div")
                 self._beside = ui.element("div")
+                with over_read_box:
+                    self._over_read = OverReadPanel(
+                        services, actor, order_id, self._propose, self._reread, self._beside
+                    )
                 self._following = Memo(self._beside)
                 self._form = ReportForm(services, actor, found.study, self._reread)
                 self._kept_texts = Memo(ui.element("div"))

@@ -164,8 +164,9 @@ class RevisionPanel:
             self._show_note("Новую версию сейчас пишет другой врач. Ваш текст цел, подписать его можно после")
 
     async def _leave(self) -> None:
-        await self._close()
-        await self._reread()
+        with self._box:
+            await self._close()
+            await self._reread()
 
     async def _close(self) -> None:
         """Close the form, and forget what was typed."""
@@ -276,9 +277,10 @@ class RevisionPanel:
             self._show_problems(caught.problems)
             return
         if done is not None:
-            await self._close()
-            theme.show_message(_WORDS[change][3])
-            await self._reread()
+            with self._box:  # the button that was pressed is gone with its form
+                await self._close()
+                theme.show_message(_WORDS[change][3])
+                await self._reread()
 
     def _show_note(self, note: str) -> None:
         self._note.set_text(note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -24,6 +25,13 @@ from ui.services import Services
 
 pytestmark = pytest.mark.usefixtures("scene")
 OWN = OverReadText("Тень слева.", "Очаговая тень слева.", "КТ.")
+
+
+@pytest.fixture(autouse=True)
+def no_failure(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Nothing that a doctor does here ends in «Сбой программы»."""
+    yield
+    assert not [each for each in caplog.get_records("call") if each.levelname == "ERROR"]
 
 
 @pytest.fixture

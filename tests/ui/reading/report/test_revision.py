@@ -215,6 +215,20 @@ async def test_an_addition_to_a_report_that_is_withdrawn_meanwhile_is_kept_and_n
     assert len(versions(scene, reported)) == 2
 
 
+async def test_no_failure_is_reported_after_a_version_was_signed(
+    services: Services, reported: Order, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with person(services, "volskaya") as user:
+        await user.open(f"/reading/{reported.accession_number}")
+        push(user, "Дополнить")
+        write(user, reason="Контроль через год.")
+        push(user, "Подписать дополнение")
+        await user.should_see("Подписано, версия 2")
+        await user.should_see("Протокол дополнен")
+        await user.should_not_see("Сбой программы")
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
+
+
 async def test_while_another_doctor_writes_a_new_version_no_form_opens(
     services: Services, scene: Scene, reported: Order
 ) -> None:

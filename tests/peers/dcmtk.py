@@ -40,12 +40,13 @@ def findscu(
     called: str = "WORKLIST",
     options: tuple[str, ...] = (),
     query: Path | None = None,
+    model: str = "-W",
 ) -> Found:
-    """Ask the worklist with `-k` keys as findscu writes them, or with a file of them."""
+    """Ask the worklist with `-k` keys as findscu writes them, or with a file of them; `model` "-S" asks an archive."""
     directory.mkdir(parents=True, exist_ok=True)
     for old in directory.glob("rsp*.dcm"):
         old.unlink()
-    command = [tool("findscu"), "-v", "-W", "-X", "-od", str(directory), "-to", "10", "-td", "10", "-ta", "10"]
+    command = [tool("findscu"), "-v", model, "-X", "-od", str(directory), "-to", "10", "-td", "10", "-ta", "10"]
     command += [*options, "-aet", calling, "-aec", called, "127.0.0.1", str(port)]
     for key in keys:
         command += ["-k", key]

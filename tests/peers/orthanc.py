@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
+
 from broker.dicom.scu import echo
 from tests.peers.dcmtk import tool
 from tests.support.waiting import wait_until
@@ -50,3 +53,19 @@ def orthanc(directory: Path, encoding: str = "Utf8") -> Iterator[int]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+def store_image(port: int, directory: Path, **values: str) -> None:
+    """Store an image of a series of its own, with these values by keyword: DCMTK's storescu sends it."""
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = ComputedRadiographyImageStorage
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = generate_uid()
+    ds.SpecificCharacterSet, ds.SeriesInstanceUID, ds.Modality = "ISO_IR 192", generate_uid(), "CR"
+    for keyword, value in values.items():
+        setattr(ds, keyword, value)
+    path = directory / f"{ds.SOPInstanceUID}.dcm"
+    ds.save_as(path, enforce_file_format=True)
+    command = [tool("storescu"), "-aec", AE_TITLE, "127.0.0.1", str(port), str(path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from broker.dicom.scu.archive import STABLE, Archive, ArchiveAddress
 from broker.domain.messages import OutboxKind
@@ -27,7 +24,6 @@ from broker.store.tables.studies import performed
 from broker.workflow.referrals import referrals
 from broker.workflow.studies import archive_images, step_links
 from tests.peers import orthanc
-from tests.peers.dcmtk import tool
 from tests.support.clock import Seconds
 from tests.support.factory import CLINIC, DEVICES, KUZNETSOVA, REGISTRAR, draft
 from tests.support.modality import change, create, creation, ending, scheduled
@@ -56,27 +52,17 @@ def register(store: Store, **changes: object) -> Order:
 
 
 def send(port: int, order: Order, directory: Path, **changes: str) -> None:
-    """Store one image as a device would: DCMTK sends it."""
-    ds = Dataset()
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = ComputedRadiographyImageStorage
-    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = generate_uid()
-    ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.PatientName, ds.PatientID, ds.PatientBirthDate = (
-        "Кузнецова^Марина^Петровна",
-        order.patient.patient_id,
-        "19610312",
-    )
-    ds.StudyInstanceUID, ds.SeriesInstanceUID = order.study_instance_uid, generate_uid()
-    ds.AccessionNumber, ds.Modality = order.accession_number, "CR"
-    ds.StudyDate, ds.StudyTime = f"{order.steps[0].start:%Y%m%d}", f"{order.steps[0].start:%H%M%S}"
-    for keyword, value in changes.items():
-        setattr(ds, keyword, value)
-    path = directory / f"{ds.SOPInstanceUID}.dcm"
-    ds.save_as(path, enforce_file_format=True)
-    command = [tool("storescu"), "-aec", "ORTHANC", "127.0.0.1", str(port), str(path)]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    """Store one image of an order as a device would."""
+    image = {
+        "PatientName": "Кузнецова^Марина^Петровна",
+        "PatientID": order.patient.patient_id,
+        "PatientBirthDate": "19610312",
+        "StudyInstanceUID": order.study_instance_uid,
+        "AccessionNumber": order.accession_number,
+        "StudyDate": f"{order.steps[0].start:%Y%m%d}",
+        "StudyTime": f"{order.steps[0].start:%H%M%S}",
+    }
+    orthanc.store_image(port, directory, **(image | changes))
 
 
 def now(store: Store, order: Order) -> Order:

@@ -26,8 +26,8 @@ from broker.store.queries.schedule import Visit
 from broker.store.queries.studies import archive_gaps
 from broker.store.queries.studies.archive_gaps import ImagesDue, Lack
 from ui.services import Services
-from ui.text import archive, links, received, visit_states, words
-from ui.widgets import theme
+from ui.text import archive, links, visit_states, words
+from ui.widgets import external_report, theme
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
@@ -190,10 +190,10 @@ class HistorySection:
         )
         if earlier is None or study is None:
             return
-        self._title.set_text(report_title(study))
+        self._title.set_text(external_report.title(study))
         self._body.clear()
         with self._body:
-            draw_external_report(study, earlier.clinics)
+            external_report.draw(study, earlier.clinics)
 
     @staticmethod
     def _draw_foot(*sentences: str) -> None:
@@ -232,32 +232,6 @@ class HistorySection:
                 text("div", cut if cut == line.conclusion else f"{cut}…", "small")
 
 
-def report_title(study: ExternalStudy) -> str:
-    """Return what another clinic did, and when."""
-    return what(study) + (f", {study.studied_on:%d.%m.%Y}" if study.studied_on else "")
-
-
-def draw_external_report(study: ExternalStudy, clinics: Mapping[str, str]) -> None:
-    """Draw the whole report of another clinic; `clinics` are GUID -> name."""
-    pairs = [("Где", clinics.get(study.organisation, "")), ("Врач", study.doctor), ("Доза", reported_dose(study))]
-    theme.facts([pair for pair in [*pairs, ("Номер", study.accession_number)] if pair[1]])
-    for heading, paragraph in (
-        ("Описание", study.description),
-        ("Заключение", study.conclusion),
-        ("Рекомендации", study.recommendations),
-    ):
-        if paragraph:
-            text("h3", heading, "muted small").style("margin-top: 12px")
-            text("p", paragraph, "written")
-    if prior_studies.is_withdrawn(study):
-        text("p", "Клиника отозвала этот протокол.", "attention-reason").style("margin-top: 12px")
-        return
-    if not (study.description or study.conclusion):
-        text("p", "Текста протокола клиника не передала.", "muted").style("margin-top: 12px")
-    if not prior_studies.is_final(study):
-        text("p", "Протокол ещё не окончательный.", "muted")
-
-
 def place(earlier: PriorStudy, clinics: dict[str, str]) -> str:
     """Return where an earlier study was done, for a sentence."""
     return clinics.get(earlier.organisation, "в другой клинике") if earlier.reference else "у нас"
@@ -278,25 +252,11 @@ def _own(visit: Visit, state: str, done: OwnStudy | None) -> HistoryLine:
 
 
 def _external(study: ExternalStudy, clinics: dict[str, str]) -> HistoryLine:
-    dose = reported_dose(study)
+    dose = external_report.reported_dose(study)
     return HistoryLine(
         on=study.studied_on,
-        what=what(study),
+        what=external_report.what(study),
         more=" · ".join(part for part in (clinics.get(study.organisation, "клиника не названа"), dose) if part),
         conclusion=study.conclusion,
         reference=study.reference,
-    )
-
-
-def what(study: ExternalStudy) -> str:
-    """Return the name of an external study, or its modality."""
-    return study.procedure_name or words.MODALITIES.get(study.modality, study.modality) or "Исследование"
-
-
-def reported_dose(study: ExternalStudy) -> str:
-    """Return the dose that another clinic reported; one that is none in mSv for certain as it was reported."""
-    if study.effective_dose is not None or study.unconverted_dose is None:
-        return report_pdf.dose(study.effective_dose)
-    return (
-        f"{report_pdf.dose(study.unconverted_dose).removesuffix(' мЗв')} {study.unconverted_unit or received.NO_UNIT}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nicegui import ui
@@ -41,7 +42,7 @@ from ui.reading.report import attached_files, device_reports, signed_report
 from ui.services import Services
 from ui.text import archive, bus, links, patient_cards, visit_states, words
 from ui.text.referral_fields import CHOICES, SEXES
-from ui.widgets import theme
+from ui.widgets import external_report, theme
 from ui.widgets.keyed_list import KeyedList, Redraw
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
@@ -92,6 +93,7 @@ class OrderPageData:
     effective_dose: CalculatedDose | NotCalculated = NotCalculated.NO_ROW
     typed_dose: TypedDose | None = None
     waits_over_read: bool = False  # a colleague was asked to read its signed report over
+    clinics: Mapping[str, str] = field(default_factory=dict)  # of its results, GUID -> name
 
 
 def _read(reader: Reader, accession_number: str, images_due: ImagesDue | None) -> OrderPageData | None:
@@ -109,6 +111,13 @@ def _read(reader: Reader, accession_number: str, images_due: ImagesDue | None) -
         effective_doses.of_order(reader, card.order),
         effective_doses.typed(reader, card.order.id),
         over_read_requests.open_of(reader, card.order.id) is not None,
+        {
+            each.organisation: words.clinic(
+                directory_search.organisation_name(reader, each.organisation), each.organisation
+            )
+            for each in card.results
+            if each.organisation
+        },
     )
 
 
@@ -158,6 +167,7 @@ class OrderPage:
             card.performed,
             card.report,
             card.report_doubt,
+            card.results,
             card.appended,
             card.archived_reports,
             card.attachments,
@@ -292,6 +302,9 @@ class OrderPage:
                 signed_report.draw_earlier(card.earlier_reports, zone, today)
                 attached_files.draw(card.attachments, zone, today)
                 report_archive.draw(self._services, self._actor, card)
+        for result in card.results:
+            with theme.section("Результат"):
+                external_report.draw(result, self._found.clinics)
         self._draw_archive()
         found, zone, today = self._found, self._services.clinic.zone, self._services.today()
         device_reports.draw(found.received, found.effective_dose, zone, today, found.typed_dose)

@@ -32,7 +32,7 @@ from ui.patients.study_rows import StudyRow, rows
 from ui.services import Services
 from ui.text import links, words
 from ui.text import patient_cards as card_words
-from ui.widgets import html, theme
+from ui.widgets import external_report, html, theme
 from ui.widgets.html import tag
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
@@ -224,10 +224,10 @@ class PatientPage:
 
     def _open(self, study: ExternalStudy) -> None:
         """Fill the dialog, which the browser has just opened, with a report of another clinic."""
-        self._past_title.set_text(history.report_title(study))
+        self._past_title.set_text(external_report.title(study))
         self._past.clear()
         with self._past:
-            history.draw_external_report(study, self._clinics())
+            external_report.draw(study, self._clinics())
 
     def _clinics(self) -> dict[str, str]:
         return {guid: words.clinic(name, guid) for guid, name in self._found.organisations.items()}

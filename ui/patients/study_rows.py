@@ -10,8 +10,8 @@ from broker.documents import report_pdf
 from broker.domain.orders import OrderState
 from broker.domain.reading.reports import ExternalStudy
 from broker.store.queries.patient_cards import PatientCard
-from ui.desk import history
 from ui.text import visit_states, words
+from ui.widgets import external_report
 
 _DONE = (OrderState.IN_PROGRESS, OrderState.COMPLETED, OrderState.DISCONTINUED)
 
@@ -67,10 +67,12 @@ def rows(found: PatientCard, clinics: Mapping[str, str], now: datetime, zone: tz
         StudyRow(
             on=study.studied_on,
             when=_when(study.studied_on, today),
-            what=history.what(study),
+            what=external_report.what(study),
             where=clinics.get(study.organisation, "клиника не названа"),
             conclusion=study.conclusion,
-            dose=_dose(study.effective_dose) if study.unconverted_dose is None else history.reported_dose(study),
+            dose=_dose(study.effective_dose)
+            if study.unconverted_dose is None
+            else external_report.reported_dose(study),
             study=study,
         )
         for study in found.external.studies

@@ -11,7 +11,7 @@ from broker.domain.audit import BLIND, AuditAction
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.reading.attachments import Attachment
-from broker.domain.reading.reports import Report, ReportDoubt, SeenImages, SignedReport
+from broker.domain.reading.reports import ExternalStudy, Report, ReportDoubt, SeenImages, SignedReport
 from broker.domain.studies.archive import Discrepancy
 from broker.domain.studies.archived_reports import ArchivedReport
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepSource
@@ -24,7 +24,7 @@ from broker.store.queries.studies.archive_gaps import ImagesDue, Lack
 from broker.store.queries.undecided import OrderOfTwo
 from broker.store.tables import incoming, orders, outbox
 from broker.store.tables.reading import attachments, reports
-from broker.store.tables.studies import archive, archived_reports, performed, performed_links
+from broker.store.tables.studies import archive, archived_reports, external_studies, performed, performed_links
 from broker.store.tables.studies.archive import Holding
 
 
@@ -56,6 +56,7 @@ class Card:
     events: tuple[OrderEvent, ...]  # newest first
     conflicts: dict[str, str] = field(default_factory=dict)  # SOP Instance UID -> fields that contradict the patient
     report: Report | None = None  # a draft, or the newest signed version
+    results: tuple[ExternalStudy, ...] = ()  # what another clinic has reported for it, the newest first
     earlier_reports: tuple[Report, ...] = ()  # signed versions that it has replaced, the newest first
     uncorrected: bool = False  # the clinic that performs it does not know what was corrected
     answers_former_data: bool = False  # that clinic's result was made by the former data, and no person has read it
@@ -123,6 +124,7 @@ def card(reader: Reader, accession_number: str, images_due: ImagesDue | None = N
         events=tuple(_timeline(reader, order.id)),
         conflicts=performed_links.conflicts(reader, order.id),
         report=reports.of_order(reader, order.id),
+        results=tuple(external_studies.of_order(reader, order.id)),
         earlier_reports=tuple(reports.versions(reader, order.id)[1:]),
         uncorrected=order.state is OrderState.REFERRED and outbox.is_uncorrected(reader, order.id),
         answers_former_data=incoming.answers_former_data(reader, order.id),

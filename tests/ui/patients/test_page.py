@@ -29,11 +29,11 @@ from tests.support.clock import TODAY, ZONE, local
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
 from tests.ui.conftest import PASSWORD, Site, person
 from tests.ui.scene import Scene, buttons, press, texts
-from ui.desk import history
 from ui.patients import dose_sheet
 from ui.patients.study_rows import rows
 from ui.services import Services
 from ui.text import patient_cards as words
+from ui.widgets import external_report
 
 pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
@@ -112,7 +112,7 @@ def test_a_dose_without_a_unit_stands_there_as_it_was_reported_and_is_not_added(
     year = prior_studies.dose_of_year(local("10:00").date(), found.own, found.external.studies)
     assert (year.millisieverts, year.known, year.unknown) == (0, 0, 1)
     other = replace(study, unconverted_unit="mGy.cm")
-    assert history.reported_dose(other) == "3,1 mGy.cm"
+    assert external_report.reported_dose(other) == "3,1 mGy.cm"
 
 
 @pytest.mark.parametrize("number", ["000001", "12/34", "А~2F/б", "#?%", "~"])

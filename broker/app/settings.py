@@ -42,6 +42,7 @@ def clinic_of(config: Config) -> Clinic:
             arbitration=Arbitration(config.reading.arbitration),
             strict=config.reading.strict,
             own_referrals=config.reading.own_referrals,
+            decide_together=config.reading.decide_together,
             deadline_hours=config.reading.deadline_hours,
             over_read_hours=config.reading.over_read_hours,
             pause_seconds=config.reading.pause_seconds,

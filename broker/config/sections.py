@@ -200,6 +200,7 @@ class ReadingConfig(Section):
     arbitration: Literal["discordant", "recalls"] = "discordant"
     strict: Switch = False
     own_referrals: Switch = False
+    decide_together: Switch = False
     deadline_hours: Annotated[WholeNumber, Field(ge=1, le=720)] = 24
     over_read_hours: Annotated[WholeNumber, Field(ge=1, le=720)] = 24
     pause_seconds: Annotated[WholeNumber, Field(ge=0, le=5)] = 2

@@ -17,7 +17,7 @@ from fpdf.enums import XPos, YPos
 from fpdf.fonts import TTFFont
 
 from broker.domain.patients import identifiers, names
-from broker.domain.patients.people import Sex
+from broker.domain.patients.people import NO_NAME, Sex
 from broker.domain.reading.reports import ReportChange, ReportState, SignedReport
 
 FONTS = Path(__file__).parent / "fonts"
@@ -103,6 +103,10 @@ def _when(made_at: datetime | None, planned: datetime) -> str:
 
 def _readers(signed: SignedReport, zone: tzinfo) -> list[tuple[str, str]]:
     """Return who else has read the study; their words are no part of the document."""
+    for read in signed.reads:
+        if read.decided_with != NO_NAME and read.given_at:
+            on = f"{read.given_at.astimezone(zone):%d.%m.%Y}"
+            return [("Решили вместе", f"{read.reader_name} и {read.decided_with}, {on}")]
     author = signed.report.author
     others = [read for read in signed.reads if read.reader != author]
     if not others:

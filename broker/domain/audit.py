@@ -99,6 +99,9 @@ class AuditAction(StrEnum):
     OVER_READ_ANSWER = "over_read_answer"
     OVER_READ_DECLINE = "over_read_decline"
     OVER_READ_WITHDRAW = "over_read_withdraw"
+    TOGETHER_PROPOSE = "together_propose"  # two readers who differ decide together: one writes it,
+    TOGETHER_WITHDRAW = "together_withdraw"
+    TOGETHER_CONFIRM = "together_confirm"  # the other confirms it
     READING_SET = "reading_set"
     DOSE_TYPED = "dose_typed"
     DOSE_PROCEDURES_SET = "dose_procedures_set"
@@ -134,5 +137,8 @@ BLIND = frozenset(
         AuditAction.READ_DEFER,
         AuditAction.READ_RESUME,
         AuditAction.READ_FREE,
+        AuditAction.TOGETHER_PROPOSE,
+        AuditAction.TOGETHER_WITHDRAW,
+        AuditAction.TOGETHER_CONFIRM,
     }
 )

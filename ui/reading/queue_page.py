@@ -158,7 +158,7 @@ class ReadingListPage:
                     theme.empty("Всё описано.", "Исследование появится здесь, как только аппарат его закончит.")
                 self._rows = KeyedList(ui.element("ol").classes("queue"), html_row("li", "", _write_line))
                 self._more = text("p", f"Показаны первые {MOST}.", "muted small more")
-            self._mine = session_panel.MyReadingPanel(services, self._queues)
+            self._mine = session_panel.MyReadingPanel(services, self._queues, actor.name)
 
     def read(self, reader: Reader) -> ReadingLists:
         """Return the studies that wait for a report, without those that this doctor has read already."""

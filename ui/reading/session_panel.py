@@ -17,13 +17,14 @@ from broker.domain.reading.opinions import Deferral, ReadingStage
 from broker.store.database import Reader
 from broker.store.queries.reading import reading_cases
 from broker.store.queries.reading.reading_cases import HeldRead, WaitingCase
-from broker.workflow.reading import reads
+from broker.workflow.reading import joint_decisions, reads
+from broker.workflow.reading.joint_decisions import OpenTogether
 from ui.live import attempt, current_actor
 from ui.reading import over_read_lists
 from ui.reading.over_read_lists import MyRequests, RequestLists
 from ui.reading.session.cases import SIZES
 from ui.services import Services
-from ui.text import reading, words
+from ui.text import links, reading, words
 from ui.widgets import html, theme
 from ui.widgets.html import tag
 from ui.widgets.memo import Memo
@@ -39,6 +40,7 @@ class MyReading:
     held: tuple[HeldRead, ...] = ()
     deferred: tuple[tuple[Order, Deferral], ...] = ()
     requests: MyRequests = over_read_lists.NONE
+    together: tuple[OpenTogether, ...] = ()  # studies to decide on with the other reader
 
 
 def read(reader: Reader, services: Services, login: str) -> MyReading:
@@ -47,7 +49,8 @@ def read(reader: Reader, services: Services, login: str) -> MyReading:
     given, norms = reading_cases.read_since(reader, login, midnight)
     held = reading_cases.held(reader, login, services.store.clock())
     deferred = tuple(reading_cases.deferred(reader, login))
-    return MyReading(given, norms, tuple(held), deferred, over_read_lists.read(reader, login))
+    together = tuple(joint_decisions.waiting_for(reader, login, services.clinic, services.store.clock()))
+    return MyReading(given, norms, tuple(held), deferred, over_read_lists.read(reader, login), together)
 
 
 def address(queue: tuple[str, int], *, size: int = 25, first: str = "") -> str:
@@ -127,8 +130,8 @@ class Queues:
 class MyReadingPanel:
     """The doctor's own reading: today's numbers, what can be taken back, what was put aside."""
 
-    def __init__(self, services: Services, queues: Queues) -> None:
-        self._services, self._queues = services, queues
+    def __init__(self, services: Services, queues: Queues, login: str) -> None:
+        self._services, self._queues, self._login = services, queues, login
         with ui.element("aside").classes("side-panel").props("aria-label='Мой сеанс'"):
             with theme.section("Мой сеанс", "сегодня"):
                 self._sums = Memo(ui.element("div"))
@@ -137,6 +140,7 @@ class MyReadingPanel:
                     with ui.element("div").classes("filters tight"):
                         self._sizes = [self._make_size(size) for size in SIZES]
                 ui.link("Шаблоны протоколов", "/templates").classes("small")
+            self._together = Memo(ui.element("div"))
             self._requests = RequestLists(services)
             self._held = Memo(ui.element("div"))
             self._deferred = Memo(ui.element("div"))
@@ -145,6 +149,7 @@ class MyReadingPanel:
         """Draw what has changed."""
         sums = (mine.read, mine.norms, len(mine.deferred))
         self._sums.show(sums, lambda: theme.html_element("div", _sums(sums), "sums"))
+        self._together.show(mine.together, lambda: self._draw_together(mine.together))
         self._requests.show(mine.requests)
         self._held.show(mine.held, lambda: self._draw_held(mine.held))
         self._deferred.show(mine.deferred, lambda: self._draw_deferred(mine.deferred))
@@ -179,6 +184,18 @@ class MyReadingPanel:
             text("time", f"до {until.astimezone(self._services.clinic.zone):%H:%M}" if until else "", "muted nowrap")
             back = text("button", "вернуть", "quick").props("type=button")
             back.on("click", lambda: self._take_back(held.order))
+
+    def _draw_together(self, found: Sequence[OpenTogether]) -> None:
+        if not found:
+            return
+        with theme.section("Решаем вместе", str(len(found))):
+            for each in found:
+                other = next(read for read in each.reads if read.reader != self._login)
+                said = "Предложено решение" if each.proposal else "Мнения разошлись"
+                with ui.element("div").classes("small-case"):
+                    ui.link(str(each.order.patient.name), links.together(each.order.accession_number))
+                    text("span", words.procedure(each.order), "muted small")
+                    text("span", f"{said}, второй врач: {names.short(other.reader_name)}", "muted small")
 
     def _draw_deferred(self, deferred: Sequence[tuple[Order, Deferral]]) -> None:
         if not deferred:

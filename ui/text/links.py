@@ -29,6 +29,11 @@ def reading(number: str, only: str = "") -> str:
     return f"/reading/{quote(number, safe='')}" + (f"?{urlencode({'only': only})}" if only else "")
 
 
+def together(number: str) -> str:
+    """Return the address of the page on which two readers who differ decide together."""
+    return f"/together/{quote(number, safe='')}"
+
+
 def amendment(number: str) -> str:
     """Return the address of the form that changes a referral."""
     return f"/desk?{urlencode({'order': number})}"

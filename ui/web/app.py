@@ -39,6 +39,7 @@ from ui.reading import dose_account, figures_page, queue_page, templates_page
 from ui.reading.report import attached_files, opened_report, signed_report
 from ui.reading.report import page as reading_page
 from ui.reading.session import page as session_page
+from ui.reading.together import page as together_page
 from ui.refused import page as refused_page
 from ui.services import Services
 from ui.settings import ServerSettings
@@ -70,6 +71,7 @@ PAGES: tuple[PageModule, ...] = (
     reading_page,
     opened_report,
     session_page,
+    together_page,
     templates_page,
     figures_page,
     exchange_page,

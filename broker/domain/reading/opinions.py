@@ -117,6 +117,7 @@ class Read:
     images: int = 0  # the revision of the images that it is about: `reports.images`
     patient_id: int = 0  # the card that they were of
     arbitrates: bool = False
+    decided_with: PersonName = NO_NAME  # the other reader, where the two who differed have decided together
     given_at: datetime | None = None  # UTC; None: a draft
     stands_at: datetime | None = None  # UTC: until then its reader may take it back
     revision: int = 0  # 0: was never saved
@@ -160,6 +161,7 @@ class ReadingRules:
     arbitration: Arbitration = Arbitration.DISCORDANT
     strict: bool = False  # BI-RADS categories are compared by their numbers
     own_referrals: bool = False  # doctors read what they referred themselves
+    decide_together: bool = False  # two readers who differ may decide also where there is a third one
     deadline_hours: int = 24  # from the end of a study to its report
     over_read_hours: int = 24  # within which a signed report that a colleague was asked about is read over
     pause_seconds: int = 2  # so long after a study is drawn the keys of opinions do nothing
@@ -187,7 +189,9 @@ class Case:
 
 def case(reads: Sequence[Read], needed: int, rules: ReadingRules, now: datetime) -> Case:
     """Return what the given reads of one image set come to; `needed` is 1 or 2, `now` is UTC."""
-    given = sorted((read for read in reads if read.given_at), key=lambda read: (read.given_at, read.id))
+    given = sorted(
+        (read for read in reads if read.given_at), key=lambda read: (read.given_at, read.arbitrates, read.id)
+    )
     standing = tuple(read for read in given if read.stands(now))
     held = next((read for read in given if not read.stands(now)), None)
     return Case(_stage(standing, needed, rules), standing, held)

@@ -7,7 +7,7 @@ once, in the transaction in which the last read that it needs comes to stand.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.audit import AuditAction
@@ -201,7 +201,7 @@ def read_once(tx: Tx, order_id: int, reason: str, actor: Actor, clinic: Clinic) 
         raise Invalid({"reason": "too_long" if reason else "required"})
     permit(tx, actor, Permission.MANAGE)
     order = orders.require(tx, order_id)
-    case = _case(tx, order, clinic)
+    case = case_of(tx, order, clinic, tx.now)
     if case.stage not in (ReadingStage.FIRST, ReadingStage.SECOND) or reports.signed(tx, order_id):
         raise WrongState(f"{order.accession_number} waits for no second reader")
     reads.set_needed(tx, order_id, 1, reason)
@@ -238,7 +238,7 @@ def conclude(tx: Tx, order_id: int, clinic: Clinic) -> None:
     """
     order = orders.require(tx, order_id)
     reads.make_final(tx, order_id)
-    decisive = _case(tx, order, clinic).decisive
+    decisive = case_of(tx, order, clinic, tx.now).decisive
     if decisive is None or decisive.given_at is None:
         return
     before = reports.of_order(tx, order_id) or Report(order_id)
@@ -279,7 +279,7 @@ def _open(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> OpenCase:
     if report is not None and needed == 1:  # its words would be lost
         raise WrongState(f"the report on {number} is begun and not signed")
     images = reports.images(tx, order)
-    case = _case(tx, order, clinic)
+    case = case_of(tx, order, clinic, tx.now)
     if case.held is not None and case.held.reader != actor.name:
         raise WrongState(f"{number} is read by another just now")
     if case.is_reader(actor.name):
@@ -307,14 +307,18 @@ def is_own_referral(reader: Reader, order: Order, login: str) -> bool:
     return bool(account and account.snils and account.snils == order.referrer_snils)
 
 
-def _case(tx: Tx, order: Order, clinic: Clinic) -> Case:
-    counting = _counting(tx, order, reports.images(tx, order))
-    return opinions.case(counting, reads.needed(tx, order.id), clinic.reading, tx.now)
+def case_of(reader: Reader, order: Order, clinic: Clinic, now: datetime) -> Case:
+    """Return what the reads of an order's present images come to; `now` is UTC.
+
+    Not for pages of readers who must not know of each other.
+    """
+    counting = _counting(reader, order, reports.images(reader, order))
+    return opinions.case(counting, reads.needed(reader, order.id), clinic.reading, now)
 
 
-def _counting(tx: Tx, order: Order, images: SeenImages) -> list[Read]:
+def _counting(reader: Reader, order: Order, images: SeenImages) -> list[Read]:
     """Return the reads of the images and the patient that an order has now; others are history."""
-    found = reads.of_order(tx, order.id)
+    found = [*reads.of_order(reader, order.id), *reads.decided_together(reader, [order.id])]
     return [read for read in found if (read.images, read.patient_id) == (images.revision, order.patient.id)]
 
 

@@ -11,6 +11,7 @@ from nicegui import ui
 
 from broker.documents import report_pdf
 from broker.domain.patients import names
+from broker.domain.patients.people import NO_NAME
 from broker.domain.reading.opinions import Read
 from broker.domain.reading.reports import Report, ReportChange, ReportState
 from broker.security import permissions
@@ -102,7 +103,10 @@ def draw_reads(reads: Sequence[Read], zone: tzinfo, today: date) -> None:
             with ui.element("div").classes("row-line"):
                 if read.opinion:
                     theme.state_chip(read.opinion.finding.value, reading.said(read.opinion).capitalize())
-                text("span", f"{names.short(read.reader_name)}, {at}", "muted small")
+                who = names.short(read.reader_name)
+                if read.decided_with != NO_NAME:
+                    who = f"{who} и {names.short(read.decided_with)} решили вместе"
+                text("span", f"{who}, {at}", "muted small")
             for part in (read.description, read.conclusion, read.recommendations):
                 if part:
                     text("p", part, "written small muted")

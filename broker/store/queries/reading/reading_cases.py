@@ -130,7 +130,8 @@ def was_recalled(reader: Reader, patient_id: int, except_order: int) -> bool:
     """Return True if a concluded study of a patient led to a further examination, or its readers differed."""
     found = reader.value(
         "SELECT 1 FROM study_read r JOIN orders o ON o.id = r.order_id WHERE o.patient_id = ? AND o.id <> ?"
-        " AND o.reported = 1 AND r.settled = 1 AND (r.arbitrates = 1 OR r.opinion ->> '$.finding' = 'recall') LIMIT 1",
+        " AND o.reported = 1 AND r.settled = 1 AND (r.arbitrates = 1 OR r.opinion ->> '$.finding' = 'recall'"
+        "  OR EXISTS (SELECT 1 FROM joint_decision j WHERE j.order_id = o.id AND j.confirmed_at IS NOT NULL)) LIMIT 1",
         [patient_id, except_order],
     )
     return found is not None
@@ -185,6 +186,8 @@ def _counting(reader: Reader, order_ids: list[int]) -> dict[int, list[Read]]:
     found = defaultdict(list)
     for row in rows:
         found[row["order_id"]].append(reads.from_row(row))
+    for read in reads.decided_together(reader, list(found)):
+        found[read.order_id].append(read)
     revisions = reports.image_revisions(reader, list(found))
     return {
         order_id: [read for read in of_order if read.images == revisions[order_id]]

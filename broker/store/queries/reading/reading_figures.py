@@ -26,6 +26,11 @@ def pairs(reader: Reader, since: datetime, until: datetime) -> dict[str, list[Re
     by_order: dict[tuple[str, int], list[Read]] = defaultdict(list)
     for row in rows:
         by_order[row["modality"], row["order_id"]].append(reads.from_row(row))
+    modalities = {order_id: modality for modality, order_id in by_order}
+    for read in reads.decided_together(reader, list(modalities)):
+        made = by_order[modalities[read.order_id], read.order_id]
+        if (read.images, read.patient_id) == (made[-1].images, made[-1].patient_id):
+            made.append(read)
     found: dict[str, list[ReadPair]] = defaultdict(list)
     for (modality, _), made in by_order.items():
         if pair := _pair(made):

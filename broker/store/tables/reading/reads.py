@@ -34,7 +34,47 @@ def of_report(reader: Reader, order_id: int) -> tuple[Read, ...]:
         "  AND settled = 1) ORDER BY r.given_at, r.id",
         {"order": order_id},
     )
-    return tuple(from_row(row) for row in found) if len(found) > 1 else ()
+    made = [from_row(row) for row in found]
+    together = [each for each in decided_together(reader, [order_id]) if made and _is_of(each, made[-1])]
+    return (*made, *together) if len(made) > 1 else ()
+
+
+def _is_of(read: Read, other: Read) -> bool:
+    return (read.images, read.patient_id) == (other.images, other.patient_id)
+
+
+def decided_together(reader: Reader, order_ids: Collection[int]) -> list[Read]:
+    """Return what two readers who differed have decided together, each as the read of who wrote it."""
+    found = reader.rows(
+        "SELECT j.*, w.reader_family, w.reader_given, w.reader_middle, w.reader_snils, w.reader_position,"
+        " c.reader_family AS with_family, c.reader_given AS with_given, c.reader_middle AS with_middle"
+        " FROM joint_decision j JOIN study_read w ON w.order_id = j.order_id AND w.images = j.images"
+        "  AND w.patient_id = j.patient_id AND w.reader = j.writer"
+        " JOIN study_read c ON c.order_id = j.order_id AND c.images = j.images AND c.patient_id = j.patient_id"
+        "  AND c.reader = j.confirmer"
+        " WHERE j.confirmed_at IS NOT NULL AND j.order_id IN (SELECT value FROM json_each(?)) ORDER BY j.id",
+        [json.dumps(list(order_ids))],
+    )
+    return [
+        Read(
+            order_id=row["order_id"],
+            reader=row["writer"],
+            reader_name=PersonName(row["reader_family"], row["reader_given"], row["reader_middle"]),
+            reader_snils=row["reader_snils"],
+            reader_position=row["reader_position"],
+            opinion=opinion_of(row["opinion"]),
+            **json.loads(row["said"]),
+            images=row["images"],
+            patient_id=row["patient_id"],
+            arbitrates=True,
+            decided_with=PersonName(row["with_family"], row["with_given"], row["with_middle"]),
+            given_at=rows.instant(row["confirmed_at"]),
+            stands_at=rows.instant(row["confirmed_at"]),
+            revision=row["revision"],
+            id=row["id"],
+        )
+        for row in found
+    ]
 
 
 def put(tx: Tx, read: Read) -> Read:
@@ -162,14 +202,13 @@ def set_double_procedures(tx: Tx, codes: Collection[str]) -> None:
 
 def from_row(row: Row) -> Read:
     """Return the Read of a row of its table."""
-    opinion = json.loads(row["opinion"]) if row["opinion"] else None
     return Read(
         order_id=row["order_id"],
         reader=row["reader"],
         reader_name=PersonName(row["reader_family"], row["reader_given"], row["reader_middle"]),
         reader_snils=row["reader_snils"],
         reader_position=row["reader_position"],
-        opinion=Opinion(**opinion | {"finding": Finding(opinion["finding"])}) if opinion else None,
+        opinion=opinion_of(row["opinion"]) if row["opinion"] else None,
         description=row["description"],
         conclusion=row["conclusion"],
         recommendations=row["recommendations"],
@@ -182,6 +221,12 @@ def from_row(row: Row) -> Read:
         revision=row["revision"],
         id=row["id"],
     )
+
+
+def opinion_of(stored: str) -> Opinion:
+    """Return the opinion that a column holds as JSON."""
+    values = json.loads(stored)
+    return Opinion(**values | {"finding": Finding(values["finding"])})
 
 
 def _deferral(row: Row) -> Deferral:

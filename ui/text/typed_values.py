@@ -58,7 +58,11 @@ def parse_number(typed: str) -> float | None:
 
 
 def tidy_name(typed: str) -> str:
-    """Return a name that was typed in small or capital letters with its initials capital; mixed case is left alone."""
+    """Return a name that was typed in small or capital letters with its initials capital; mixed case is left alone.
+
+    A word is in one alphabet, as it is stored.
+    """
+    typed = names.without_look_alikes(typed)
     if typed != typed.lower() and (typed != typed.upper() or len(typed) < 3):
         return typed
     return " ".join(

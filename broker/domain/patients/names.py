@@ -17,7 +17,7 @@ from broker.domain.patients.people import PersonName
 _BLANKS = re.compile(r"\s+")
 _BESIDE_DASH = re.compile(r"(?: *- *)+")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")  # О'Хара is one word
-_CYRILLIC, _LATIN = re.compile(r"[\u0400-\u052f]"), re.compile(r"[a-z]")
+_CYRILLIC, _LATIN = re.compile(r"[\u0400-\u052f]"), re.compile(r"[a-zA-Z]")
 FOLD_VERSION = 3  # to be raised with every change of what `fold` returns: stored keys are then rewritten
 NAME_LENGTH = 64  # characters in one component group, PS3.5 6.2 (PN)
 
@@ -93,7 +93,7 @@ _PATRONYMIC = ("вич", "вна", "чна", "шна")
 
 # Latin letters that look like Cyrillic ones, small or capital, after folding: typed with the keyboard in the wrong
 # state, or written by a program that "repaired" a name (pydicom's chrRuss.dcm spells "Люкceмбypг" with four of them).
-HOMOGLYPHS = str.maketrans("abcehikmoptxyë", "авсенікмортхуё")
+HOMOGLYPHS = str.maketrans("abcehikmoptxyëABCEHIKMOPTXYË", "авсенікмортхуёАВСЕНІКМОРТХУЁ")
 
 
 @lru_cache(maxsize=8192)  # the same name is compared with many, and in several of its parts
@@ -106,7 +106,7 @@ def fold(text: str) -> str:
     """
     folded = unicodedata.normalize("NFC", text).casefold().translate(SIGNS)
     if not folded.isascii():
-        folded = _without_look_alikes(without_accents(folded)).translate(RUSSIAN_LETTERS)
+        folded = without_look_alikes(without_accents(folded)).translate(RUSSIAN_LETTERS)
     folded = _BLANKS.sub(" ", folded).strip()
     return _BESIDE_DASH.sub("-", folded) if "-" in folded else folded
 
@@ -114,7 +114,7 @@ def fold(text: str) -> str:
 def in_one_alphabet(text: str) -> str:
     """Fold a text as `fold` does, but keep accents, ё and neighbours' letters: they are transliterated as they are."""
     folded = unicodedata.normalize("NFC", text).casefold().translate(SIGNS)
-    return _BLANKS.sub(" ", _without_look_alikes(folded)).strip()
+    return _BLANKS.sub(" ", without_look_alikes(folded)).strip()
 
 
 def without_accents(text: str) -> str:
@@ -169,8 +169,9 @@ def is_cyrillic(text: str) -> bool:
     return bool(_CYRILLIC.search(text))
 
 
-def _without_look_alikes(folded: str) -> str:
-    return folded if folded.isascii() or not _LATIN.search(folded) else _WORD.sub(_one_alphabet, folded)
+def without_look_alikes(text: str) -> str:
+    """Return a text with the Latin look-alikes inside its Cyrillic words as the letters they stand for."""
+    return text if text.isascii() or not _LATIN.search(text) else _WORD.sub(_one_alphabet, text)
 
 
 def _one_alphabet(word: re.Match[str]) -> str:
@@ -321,6 +322,14 @@ def stated(part: str) -> str:
     """Return a part of a name without blanks around it; "" for the dashes that people write where there is none."""
     tidied = tidy(part)
     return "" if not tidied.translate(SIGNS).strip("-. ") else tidied
+
+
+def stored(part: str) -> str:
+    """Return a part of a name as it is stored: as `stated`, and no word of it in two alphabets.
+
+    Devices show both alike or one of them not at all, and other programs take them for different names.
+    """
+    return without_look_alikes(stated(part))
 
 
 def _component(part: str) -> str:

@@ -407,17 +407,17 @@ def normalise(draft: ReferralDraft) -> ReferralDraft:
 
 
 def normalise_patient(patient: Patient) -> Patient:
-    """Return a patient as it is stored: single blanks, numbers as digits, no dash in the place of a name."""
+    """Return a patient as it is stored: single blanks, numbers as digits, no word of a name in two alphabets."""
     return replace(
         patient,
-        name=PersonName(*map(names.stated, (patient.name.family, patient.name.given, patient.name.middle))),
+        name=PersonName(*map(names.stored, (patient.name.family, patient.name.given, patient.name.middle))),
         birth_year=None if patient.birth_date else patient.birth_year,
         snils=identifiers.digits(patient.snils),
         policy=identifiers.digits(patient.policy),
         phone=names.tidy(patient.phone),
         allergies=names.tidy(patient.allergies),
         pregnancy=names.tidy(patient.pregnancy),
-        mother=names.tidy(patient.mother),
+        mother=names.without_look_alikes(names.tidy(patient.mother)),
     )
 
 
@@ -432,7 +432,7 @@ def _tidy_fields(draft: ReferralDraft) -> dict[str, Any]:
 
 
 def _tidy_name(name: PersonName) -> PersonName:
-    return PersonName(names.tidy(name.family), names.tidy(name.given), names.tidy(name.middle))
+    return PersonName(*(names.without_look_alikes(names.tidy(part)) for part in (name.family, name.given, name.middle)))
 
 
 def _validate(

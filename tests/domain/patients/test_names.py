@@ -131,3 +131,24 @@ def test_whoever_changes_what_fold_returns_raises_the_version_of_stored_keys() -
     folded = "\n".join(names.fold(f"а{letter} {letter} a{letter}") for letter in letters)
     digest = hashlib.sha256(folded.encode()).hexdigest()[:12]
     assert (names.FOLD_VERSION, digest) == (3, "3774f46f8ce9")
+
+
+@pytest.mark.parametrize(
+    ("typed", "stored"),
+    [
+        ("Петpов", "Петров"),  # Latin p
+        ("Ивaн", "Иван"),
+        ("CАЛТЫКОВ", "САЛТЫКОВ"),
+        ("Heстеров", "Нестеров"),
+        ("Салтыков-Щeдрин", "Салтыков-Щедрин"),
+        ("Иванов-Smith", "Иванов-Smith"),  # two words
+        ("Kotova", "Kotova"),
+        ("Müller", "Müller"),
+        ("№3", "№3"),
+        (" - ", ""),
+    ],
+)
+def test_no_word_of_a_name_is_stored_in_two_alphabets(typed: str, stored: str) -> None:
+    assert names.stored(typed) == stored
+    assert names.stored(stored) == stored
+    assert names.fold(stored) == names.fold(typed.strip(" -"))

@@ -166,6 +166,12 @@ async def test_what_is_typed_takes_its_usual_form(hands: Hands) -> None:
     assert "Такой даты нет" in hands.note("born")
 
 
+async def test_a_name_with_letters_of_two_alphabets_gets_one(hands: Hands) -> None:
+    hands.type("last", "Петpов")  # Latin p
+    hands.type("first", "ивaн")
+    assert hands.values("last", "first") == ["Петров", "Иван"]
+
+
 async def test_a_referral_is_saved_as_it_was_typed(hands: Hands, services: Services) -> None:
     await hands.fill(
         referrer="Зимин Андрей Павлович, терапевт",

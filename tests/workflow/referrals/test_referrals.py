@@ -147,6 +147,14 @@ def test_a_cyrillic_letter_in_a_diagnosis_code_is_taken_for_the_latin_one(store:
     assert store.write(referrals.register, draft(diagnosis_code="м17.1"), REGISTRAR, CLINIC).diagnosis_code == "M17.1"
 
 
+def test_a_name_in_two_alphabets_is_stored_listed_and_sent_in_one(store: Store) -> None:
+    patient = replace(factory.KUZNETSOVA, name=PersonName("Кузнeцова", "Mарина", "Петpовна"), mother="Ивaнова")
+    draft = factory.draft(patient=patient, referrer=PersonName("Зимин", "Aндрей", ""))
+    order = store.write(referrals.register, draft, REGISTRAR, CLINIC)
+    assert order.patient.name == factory.KUZNETSOVA.name
+    assert (order.patient.mother, str(order.referrer)) == ("Иванова", "Зимин Андрей")
+
+
 def test_an_amendment_of_what_has_changed_meanwhile_is_refused(store: Store) -> None:
     order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     later = draft(start=factory.soon(hours=1), station_ae_titles=("FLG_12",))

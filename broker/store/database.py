@@ -21,7 +21,8 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from broker.domain.patients import latin_typing
+from broker.domain.patients import latin_typing, names
+from broker.domain.patients.people import PersonName
 from broker.store.schema import name_keys
 from broker.store.schema.migrate import UnusableSchema, migrate
 
@@ -389,6 +390,7 @@ def _connect(path: Path) -> Connection:
     # Connections move between threads (never used by two at once), hence check_same_thread.
     conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     conn.create_function("has_word", 2, latin_typing.has_word, deterministic=True)
+    conn.create_function("is_newborn", 1, lambda name: names.is_newborn(PersonName(name)), deterministic=True)
     conn.execute("PRAGMA foreign_keys=ON")
     conn.execute("PRAGMA recursive_triggers=ON")  # else what REPLACE removes is missing from the change log
     return conn

@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from nicegui import ui
 
-from broker.domain.patients import names
-from broker.domain.patients.people import Patient, Sex
+from broker.domain.patients.people import Patient
 from broker.store.queries.patients import patient_search
 from ui.desk.referral.form import ReferralForm
 from ui.live import read_as_viewer
@@ -18,7 +17,6 @@ from ui.widgets.autocomplete import Autocomplete
 from ui.widgets.form_field import labelled_field
 
 SHOWN = 8  # patients that are listed
-_MOTHERS_AMONG = 100  # people of whom men and newborns are left out
 
 
 class PatientSearch:
@@ -65,8 +63,8 @@ def suggest_mothers(services: Services, form: ReferralForm) -> None:
     field.box.classes("combo")
 
     async def find(typed: str) -> list[Patient]:
-        found = await read_as_viewer(services, lambda reader: patient_search.search(reader, typed, _MOTHERS_AMONG))
-        return [each for each in found.patients if each.sex is not Sex.MALE and not names.is_newborn(each.name)]
+        found = await read_as_viewer(services, lambda reader: patient_search.mothers(reader, typed, SHOWN + 1))
+        return found.patients
 
     async def take(mother: Patient | None, typed: str) -> None:
         form.fill_newborn(mother, typed)

@@ -29,6 +29,7 @@ _LONGEST_READ = 200  # characters of what was typed
 _MOST_NUMBERS = 30_000
 _FIRST_EACH, _MOST_FIRST = 100, 2000  # of such numbers, for each patient who is wanted
 _MOST_BEARERS = 1500  # of all the numbers that were typed: so few are gone through, however many have the words
+_MAY_BE_MOTHER = " AND p.sex <> 'M' AND NOT is_newborn(p.name_key)"
 # The words that `patient_search` has of a patient `p`.
 _WORDS = "(p.name_key || ' ' || coalesce(p.birth_year, substr(p.birth_date, 1, 4)))"
 
@@ -54,12 +55,21 @@ class Selection(NamedTuple):
 
 def search(reader: Reader, typed: str, limit: int = 8) -> FoundPatients:
     """Find patients by what was typed, in any order: «куз мар 12.03.1961», «иванов и 1974», «112-233», «D2611-0003»."""
+    return _search(reader, typed, limit, "")
+
+
+def mothers(reader: Reader, typed: str, limit: int = 8) -> FoundPatients:
+    """Find those who may be the mother of a newborn: no men and no newborns, however many of them match, too."""
+    return _search(reader, typed, limit, _MAY_BE_MOTHER)
+
+
+def _search(reader: Reader, typed: str, limit: int, also: str) -> FoundPatients:
     found: dict[int, Row] = {}
     former: dict[int, PersonName] = {}
     phrase = typed_query.phrase(typed[:_LONGEST_READ])
     for selection in chain(_by_beginning(phrase), selections(reader, typed, limit + 1)):
         rows = reader.rows(
-            f"SELECT p.* FROM {selection.source} WHERE {selection.where} {selection.order} LIMIT :limit",
+            f"SELECT p.* FROM {selection.source} WHERE {selection.where}{also} {selection.order} LIMIT :limit",
             {**selection.params, "limit": limit + 1},
         )
         for row in sorted(rows, key=_name):

@@ -164,6 +164,20 @@ def test_a_number_beside_words_finds_its_bearer_whatever_others_have_such_number
     assert found(people, "яковлев 112") == found(people, "112 ян яковлев") == ["Яковлев"]
 
 
+@pytest.mark.parametrize("typed", ["иван", "иванова", "иванов мария", "иванова 1990", "иванова 7"])
+def test_a_mother_is_found_behind_any_number_of_men_and_newborns(people: Store, typed: str) -> None:
+    crowd(people, 150)
+    newborn = Patient(PersonName("Иванова", "новорождённая", "мать Мария"), date(1990, 5, 6), Sex.FEMALE)
+    mother = Patient(PersonName("Иванова", "Мария", "Яковлевна"), date(1990, 5, 6), Sex.FEMALE)
+    # The last card is the first that the words find, and «Иванов» stands before «Иванова».
+    people.write(patients.add, mother, "7M")
+    for number in range(150):
+        people.write(patients.add, newborn, f"7N{number}")
+    with people.read() as reader:
+        mothers = patient_search.mothers(reader, typed)
+    assert [str(each.name) for each in mothers.patients] == ["Иванова Мария Яковлевна"]
+
+
 @pytest.mark.parametrize("typed", ["1", "12", "12.", "12.0", "12.03", "12.03.", "12.03.1", "12.03.19", "12.03.196"])
 def test_a_date_that_is_being_typed_beside_a_name_hides_nobody(people: Store, typed: str) -> None:
     assert found(people, f"кузнецова {typed}") == ["Кузнецова"]

@@ -19,6 +19,7 @@ class AuditAction(StrEnum):
     WITHDRAW_STEP = "withdraw_step"
     RESTORE_STEP = "restore_step"
     IMPORT_DISMISS = "import_dismiss"
+    REPEAT_AVOIDED = "repeat_avoided"
 
     # ---- performed steps ----
     START = "start"

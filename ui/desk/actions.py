@@ -32,6 +32,7 @@ class ActionBar:
         self._on_save, self._on_clear = save, clear
         self.saved: Order | None = None  # shown in the bar instead of the form's buttons
         self.refused = False  # the note says why the form was not saved, until something is changed
+        self._offered: ui.button | None = None  # beside the note
         self._box = ui.element("div").classes("actions")
 
     @property
@@ -49,6 +50,7 @@ class ActionBar:
                 return
             self._save = theme.button("Сохранить", self._on_save, kind="primary", key="Ctrl+Enter")
             self._note = text("p", "", "muted small").props("role=status")
+            self._offered = None
             ui.element("div").classes("spring")
             if isinstance(self._mode, IncomingMode):
                 theme.button("Отклонить", kind="danger").props("data-opens=decline")
@@ -67,8 +69,18 @@ class ActionBar:
         if self.saved:
             return
         self.refused = bad
+        if self._offered:
+            self._offered.delete()
+            self._offered = None
         self._note.set_text(note)
         self._note.classes(add="bad", remove="muted") if bad else self._note.classes(add="muted", remove="bad")
+
+    def offer(self, note: str, word: str, act: Callable[[], Any]) -> None:
+        """Show a note with a button beside it, until the next note."""
+        self.show_note(note)
+        with self._box:  # what acts outlives the button: a handler runs in the place that its button was in
+            self._offered = theme.button(word, act, small=True)
+        self._offered.move(target_index=2)
 
     def show_draft_note(self, note: str, bad: bool) -> None:
         """Show a note about the draft, but never in place of a reason why the form was not saved."""

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 
 from nicegui import ui
 
@@ -21,11 +22,13 @@ from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.patient_match import Likeness, PatientMatch
 from broker.domain.patients.people import Patient
 from broker.domain.studies import prior_studies
+from broker.domain.studies.avoided_repeats import AvoidedRepeat
 from broker.domain.studies.prior_studies import PriorStudy
 from broker.store.database import Reader
 from broker.store.queries import desk, order_card, schedule
 from broker.store.queries.patient_cards import OrderToMove, orders_of
 from broker.store.queries.schedule import Visit
+from broker.workflow.studies import avoided_repeats
 from ui.desk import history
 from ui.desk.actions import ActionBar
 from ui.desk.consequences import draw_change
@@ -77,6 +80,7 @@ class DeskForm:
         self.submission = uuid.uuid4().hex
         self.saving = False
         self.closed = ""  # why it cannot be saved any more
+        self.known: Patient | None = None  # whom the fields mean, if it is one of ours
         self.requested: int | None = None  # the patient whose history has been requested
         self.draft: Draft | None = None
         self.generation = 0
@@ -98,7 +102,9 @@ class DeskForm:
                 with ui.element("div").classes("form"):
                     self.form.draw_study(self.take_nearest)
             with ui.element("div").classes("after"):
-                self.repeats = RepeatWarning(lambda reference: self.sidebar.history.open(reference))
+                self.repeats = RepeatWarning(
+                    lambda reference: self.sidebar.history.open(reference), self.avoid_repeat if mode.new else None
+                )
                 with ui.element("div").classes("merge-after touched") as self.touched:
                     self.touches = Memo(ui.element("section")), Memo(ui.element("section"))
                 self.touched.set_visibility(False)
@@ -279,6 +285,7 @@ class DeskForm:
         if request and known not in (None, self.requested) and request(known) is not False:
             self.requested = known
         # While it is not known who it is, neither another patient's studies are shown nor «У нас ничего».
+        self.known = earlier.patient if earlier else None
         somebody = bool(typed.name.family and typed.born) and not self.similar.needs_answer()
         self.sidebar.history.show(earlier, somebody, bool(typed.snils or typed.policy))
         procedure = self.form.procedure()
@@ -392,6 +399,34 @@ class DeskForm:
             await self.draft.keep()
         self._show_who()
         await self.refresh()
+
+    async def avoid_repeat(self) -> None:
+        """Order nothing, because an earlier study is enough: that is counted, and what was typed can be had back."""
+        typed, procedure, first = self.content(), self.form.procedure(), self.repeats.first
+        if self.saving or not (typed and procedure and first and self.known):
+            return
+        avoided = AvoidedRepeat(
+            self.submission,
+            self.known.patient_id,
+            procedure.code,
+            procedure.modality,
+            self.repeats.repeats(),
+            first.effective_dose,
+        )
+        services = self.services
+        note = partial(services.store.write, avoided_repeats.note, avoided, self.actor)
+        if await attempt(note, report=lambda why: self.bar.show_note(why, bad=True)) is None:
+            return
+        await self.start_new()
+
+        async def take_back() -> None:
+            self.restore(typed, services.store.clock())
+            self.bar.show_note("")
+            if self.draft:
+                await self.draft.keep()
+            await self.refresh()
+
+        self.bar.offer("Не записано: такое уже делали", "Вернуть", take_back)
 
     # ---- saving ----
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from nicegui import ui
 
@@ -17,10 +18,13 @@ LONGEST = 160  # characters of the earlier conclusion
 
 
 class RepeatWarning:
-    """The box above the save button; `open_external` fills the dialog `past` with another clinic's report."""
+    """The box above the save button; `open_external` fills the dialog `past` with another clinic's report.
 
-    def __init__(self, open_external: Callable[[str], None]) -> None:
-        self._open_external = open_external
+    `avoid` is called where the person orders nothing, because the earlier study is enough; None: that is not offered.
+    """
+
+    def __init__(self, open_external: Callable[[str], None], avoid: Callable[[], Any] | None = None) -> None:
+        self._open_external, self._avoid = open_external, avoid
         self._found: tuple[PriorStudy, ...] = ()
         self._drawn = ("", "", "")  # the state of the first, the year's dose, the limit
         self._seen: tuple[PriorStudy, ...] = ()  # the person was warned of these and wants to repeat them
@@ -59,7 +63,10 @@ class RepeatWarning:
                 for word in filter(None, below):
                     text("p", word, "small")
             if found:
-                self._draw_opener(found[0])
+                with ui.element("div").classes("acts"):
+                    self._draw_opener(found[0])
+                    if self._avoid:
+                        theme.button("Не записывать", self._avoid, small=True)
 
     def _draw_opener(self, first: PriorStudy) -> None:
         if first.reference:
@@ -79,6 +86,11 @@ class RepeatWarning:
     def was_asked(self) -> bool:
         """Return True if the question was asked, so that the next press saves."""
         return bool(self._found) and self._seen == self._found
+
+    @property
+    def first(self) -> PriorStudy | None:
+        """Return the newest study that would be repeated; None if none is."""
+        return self._found[0] if self._found else None
 
     def repeats(self) -> str:
         """Return what is repeated, for the audit trail; empty if nothing is."""

@@ -10,11 +10,15 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 from nicegui import ui
 
+from broker.documents.report_pdf import dose
 from broker.domain.reading.agreement import FEWEST, Agreement, ReaderFigures, ReadPair, agreement, by_reader
+from broker.domain.studies.avoided_repeats import AvoidedCount
+from broker.domain.studies.dose_account import is_ionising
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries.reading import reading_figures
+from broker.store.queries.studies import avoided_repeats
 from ui.layout.frame import frame
 from ui.live import current_actor, read_as_viewer
 from ui.reading import dose_account
@@ -45,6 +49,7 @@ def build(services: Services) -> None:
             days = days if days in PERIODS else 90
             found = await read_as_viewer(services, lambda reader: _read(reader, services, days))
             _draw(found, modality if modality in found.pairs else next(iter(found.pairs), ""), days)
+            _draw_avoided(found.avoided)
             with ui.element("div").classes("acts"):
                 dose_account.draw_links(services.today().year)
 
@@ -55,12 +60,18 @@ class FiguresData:
 
     pairs: Mapping[str, Sequence[ReadPair]]
     names: Mapping[str, str]
+    avoided: Sequence[AvoidedCount]  # repeats that were not ordered
 
 
 def _read(reader: Reader, services: Services, days: int) -> FiguresData:
     midnight = datetime.combine(services.today() + timedelta(days=1), time.min, services.clinic.zone)
     utc = midnight.astimezone(services.store.clock().tzinfo)
-    return FiguresData(reading_figures.pairs(reader, utc - timedelta(days=days), utc), reading_figures.names(reader))
+    since = utc - timedelta(days=days)
+    return FiguresData(
+        reading_figures.pairs(reader, since, utc),
+        reading_figures.names(reader),
+        avoided_repeats.counts(reader, since, utc),
+    )
 
 
 def _draw(found: FiguresData, modality: str, days: int) -> None:
@@ -86,6 +97,28 @@ def _draw(found: FiguresData, modality: str, days: int) -> None:
     text("p", said, "muted small")
     if modality == "MG":
         text("p", _REFERENCE, "muted small")
+
+
+def _draw_avoided(found: Sequence[AvoidedCount]) -> None:
+    """Say what was not made again because an earlier study was shown."""
+    with theme.section("Повторы, которых не было", "записать передумали, увидев прежнее исследование"):
+        if not found:
+            text("p", "За этот период таких нет.", "muted")
+        for each in found:
+            kind = words.MODALITIES.get(each.modality, each.modality)
+            text(
+                "p",
+                f"{kind}: {words.plural(each.count, 'исследование', 'исследования', 'исследований')}, {_saved(each)}",
+            )
+
+
+def _saved(each: AvoidedCount) -> str:
+    """Return the dose that the avoided studies of a modality would have added."""
+    if not is_ionising(each.modality):
+        return "без облучения"
+    if each.unknown == each.count:
+        return "доза прежних неизвестна"
+    return f"сбережено {'не меньше ' if each.unknown else ''}{dose(each.millisieverts)}"
 
 
 def _choice(word: str, number: str, query: Mapping[str, object], is_chosen: bool) -> None:

@@ -56,6 +56,7 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.CONFIRM_PATIENT: "Подтверждено: снимки этого пациента",
     AuditAction.UNLINK: "Исследование отвязано от направления: оно чужое",
     AuditAction.CLOSE: "Отмечено выполненным вручную",
+    AuditAction.REPEAT_AVOIDED: "Не записано: такое уже делали",
     AuditAction.IMAGES_SEEN: "Снимки найдены в архиве: аппарат о них не сообщил",
     AuditAction.ARCHIVE_ACCEPT: "Решено: это исследование в архиве наше",
     AuditAction.ARCHIVE_DISMISS: "Решено: это исследование в архиве чужое",

@@ -292,6 +292,13 @@ CREATE TABLE audit (
     details TEXT NOT NULL  -- JSON
 ) STRICT;
 
+CREATE TABLE avoided_repeat (
+    submission_id TEXT PRIMARY KEY,  -- of the form; an order that has it was written after all
+    at TEXT NOT NULL,
+    modality TEXT NOT NULL,
+    effective_dose REAL CHECK (effective_dose >= 0)  -- mSv, of the earlier study; NULL: not known
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE bus_channel (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     state TEXT NOT NULL CHECK (state IN ('ok', 'waiting', 'paused')),
@@ -1083,6 +1090,8 @@ CREATE INDEX archive_study_missing ON archive_study (asked_at) WHERE images = 0 
 CREATE INDEX archive_unreferred_day ON archive_unreferred (studied_on);
 
 CREATE INDEX audit_order ON audit (order_id, seq);
+
+CREATE INDEX avoided_repeat_at ON avoided_repeat (at);
 
 CREATE INDEX bus_reference_task ON bus_reference (value) WHERE name = 'task';
 

@@ -16,8 +16,10 @@ from nicegui.testing import User
 from broker.domain.clinic.directory import Entry, search_key
 from broker.domain.orders import Order, OrderState
 from broker.domain.reading.reports import ExternalStudy
+from broker.domain.studies.avoided_repeats import AvoidedCount
 from broker.store.database import Store, Tx
 from broker.store.queries import schedule
+from broker.store.queries.studies import avoided_repeats
 from broker.store.tables.studies import external_studies
 from broker.store.tables.studies.external_studies import StoredStudy
 from broker.workflow.directories import DirectorySource, replace_directory
@@ -171,6 +173,36 @@ async def test_a_repeat_is_shown_saved_by_a_second_press_and_written_down(scene:
     with scene.store.read() as reader:
         [line] = reader.rows("SELECT details FROM audit WHERE order_id = ? AND action = 'register'", [made.id])
     assert json.loads(line["details"])["repeat_of"] == "2026-11-12 DX DiagnosticReport/1"
+
+
+async def test_what_need_not_be_repeated_is_not_written_counted_and_can_be_had_back(
+    scene: Scene, services: Services
+) -> None:
+    order = known(scene)
+    tell(scene, order, KNEE)
+
+    def avoided() -> list[AvoidedCount]:
+        with scene.store.read() as reader:
+            return avoided_repeats.counts(reader, scene.now - timedelta(hours=1), scene.now + timedelta(hours=1))
+
+    async with person(services) as user:
+        hands = await choose(user)
+        hands.type("what", "WLB-KNEE")
+        await user.should_see("Рентген уже делали 12.11.2026")
+        press(user, "Не записывать")
+        await user.should_see("Не записано: такое уже делали")
+        await wait_until_async(lambda: not hands.control("last").value)
+        assert avoided() == [AvoidedCount("DX", 1, 0, 0.01)]
+        press(user, "Вернуть")
+        await wait_until_async(lambda: hands.control("last").value == "Кузнецова")
+        await user.should_see("Рентген уже делали 12.11.2026")
+        await user.should_not_see("Не записано: такое уже делали")
+        press(user, "Сохранить")
+        await user.should_see("Такое уже делали, смотрите выше.")
+        user.find("Записать всё равно").click()
+        await user.should_see("Печать этикетки")
+    assert len(orders(scene.store)) == 2
+    assert avoided() == []
 
 
 async def test_a_prophylactic_dose_above_the_limit_is_a_warning_that_asks_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -9,7 +10,10 @@ import pytest
 
 from broker.documents.dose_account import csv_of
 from broker.domain.reading.opinions import Finding, Opinion
+from broker.domain.studies.avoided_repeats import AvoidedRepeat
 from broker.store.queries.reading import reading_figures
+from broker.workflow.studies import avoided_repeats
+from tests.support.factory import REGISTRAR
 from tests.ui.conftest import application, person, session_of
 from tests.ui.reading.session.test_page import read_by, room, study
 from ui.reading.figures_page import number, percent
@@ -48,6 +52,18 @@ async def test_the_head_sees_the_figures(room: Services) -> None:
         await head.open("/figures")
         for word in ("прочли двое", "Гущина Е. М.", "1 из 1", "мало"):
             await head.should_see(word)
+
+
+async def test_the_head_sees_how_many_studies_were_not_repeated(room: Services) -> None:
+    avoided = AvoidedRepeat("form 1", "000001", "WLB-FLG1", "DX", "2026-11-12 DX K2611-0001", 0.05)
+    known = (avoided, replace(avoided, submission_id="form 2", effective_dose=None))
+    ultrasound = replace(avoided, submission_id="form 3", modality="US", effective_dose=None)
+    for each in (*known, ultrasound):
+        room.store.write(avoided_repeats.note, each, REGISTRAR)
+    async with person(room, "admin") as head:
+        await head.open("/figures")
+        await head.should_see("Рентген: 2 исследования, сбережено не меньше 0,05 мЗв")
+        await head.should_see("УЗИ: 1 исследование, без облучения")
 
 
 @pytest.mark.parametrize("login", ["volskaya", "orlova", "yudin"])

@@ -17,10 +17,12 @@ class FormField:
     """A labelled control and the line under it, which is a hint or an error."""
 
     box: ui.element
+    cap: ui.element  # the line above, with the label and the quick choices
     control: Any
     note: TextElement
     hint: str
     error: str = ""
+    offer: ui.element | None = None
 
     @property
     def value(self) -> Any:
@@ -50,6 +52,17 @@ class FormField:
             self.hint = hint
             self.note.set_text(self.error or hint)
 
+    def show_offer(self, word: str, why: str = "", take: Callable[[], Any] = lambda: None) -> None:
+        """Offer a value as a quick choice above the field; an empty word takes the offer away."""
+        if self.offer:
+            self.offer.delete()
+            self.offer = None
+        if word:
+            with self.cap:
+                self.offer = text("button", f"{word}?", "quick").props("type=button").on("click", take)
+                self.offer.props["aria-label"] = f"{why}: {word}"
+                self.offer.props["title"] = why
+
     def focus(self) -> None:
         """Put the cursor into the control."""
         self.control.run_method("focus")
@@ -73,7 +86,7 @@ def labelled_field(
     """
     tick = make is ui.checkbox
     with ui.element("div").classes(f"field s{span} n{narrow}" + (" tick" if tick else "")) as box:
-        with ui.element("div").classes("cap"):
+        with ui.element("div").classes("cap") as cap:
             text("label", label).props(f"for={name}")
             for word, act in quick:
                 text("button", word, "quick").props("type=button").on("click", act)
@@ -84,7 +97,7 @@ def labelled_field(
             control.props("autocomplete=off")
         control.props(props)
         note = text("p", hint, "note").props(f"id={name}-note")
-    return FormField(box, control, note, hint)
+    return FormField(box, cap, control, note, hint)
 
 
 def text_area(label: str, name: str, rows: int, value: str = "", most: int = 0) -> FormField:

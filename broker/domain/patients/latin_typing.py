@@ -1,4 +1,4 @@
-"""Cyrillic names that were typed in Latin letters: «Kuznetsova Marina», or «KOTOBA» with the wrong keyboard. Pure.
+"""Names that were typed in Latin letters: «Kuznetsova Marina», «KOTOBA», or «bdfyjd» in the other layout. Pure.
 
 `transliteration` judges whether a spelling by anybody, in any scheme, can be a name; here beginnings of names are made
 of what a person at the desk types, by the schemes of passports, standards and maps, mixed in one word if need be.
@@ -27,6 +27,13 @@ _SILENT = ("ь", "ъ")
 _VOWELS = frozenset("аеиоуыэюяй")
 _LATIN = re.compile(r"[a-z]+")
 _LOOK_ALIKES = frozenset("abcehikmoptxy")
+# The keys of the Russian layout by what they type in the Latin one.
+_RUSSIAN_KEYS = str.maketrans(
+    "qwertyuiop[]asdfghjkl;'zxcvbnm,.`QWERTYUIOP{}ASDFGHJKL:\"ZXCVBNM<>~",
+    "йцукенгшщзхъфывапролджэячсмитьбюёЙЦУКЕНГШЩЗХЪФЫВАПРОЛДЖЭЯЧСМИТЬБЮЁ",
+)
+_RUSSIAN_VOWELS = re.compile("[аеёиоуыэюя]")
+_NO_RUSSIAN_WORD = re.compile("^[ьъы]|[аеёиоуыэюя]{3}|[^аеёиоуыэюя]{4}")
 
 
 def cyrillic_beginnings(typed: str, is_known: Callable[[str], bool], longest: int) -> list[str]:
@@ -90,3 +97,33 @@ def _possible_words(typed: str) -> re.Pattern[str] | None:
 def _is_spelled(word: str, typed: str) -> bool:
     # One letter more than the word has: so that all that was typed is read.
     return not word.isascii() and bool(cyrillic_beginnings(typed, word.startswith, len(word) + 1))
+
+
+def russian_layout(typed: str) -> str:
+    """Return what the same keys type in the Russian layout: «bdfyjd» is «иванов»; "" if nothing was typed in Latin.
+
+    Words with digits stay: a date, a number.
+    """
+    words = [word.translate(_RUSSIAN_KEYS) if _is_latin(word) else word for word in typed.split(" ")]
+    return " ".join(words) if words != typed.split(" ") else ""
+
+
+def meant_in_russian(typed: str) -> str:
+    """Return the Russian name that Latin letters seem to be meant for, in the other layout of the keyboard; else "".
+
+    It must be more of a word than what was typed: «bdfyjd», but not «Smith», «Ivanov», «Brandt».
+    """
+    meant = russian_layout(typed)
+    words = [(one, other) for one, other in zip(typed.split(" "), meant.split(" "), strict=False) if one != other]
+    return meant if all(_is_rather_russian(one, other) for one, other in words) else ""
+
+
+def _is_latin(word: str) -> bool:
+    return word.isascii() and any(map(str.isalpha, word)) and not any(map(str.isdigit, word))
+
+
+def _is_rather_russian(typed: str, meant: str) -> bool:
+    vowels = len(_RUSSIAN_VOWELS.findall(meant.casefold()))
+    latin_vowels = sum(typed.casefold().count(each) for each in "aeiou")
+    parts = [part for part in meant.casefold().split("-") if part]
+    return vowels > latin_vowels and all(part.isalpha() and not _NO_RUSSIAN_WORD.search(part) for part in parts)

@@ -23,6 +23,7 @@ from tests.support import factory
 from tests.support.waiting import assert_stays, wait_until_async
 from tests.ui.conftest import Site, person, session_of
 from tests.ui.desk.hands import DOWN, ENTER, Hands
+from tests.ui.scene import press
 from ui.order import label
 from ui.services import COOKIE, Services
 
@@ -170,6 +171,27 @@ async def test_a_name_with_letters_of_two_alphabets_gets_one(hands: Hands) -> No
     hands.type("last", "Петpов")  # Latin p
     hands.type("first", "ивaн")
     assert hands.values("last", "first") == ["Петров", "Иван"]
+
+
+async def test_a_name_in_the_other_layout_of_the_keyboard_is_offered_in_russian(hands: Hands) -> None:
+    for name, typed in (("last", "bdfyjd"), ("first", "bdfy"), ("middle", "bdfyjdbx")):
+        hands.type(name, typed)
+    for word in ("Иванов?", "Иван?", "Иванович?"):
+        await hands.user.should_see(word)
+    press(hands.user, "Иван?")
+    assert hands.values("last", "first", "middle", "sex") == ["Иванов", "Иван", "Иванович", "M"]
+    await hands.user.should_not_see("Иванов?")
+    hands.type("last", "Schmidt")
+    assert hands.values("last") == ["Schmidt"]
+
+
+async def test_what_was_searched_for_in_the_other_layout_is_offered_in_russian_too(hands: Hands) -> None:
+    await hands.search("cblj", ENTER)
+    await wait_until_async(lambda: hands.control("last").value == "Cblj")
+    await hands.user.should_see("Сидо?")
+    with hands.user.client or pytest.fail("no page"):
+        hands.control("last").value = "Сидоров"
+    await hands.user.should_not_see("Сидо?")
 
 
 async def test_a_referral_is_saved_as_it_was_typed(hands: Hands, services: Services) -> None:

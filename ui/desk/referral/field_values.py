@@ -23,7 +23,8 @@ from ui.text.typed_values import parse_day, parse_number, parse_time
 T = TypeVar("T")
 
 # Under the names that `domain.validation` uses, in reading order.
-PATIENT = ("family", "given", "middle", "mother", "birth_date", "sex", "phone", "snils", "policy")
+NAME = ("family", "given", "middle")
+PATIENT = (*NAME, "mother", "birth_date", "sex", "phone", "snils", "policy")
 NO_GIVEN_NAME, NO_BIRTH_DATE = "–", "неизвестна"  # none, or not known, as the fields say it
 RARE = ("weight", "height", "allergies", "pregnancy")
 # Members of `Referral` that share a field with others, or are held otherwise; `of_referral` and `FormParser` say how.
@@ -170,7 +171,7 @@ def usual_form(key: str, typed: str, today: date) -> str:
         return NO_GIVEN_NAME
     if key == "given" and names.is_newborn(PersonName("x", typed)):
         return typed  # «девочка 2» is no name
-    if key in ("family", "given", "middle"):
+    if key in NAME:
         return typed_values.tidy_name(typed)
     if key == "birth_date":
         return _usual_birth_date(typed, today)

@@ -12,11 +12,12 @@ from nicegui import ui
 
 from broker.domain.clinic.devices import Device, ProcedureType
 from broker.domain.orders import Order, ReferralDraft
-from broker.domain.patients import identifiers, incomplete, names
+from broker.domain.patients import identifiers, incomplete, latin_typing, names
 from broker.domain.patients.people import NO_NAME, Patient, PersonName, Sex
 from ui.desk.referral import field_values, suggestions
 from ui.desk.referral.field_values import (
     EMPTY,
+    NAME,
     NO_BIRTH_DATE,
     NO_GIVEN_NAME,
     PATIENT,
@@ -150,7 +151,7 @@ class ReferralForm:
         shown = {key: self.fields[key].value for key in typed}
         with self._quietly():
             self._put({key: value for key, value in typed.items() if value and not shown[key]})
-        for key in ("family", "given", "middle", "birth_date"):
+        for key in (*NAME, "birth_date"):
             if typed[key] and shown[key] and names.fold(typed[key]) != names.fold(shown[key]):
                 self.fields[key].show_hint(f"Было набрано: {typed[key]}")
                 self._replaced.add(key)
@@ -299,7 +300,7 @@ class ReferralForm:
         self._changed("family")
 
     def _is_newborn(self) -> bool:
-        parts = (self.fields[key].value or "" for key in ("family", "given", "middle"))
+        parts = (self.fields[key].value or "" for key in NAME)
         return bool(self.fields["mother"].value) or names.is_newborn(PersonName(*parts))
 
     def _sex(self) -> Sex | None:
@@ -457,9 +458,24 @@ class ReferralForm:
         for key, value in values.items():
             self.fields[key].value = value
             self.fields[key].show_error("")
+            if key in NAME:
+                self._offer_russian(key)
         if any(values.get(key) for key in RARE):
             self._more.props("open")
         self._show_mother()
+
+    def _offer_russian(self, key: str) -> None:
+        """Offer what a name would be in the other layout of the keyboard, if that is rather meant."""
+        meant = latin_typing.meant_in_russian(self.fields[key].value or "")
+        self.fields[key].show_offer(typed_values.tidy_name(meant), "В русской раскладке", self._take_russian)
+
+    def _take_russian(self) -> None:
+        """Replace all parts of the name that were typed in the other layout."""
+        for key in NAME:
+            if meant := latin_typing.meant_in_russian(self.fields[key].value or ""):
+                self.fields[key].value = typed_values.tidy_name(meant)
+                self._on_blur(key)
+        self.fields[self.first_empty(PATIENT)].focus()
 
     def _show_mother(self) -> None:
         self.fields["mother"].box.set_visibility(self._is_newborn())
@@ -468,6 +484,7 @@ class ReferralForm:
         if self.filling:
             return
         self.editing = key
+        self.fields[key].show_offer("")
         if key in self._from_region:
             self._from_region.discard(key)
             self.fields[key].show_hint("")
@@ -503,6 +520,8 @@ class ReferralForm:
             changed or not self.fields[key].error
         ):  # what saving, or the sender, has found wrong stays till it is changed
             self._check(key)
+        if key in NAME:
+            self._offer_russian(key)
         if changed:
             self.left(key)
 

@@ -119,6 +119,9 @@ def selections(reader: Reader, typed: str, wanted: int) -> Iterator[Selection]:
         yield from selecting.of(reading)
     for reading in readings:  # who has the words in a name before
         yield from selecting.by_former_name(reading)
+    if meant := latin_typing.russian_layout(typed[:_LONGEST_READ]):
+        for reading in dict.fromkeys(typed_query.readings(meant)):
+            yield from selecting.of(reading)
 
 
 def _by_beginning(phrase: str) -> Iterator[Selection]:

@@ -304,6 +304,21 @@ def test_a_cyrillic_name_is_found_by_latin_letters(people: Store, typed: str, fa
     assert found(people, typed) == ([family] if family else [])
 
 
+@pytest.mark.parametrize(
+    ("typed", "family"),
+    [
+        ("bdfyjd", "Иванов"),
+        ("BDFYJD ZHJCKFD", "Иванов"),
+        ("bdfyjd 1938", "Иванов"),
+        ("bdfyjd 17.02.1938", "Иванов"),
+        ("rep", "Кузнецова"),
+        ("cfknsrjd", "Салтыков-Щедрин"),
+    ],
+)
+def test_a_name_that_was_typed_in_the_other_layout_is_found(people: Store, typed: str, family: str) -> None:
+    assert found(people, typed) == [family]
+
+
 @pytest.mark.parametrize("typed", ["KOTOBA", "kotoba", "Котова", "kotova", "KOTOBA MAPTA", "котова mapta"])
 def test_a_name_of_look_alikes_all_through_is_the_cyrillic_one(people: Store, typed: str) -> None:
     people.write(patients.add, Patient(PersonName("Котова", "Марта"), *OLD), "77")

@@ -25,7 +25,7 @@ def _write_table(rows: Sequence[ComparedRow]) -> Markup:
         tag("th", "", tag("span", "unseen", "Итог"), scope="col"),
     )
     body = html.join(*(_write_row(each) for each in rows))
-    return tag("table", "sides", tag("thead", "", tag("tr", "", head)), tag("tbody", "", body))
+    return tag("table", "two-sides", tag("thead", "", tag("tr", "", head)), tag("tbody", "", body))
 
 
 _MARKS = {True: ("check", "green"), False: ("close", "red"), None: ("remove", "slate")}

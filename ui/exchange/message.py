@@ -206,7 +206,7 @@ class MessagePage:
 
     def _draw_doubt(self, doubt: Doubt) -> None:
         """Draw our patient beside whom the result names: every field that one of them has, with what contradicts."""
-        with theme.section("Чей это результат?"), ui.element("table").classes("sides"):
+        with theme.section("Чей это результат?"), ui.element("table").classes("two-sides"):
             text("caption", "Наш пациент и пациент результата", "unseen")
             with ui.element("thead"), ui.element("tr"):
                 for word in ("Что", f"У нас, карта {doubt.patient.patient_id}", "В результате", ""):

@@ -300,7 +300,7 @@ _AHEAD = (OrderState.SCHEDULED, OrderState.REFERRED)
 
 def _bar(modality: str, dose: float, largest: float) -> Markup:
     name = words.MODALITIES.get(modality, modality or "Вид неизвестен")
-    meter = tag("div", "meter", tag("i", "", style=f"width: {round(100 * dose / largest) if largest else 0}%"))
+    meter = tag("div", "dose-bar", tag("i", "", style=f"width: {round(100 * dose / largest) if largest else 0}%"))
     return tag("div", "", tag("span", "", name), tag("span", "r", report_pdf.dose(round(dose, 6))), meter)
 
 

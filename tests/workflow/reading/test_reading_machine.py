@@ -17,9 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from broker.domain.errors import BrokerError
 from broker.domain.orders import Order
 from broker.domain.reading.opinions import Finding, Opinion, Read, ReadingStage
-from broker.domain.reading.reports import Report
+from broker.domain.reading.reports import Report, SeenImages
 from broker.store.queries import order_card
-from broker.store.tables.reading import reads, reports
+from broker.store.tables.reading import joint_decisions, reads, reports
+from broker.workflow.reading import joint_decisions as together
 from broker.workflow.reading import reads as reading
 from broker.workflow.reading import reports as written
 from broker.workflow.reading import writing
@@ -110,6 +111,39 @@ class ReadingMachine(RuleBasedStateMachine):
         text = ReportText("", "один врач")
         self._attempt(written.sign, self.orders[place].id, 0, text, READERS[login], CLINIC)
 
+    @rule(login=readers, place=which, finding=findings, twice=st.booleans())
+    def propose_together(self, login: str, place: int, finding: Finding, twice: bool) -> None:
+        order = self.orders[place]
+        self.marks += 1
+        mark = f"MARK{self.marks:04}"
+        self.said[mark] = (order.id, login)
+        for _ in range(1 + twice):
+            said = ReportText(f"{mark} d", f"{mark} c")
+            revision, seen = self._proposal(order), self._seen(order)
+            self._attempt(together.propose, order.id, revision, Opinion(finding), said, READERS[login], CLINIC, seen)
+
+    @rule(login=readers, place=which, behind=st.integers(0, 1), twice=st.booleans())
+    def confirm_together(self, login: str, place: int, behind: int, twice: bool) -> None:
+        order = self.orders[place]
+        revision, seen = self._proposal(order) - behind, self._seen(order)
+        for _ in range(1 + twice):
+            self._attempt(together.confirm, order.id, revision, READERS[login], CLINIC, seen)
+
+    @rule(login=readers, place=which)
+    def take_the_proposal_away(self, login: str, place: int) -> None:
+        self._attempt(together.withdraw, self.orders[place].id, READERS[login], CLINIC)
+
+    def _seen(self, order: Order) -> SeenImages:
+        with self.room.store.read() as reader:
+            return reports.images(reader, order)
+
+    def _proposal(self, order: Order) -> int:
+        """Return the revision of what is proposed now; 0 if nothing is."""
+        with self.room.store.read() as reader:
+            images = reports.images(reader, order)
+            found = joint_decisions.of_images(reader, order.id, images.revision, order.patient.stored_id)
+        return found.revision if found else 0
+
     @rule(place=which)
     @precondition(lambda self: self.uids < 110)
     def make_more_images(self, place: int) -> None:
@@ -150,6 +184,21 @@ class ReadingMachine(RuleBasedStateMachine):
                     if each.images == third.images and each.given_at and (each.id or 0) < (third.id or 0)
                 ]
                 assert third.reader not in {each.reader for each in before if not each.arbitrates}
+
+    @invariant()
+    def never_one_of_the_two_decides_alone(self) -> None:
+        with self.room.store.read() as reader:
+            decided = reads.decided_together(reader, [order.id for order in self.orders])
+            confirmed = {
+                (row["order_id"], row["writer"], row["confirmer"])
+                for row in reader.rows("SELECT * FROM joint_decision WHERE confirmed_at IS NOT NULL")
+            }
+        assert len(decided) == len(confirmed)
+        for order_id, writer, confirmer in confirmed:
+            [order] = [each for each in self.orders if each.id == order_id]
+            given = {each.reader for each in self._reads(order) if each.given_at and not each.arbitrates}
+            assert writer != confirmer
+            assert {writer, confirmer} <= given
 
     @invariant()
     def a_report_is_there_only_after_enough_reads_and_stays_the_same(self) -> None:

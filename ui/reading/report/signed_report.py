@@ -96,6 +96,9 @@ def draw_reads(reads: Sequence[Read], zone: tzinfo, today: date) -> None:
     """Draw what each reader found, folded; for doctors only."""
     if not reads:
         return
+    for read in reads:
+        if read.decided_with != NO_NAME:
+            text("p", f"Решили вместе: {read.reader_name} и {read.decided_with}", "small")
     with ui.element("details"):
         text("summary", f"Чтения: {len(reads)}")
         for read in reads:

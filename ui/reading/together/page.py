@@ -185,7 +185,7 @@ class TogetherPage:
             if part:
                 text("p", part, classes)
         if is_own:
-            text("p", f"Ждёт подтверждения: {self._name(proposal.confirmer)}.", "muted")
+            text("p", f"Ждёт подтверждения: {self._name(proposal.confirmer)}", "muted")
             self._draw_confirming_here(proposal)
         with ui.element("div").classes("acts").style("margin-top: 12px"):
             if not is_own:
@@ -204,7 +204,8 @@ class TogetherPage:
                 field = labelled_field(
                     f"Пароль: {name}", name="together-password", span=6, narrow=12, props="type=password"
                 )
-            theme.button("Подтвердить и подписать", lambda: self._confirm_here(proposal, field))
+            with ui.element("div").classes("acts").style("margin-top: 8px"):
+                theme.button("Подтвердить и подписать", lambda: self._confirm_here(proposal, field))
 
     def _name(self, login: str) -> str:
         return next((names.short(read.reader_name) for read in self._found.opened.reads if read.reader == login), login)

@@ -16,6 +16,7 @@ FARTHEST = timedelta(days=366)
 _ICD10 = re.compile(r"[A-Z]\d{2}(\.\d{1,2})?")
 _NAME_LETTERS = re.compile(r"['’‘ʼʻ`´]?[^\W\d_][^\d_\\^=<>@#$%&*+/|~!?;:]*")  # 't Hooft begins with an apostrophe
 _DESIGNATION = re.compile(r"[^\\^=<>@$%&*+|~!?;:]*")  # in the place of a name: «№3», «девочка 2»
+MAX_INSURER = 200
 MAX_MOTHER = 200
 FINANCE_CODES = frozenset("123456")  # N3.32
 LATERALITIES = frozenset({"", "R", "L", "B"})
@@ -52,6 +53,8 @@ def patient_problems(patient: Patient, today: date) -> dict[str, str]:
         problems["snils"] = problem
     if patient.policy and (problem := policy_problem(patient.policy)):
         problems["policy"] = problem
+    if len(patient.insurer) > MAX_INSURER:
+        problems["insurer"] = "too_long"
     if patient.weight is not None and not 0.2 <= patient.weight <= 500:
         problems["weight"] = "range"
     if patient.height is not None and not 20 <= patient.height <= 260:

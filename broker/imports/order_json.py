@@ -62,6 +62,7 @@ class PatientJson(BaseModel):
     patient_id: str = ""
     snils: str = ""
     policy: str = ""
+    insurer: str = ""
     phone: str = ""
     weight: float | None = None
     height: float | None = None

@@ -140,6 +140,7 @@ def read(
             patient_id=cells.text("patient_id"),
             snils=_with_zeros(cells.text("snils"), 11),
             policy=digits(cells.text("policy")),
+            insurer=cells.text("insurer"),
             phone=cells.text("phone"),
             weight=cells.number("weight"),
             height=cells.number("height"),

@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState
+from broker.domain.patients.identifiers import is_insurer_code
 from broker.store.database import Tx
 from broker.store.tables import orders, outbox
 
@@ -39,7 +40,8 @@ def queue_amendment(tx: Tx, before: Order, after: Order) -> None:
 
 def _sent_fields(order: Order) -> tuple[object, ...]:
     """Return what the region is sent of an order: not where and when it is performed here."""
-    patient = replace(order.patient, phone="", allergies="", pregnancy="", revision=0)
+    insurer = order.patient.insurer if is_insurer_code(order.patient.insurer) else ""  # a name alone is not sent
+    patient = replace(order.patient, insurer=insurer, phone="", allergies="", pregnancy="", revision=0)
     own = {"patient", "steps", "state", "revision", "attributes", "accession_number"}
     own |= {"bus_accession_number", "request_bus_number"}
     return (patient, *(getattr(order, field.name) for field in fields(order) if field.name not in own))

@@ -263,6 +263,12 @@ def test_an_excel_sheet_has_real_dates_and_numbers() -> None:
     assert draft.station_ae_titles == ("XRAY_14",)
 
 
+@pytest.mark.parametrize("column", ["СМО", "Страховая компания", "Страховая"])
+def test_the_insurer_of_the_policy_may_be_a_column(column: str) -> None:
+    draft = only(csv((*PLAIN, "7800000012345671", "78007 Городская страховая"), header=(*HEADER, "ЕНП", column)))
+    assert draft.patient.insurer == "78007 Городская страховая"  # in its stored form as the use case takes it
+
+
 def test_a_start_may_be_one_cell_and_a_time_a_length_of_time() -> None:
     header = (*HEADER[:5], "Дата и время")
     assert only(xlsx(header, (*PLAIN[:5], datetime(2026, 11, 25, 9, 30)))).start == datetime(2026, 11, 25, 9, 30)

@@ -102,6 +102,29 @@ def test_what_the_region_does_not_get_is_not_sent_there(store: Store, order: Ord
     assert amendments(store) == []
 
 
+def test_another_insurer_is_sent_to_the_region_by_its_code_only_and_stands_in_the_history(
+    store: Store, order: Order
+) -> None:
+    deliver(store)
+    known = amend(store, card(store, order.patient.stored_id), insurer="Городская страховая")
+    assert amendments(store) == []  # a name is not sent
+    after = amend(store, known, insurer="78007  Городская страховая")
+    assert after.insurer == "78007"
+    assert amendments(store) == [order.id]
+    assert audits(store)[-2][1]["changed"] == {"insurer": ["Городская страховая", "78007"]}
+
+
+def test_a_referral_with_another_insurer_is_the_same_persons_and_says_who_insures_now(
+    store: Store, order: Order
+) -> None:
+    amend(store, card(store, order.patient.stored_id), insurer="78007")
+    later = register(store, replace(KUZNETSOVA, insurer="77001"), comment="второе")
+    assert later.patient.id == order.patient.id
+    assert card(store, order.patient.stored_id).insurer == "77001"
+    silent = register(store, KUZNETSOVA, comment="третье")
+    assert silent.patient.insurer == "77001"  # what is not said takes nothing away
+
+
 def test_a_correction_in_one_order_reaches_the_regions_other_orders(store: Store, order: Order) -> None:
     second = register(store, comment="второе")
     deliver(store)

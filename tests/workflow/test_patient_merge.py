@@ -140,6 +140,16 @@ def test_a_number_that_is_taken_over_is_the_surviving_cards_alone(store: Store, 
     assert found(store, "11223344595") == [two.patient.patient_id]
 
 
+def test_the_insurer_is_chosen_as_any_field_and_comes_back_with_the_cards(store: Store) -> None:
+    one = register(store, replace(KUZNETSOVA, insurer="78007"))
+    name = PersonName("Кузнецова", "Марина", "Петровн")
+    two = register(store, replace(KUZNETSOVA, name=name, snils="", policy="", insurer="77001"))
+    done = merge(store, one.patient.stored_id, two.patient.stored_id, "insurer")
+    assert card(store, one.patient.stored_id).insurer == "77001"
+    undo(store, done.id)
+    assert [card(store, each.patient.stored_id).insurer for each in (one, two)] == ["78007", "77001"]
+
+
 def test_undone_everything_is_as_it_was(store: Store, one: Order, two: Order) -> None:
     store.write(lambda tx: external_studies.put(tx, two.patient.stored_id, StoredStudy(STUDY, "1")))
     before = state(store)

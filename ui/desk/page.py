@@ -91,6 +91,7 @@ def _options(reader: Reader, services: Services) -> ReferralOptions:
             for visit in reversed(lately)
             if visit.station_ae_titles
         },
+        insurers=directory_search.insurers(reader),
         organisation=services.settings.organisation,
     )
 

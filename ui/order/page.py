@@ -437,6 +437,7 @@ class OrderPage:
 
 def _patient(patient: Patient) -> list[tuple[str, str]]:
     rare = [
+        ("Страховая", patient.insurer),
         ("Мать", patient.mother),
         ("Вес", f"{patient.weight:g} кг".replace(".", ",") if patient.weight else ""),
         ("Рост", f"{patient.height:g} см".replace(".", ",") if patient.height else ""),

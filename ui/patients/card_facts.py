@@ -47,6 +47,7 @@ class CardFacts:
                     ("Карта", patient.patient_id),
                     ("СНИЛС", identifiers.show_snils(patient.snils)),
                     ("Полис ОМС", identifiers.show_policy(patient.policy)),
+                    *([("Страховая", found.insurer)] if found.insurer else []),
                     *(_former_number(each) for each in found.former_numbers),
                     ("Паспорт", found.details.passport),
                 ]

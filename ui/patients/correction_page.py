@@ -118,6 +118,7 @@ class CorrectionPage:
         self._add("phone", span=4, narrow=12, props="inputmode=tel")
         self._add("snils", props='mask="###-###-### ##" inputmode=numeric', span=6)
         self._add("policy", props='mask="#### #### #### ####" inputmode=numeric', span=6)
+        self._add("insurer", narrow=12)
         for field in NUMBERS:
             self._draw_keeping(field)
         if self._patient.mother or names.is_newborn(self._patient.name):

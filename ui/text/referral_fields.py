@@ -24,6 +24,7 @@ LABELS: Mapping[str, str] = {
     "patient_id": "Номер карты",
     "snils": "СНИЛС",
     "policy": "Полис ОМС",
+    "insurer": "Страховая (СМО)",
     "phone": "Телефон",
     "weight": "Вес",
     "height": "Рост",

@@ -16,6 +16,7 @@ from broker.bus.inbound.resolver import Unusable
 from broker.bus.profile import POLICY, SNILS
 from broker.domain.patients import names
 from broker.domain.patients.identifiers import digits, is_placeholder, policy_problem, snils_problem
+from broker.domain.patients.identifiers import insurer as known_insurer
 from broker.domain.patients.people import NO_NAME, Patient, PersonName, Sex
 
 _LINE_KEPT = 200  # characters of a name or a number
@@ -41,6 +42,19 @@ def number(person: Resource, system: str, today: date) -> str:
     """Return a person's number of a system in digits, the first in force, as it came; empty if there is none."""
     found = (digits(value)[:20] for named, value in identifiers(person, today) if named == system)
     return next((each for each in found if not is_placeholder(each)), "")
+
+
+def insurer(person: Resource, today: date) -> str:
+    """Return who has issued the policy that `number` returns, as it is stored; empty if it is not stated."""
+    policy = number(person, POLICY, today)
+    for each in items(person, "identifier"):
+        named = next(identifiers({"identifier": [each]}, today), ("", ""))
+        if policy and named[0] == POLICY and digits(named[1])[:20] == policy:
+            assigner = member(each, "assigner")
+            stated = _line(member(assigner, "display")) or _line(member(member(assigner, "identifier"), "value"))
+            if stated:
+                return known_insurer(stated)
+    return ""
 
 
 def name(person: Resource, today: date) -> PersonName:

@@ -151,6 +151,7 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
             sex=person.sex,
             snils=person.snils,
             policy=person.policy,
+            insurer=person.insurer,
             weight=weight,
             height=height,
         ),
@@ -196,6 +197,7 @@ def _patient(subject: Resource, today: date) -> tuple[Patient, dict[str, str]]:
         sex=parse_patient.sex(subject) or Sex.OTHER,
         snils=parse_patient.number(subject, SNILS, today),
         policy=parse_patient.number(subject, POLICY, today),
+        insurer=parse_patient.insurer(subject, today),
     )
     if not (patient.name.family or patient.name.given or patient.snils or patient.policy):
         raise Unusable("the Patient has neither a name nor a number")

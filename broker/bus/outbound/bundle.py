@@ -20,6 +20,7 @@ from broker.bus.transport.dialect import query
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order
 from broker.domain.patients import names
+from broker.domain.patients.identifiers import INSURERS, is_insurer_code
 from broker.domain.patients.people import Patient, PersonName, Sex
 
 NAMESPACE = uuid.UUID("5b0c6c0e-3f7a-5d0b-9d53-6a1f4e0c8b27")  # of all full URLs; must never change
@@ -101,11 +102,10 @@ class Transaction:
 def add_patient(bundle: Transaction, patient: Patient, profile: Profile) -> Resource:
     """Add a patient; the present data replace those that were sent earlier."""
     identifiers = [_own_id(patient.patient_id, profile)]
-    identifiers += [
-        {"system": oid(system), "value": value}
-        for system, value in ((SNILS, patient.snils), (POLICY, patient.policy))
-        if value
-    ]
+    if patient.snils:
+        identifiers.append({"system": oid(SNILS), "value": patient.snils})
+    if patient.policy:
+        identifiers.append({"system": oid(POLICY), "value": patient.policy} | _insurer(patient))
     resource = {
         "resourceType": "Patient",
         "identifier": identifiers,
@@ -187,6 +187,12 @@ def instant(moment: datetime, profile: Profile) -> str:
     return local.replace(tzinfo=timezone(timedelta(minutes=offset // timedelta(minutes=1)))).isoformat(
         timespec="seconds"
     )
+
+
+def _insurer(patient: Patient) -> Resource:
+    """Return the assigner of a policy, as clients of the bus name it; a name without a code is not sent."""
+    known = is_insurer_code(patient.insurer)
+    return {"assigner": {"display": f"{INSURERS}.{patient.insurer}"}} if known else {}
 
 
 def _own_id(value: str, profile: Profile) -> Resource:

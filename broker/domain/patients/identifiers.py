@@ -16,6 +16,8 @@ _NOT_DIGITS = re.compile(
     r"\u2e3a\u2e3b\u301c\u3030\u30fc\ufe31\ufe32\ufe58\ufe63\ufeff\uff0d]+"
 )
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+INSURERS = "1.2.643.5.1.13.2.1.1.635"  # OID of the register of insurers; with ".CODE" it names one
+_INSURER = re.compile(r"[0-9]{5}")
 _LATIN = str.maketrans("АВЕКМНОРСТХ", "ABEKMHOPCTX")
 
 # «б/н», «без номера», «нет», «н/д», as letters only.
@@ -95,6 +97,22 @@ def policy_problem(value: str) -> str:
         doubled = int(digit) * (2 if place % 2 else 1)
         total += doubled - 9 if doubled > 9 else doubled
     return "" if total % 10 == 0 else "check_digit"
+
+
+def insurer(text: str) -> str:
+    """Return an insurer as it is stored: the code where one begins the text, or ends an OID of it; else the text.
+
+    Codes of the register of the Compulsory Insurance Fund have five digits: region and number.
+    """
+    tidy = " ".join(text.split())
+    known = tidy.removeprefix("urn:oid:").removeprefix(f"{INSURERS}.")
+    code, _, name = known.partition(" ")
+    return code if is_insurer_code(code) and not name[:1].isdigit() else tidy
+
+
+def is_insurer_code(text: str) -> bool:
+    """Return True for a code of the register of insurers."""
+    return _INSURER.fullmatch(text) is not None
 
 
 def is_placeholder(value: str) -> bool:

@@ -11,7 +11,7 @@ from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.patients.transliteration import Fit
 
 _LATIN = re.compile(r"[A-Za-z]")
-_CHANGING = ("phone", "weight", "height", "allergies", "pregnancy")  # what is asked for every study
+_CHANGING = ("phone", "insurer", "weight", "height", "allergies", "pregnancy")  # what is asked for every study
 _OPTIONAL = ("snils", "policy", *_CHANGING, "mother")
 _NO_BIRTH_DATE = "19000101"  # what devices report of somebody of whom they were not given one
 
@@ -201,6 +201,7 @@ def fill_in(known: Patient, imported: Patient) -> Patient:
         snils=known.snils or imported.snils,
         policy=known.policy or imported.policy,
         phone=imported.phone or known.phone,
+        insurer=imported.insurer or known.insurer,
         pregnancy=imported.pregnancy or known.pregnancy,
         mother=imported.mother or known.mother,
         birth_date=known.birth_date or imported.birth_date,

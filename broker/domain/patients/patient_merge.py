@@ -17,7 +17,7 @@ from broker.domain.patients.people import Patient, Sex
 NAME = ("family", "given", "middle")
 # Every field of a card, in the order in which people compare them.
 FIELDS = (
-    *(*NAME, "birth_date", "birth_year", "sex", "snils", "policy", "phone", "mother"),
+    *(*NAME, "birth_date", "birth_year", "sex", "snils", "policy", "insurer", "phone", "mother"),
     *("weight", "height", "pregnancy", "allergies"),
 )
 JOINED = "allergies"  # not chosen from: the surviving card has the allergies of both

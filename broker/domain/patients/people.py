@@ -40,6 +40,7 @@ class Patient:
     patient_id: str = ""  # Patient ID (0010,0020): the clinic's own card number, generated if empty
     snils: str = ""  # 11 digits
     policy: str = ""  # ЕНП, 16 digits
+    insurer: str = ""  # of the policy: a code as `identifiers.insurer` writes it, or a name; does not identify
     phone: str = ""
     weight: float | None = None  # kg
     height: float | None = None  # cm

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from broker.domain.patients.identifiers import INSURERS
 from broker.imports.table_rows import plain
 
 _NSI, _N3 = "1.2.643.5.1.13.13.11", "1.2.643.2.69.1.1.1"
@@ -74,6 +75,13 @@ KINDS: dict[str, Kind] = {
                 "full": ("полное наименование", "full name", "fullname", *_NAME),
                 "oid": ("oid",),
             },
+        ),
+        Kind(
+            "insurers",
+            "Insurers",
+            INSURERS,
+            ("smocod", "код смо", "реестровый номер"),
+            {"name": ("nam smok", *_SHORT, "nam smop", *_NAME, "наименование смо", "страховая компания")},
         ),
         Kind(
             "doctors",

@@ -16,7 +16,7 @@ from broker.domain.clinic.default_procedures import PROCEDURES
 from broker.domain.clinic.directory import Entry
 from broker.domain.import_result import Progress, silent
 from broker.domain.patients import names
-from broker.domain.patients.identifiers import digits, is_guid, is_placeholder, snils_problem
+from broker.domain.patients.identifiers import digits, is_guid, is_insurer_code, is_placeholder, snils_problem
 from broker.domain.patients.people import PersonName
 from broker.domain.studies import effective_dose
 from broker.imports import moments
@@ -121,6 +121,8 @@ def _check(code: str, name: str, kind: str) -> None:
         raise _Refused("the code is missing")
     if kind == "diagnoses" and not _ICD10.fullmatch(code):
         raise _Refused(f"{names.cut(code, 40)} is not a code of ICD-10")
+    if kind == "insurers" and not is_insurer_code(code):
+        raise _Refused(f"{names.cut(code, 40)} is not a code of an insurer: five digits")
     if kind == "organisations" and not is_guid(code):
         raise _Refused(f"{names.cut(code, 40)} is not a GUID")
     if len(code) > MAX_CODE:

@@ -82,6 +82,17 @@ def imported(reader: Reader) -> list[DirectoryImport]:
     ]
 
 
+def insurers(reader: Reader) -> dict[str, str]:
+    """Return the insurers of the directory: code -> name."""
+    return {entry.code: entry.name for entry in directories.entries(reader, "insurers")}
+
+
+def insurer_name(reader: Reader, insurer: str) -> str:
+    """Return an insurer's code with its name; as it is stored where the directory does not have it."""
+    entry = directories.get(reader, "insurers", insurer) if insurer else None
+    return f"{entry.code} {entry.name}" if entry else insurer
+
+
 def organisation_name(reader: Reader, guid: str) -> str:
     """Return an organisation's name; empty where its GUID is not in the directory."""
     entry = directories.get(reader, "organisations", guid.casefold())

@@ -61,6 +61,7 @@ class PatientCard:
     former_names: tuple[PersonName, ...]  # of this card and of those that were merged into it, newest first
     details: PatientDetails
     similar: tuple[SimilarCard, ...]
+    insurer: str = ""  # of the policy: the code with its name, as far as the directory has it
     undecided: tuple[OrderOfTwo, ...] = ()  # orders that may be of this patient or of another one
     lacks: Mapping[int, Lack] = field(default_factory=dict)  # by order id: images that are missed, or are others
 
@@ -155,6 +156,7 @@ def read(reader: Reader, number: str, images_due: ImagesDue | None = None) -> Pa
         former_names=tuple(_former_names(reader, patient)),
         details=patient_details.get(reader, id),
         similar=tuple(patient_index.similar_cards(reader, patient)),
+        insurer=directory_search.insurer_name(reader, patient.insurer),
         undecided=undecided.of_card(reader, id),
         lacks=archive_gaps.lacks(reader, images_due, [visit.order.id for visit in visits]),
     )

@@ -414,6 +414,7 @@ def normalise_patient(patient: Patient) -> Patient:
         birth_year=None if patient.birth_date else patient.birth_year,
         snils=identifiers.digits(patient.snils),
         policy=identifiers.digits(patient.policy),
+        insurer=identifiers.insurer(patient.insurer),
         phone=names.tidy(patient.phone),
         allergies=names.tidy(patient.allergies),
         pregnancy=names.tidy(patient.pregnancy),

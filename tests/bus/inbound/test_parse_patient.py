@@ -203,3 +203,30 @@ def test_a_former_name_does_not_win_over_the_one_in_force() -> None:
 )
 def test_what_the_other_clinic_says_of_the_record_itself_is_heeded(members: dict[str, Any], standing: str) -> None:
     assert parse_patient.standing(strangers.person(ANNA, **members)) == standing
+
+
+@pytest.mark.parametrize(
+    ("assigner", "insurer"),
+    [
+        ({"display": "1.2.643.5.1.13.2.1.1.635.77001"}, "77001"),  # as live clients send it
+        ({"display": "Городская страховая"}, "Городская страховая"),
+        ({"identifier": {"system": "urn:oid:1.2.643.5.1.13.2.1.1.635", "value": "77001"}}, "77001"),
+        ({}, ""),
+        ("77001", ""),
+        ({"display": 77001}, ""),
+        (None, ""),
+    ],
+)
+def test_the_insurer_is_the_assigner_of_the_policy_that_is_read(assigner: Any, insurer: str) -> None:
+    numbers = [
+        {"system": oid(SNILS), "value": ANNA.snils, "assigner": {"display": "СФР"}},
+        {"system": oid(POLICY), "value": "7800000012345689", "use": "old", "assigner": {"display": "Прежняя"}},
+        {"system": oid(POLICY), "value": OTHER_POLICY, "assigner": assigner},
+    ]
+    assert parse_patient.insurer(strangers.person(ANNA, identifier=numbers), TODAY) == insurer
+
+
+def test_another_insurer_makes_nobody_another_person() -> None:
+    ours = replace(ANNA, policy=OTHER_POLICY, insurer="78007")
+    numbers = [{"system": oid(POLICY), "value": OTHER_POLICY, "assigner": {"display": "77001"}}]
+    assert parse_patient.contradictions(strangers.person(ours, identifier=numbers), ours, TODAY) == []

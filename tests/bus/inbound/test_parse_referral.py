@@ -35,6 +35,15 @@ def changed(name: str, /, **members: Any) -> IncomingReferral:
     return read(resources | {name: resource})
 
 
+def test_the_insurer_of_the_policy_is_read_with_it() -> None:
+    patient = deepcopy(graph()["Patient/p1"])
+    for number in patient["identifier"]:
+        if number["system"].endswith(".6.228"):
+            number["assigner"] = {"display": "1.2.643.5.1.13.2.1.1.635.77001"}
+    assert changed("Patient/p1", identifier=patient["identifier"]).patient.insurer == "77001"
+    assert read(graph()).patient.insurer == ""
+
+
 def test_a_whole_referral_is_read_member_by_member() -> None:
     got = read(graph())
     assert got.problems == {}

@@ -77,6 +77,17 @@ def test_the_patient_has_the_own_number_with_the_mis_the_snils_and_the_policy(bu
     ]
 
 
+def test_the_insurer_is_the_assigner_of_the_policy_as_live_clients_send_it_and_no_name_without_a_code() -> None:
+    def policy(insurer: str) -> Resource:
+        insured = replace(order(), patient=replace(order().patient, insurer=insurer))
+        [patient] = of(order_bundle(insured, PROFILE), "Patient")
+        found: Resource = next(each for each in patient["identifier"] if each["system"] == f"{N3}.6.228")
+        return found
+
+    assert policy("78007")["assigner"] == {"display": "1.2.643.5.1.13.2.1.1.635.78007"}
+    assert "assigner" not in policy("Городская страховая")
+
+
 def test_the_doctor_has_a_number_and_a_snils_and_a_role_with_position_and_specialty(bundle: Resource) -> None:
     [doctor], [role] = of(bundle, "Practitioner"), of(bundle, "PractitionerRole")
     own = doctor["identifier"].pop(0)

@@ -103,3 +103,21 @@ def test_numbers_are_shown_as_people_write_them() -> None:
     assert ids.show_snils("11223344595") == "112-233-445 95"
     assert ids.show_policy("7800000012345671") == "7800 0000 1234 5671"
     assert ids.digits("112-233-445 95") == "11223344595"
+
+
+@pytest.mark.parametrize(
+    ("stated", "insurer"),
+    [
+        ("78007", "78007"),
+        (" 78007  Городская страховая ", "78007"),
+        ("1.2.643.5.1.13.2.1.1.635.77001", "77001"),
+        ("urn:oid:1.2.643.5.1.13.2.1.1.635.77001", "77001"),
+        ("Городская  страховая", "Городская страховая"),
+        ("1.2.643.5.1.13.2.1.1.635", "1.2.643.5.1.13.2.1.1.635"),
+        ("78007 12", "78007 12"),  # whatever it is, it is no code with a name
+        ("7800712", "7800712"),
+        ("", ""),
+    ],
+)
+def test_an_insurer_is_its_code_where_one_is_stated_and_else_the_words(stated: str, insurer: str) -> None:
+    assert ids.insurer(stated) == insurer

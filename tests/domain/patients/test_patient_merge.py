@@ -32,6 +32,7 @@ cards = st.builds(
     sex=st.sampled_from(Sex),
     snils=snils,
     policy=policies,
+    insurer=st.sampled_from(["", "78007", "77001"]),
     phone=st.sampled_from(["", "1", "2"]),
     weight=st.sampled_from([None, 70.0, 71.5]),
     height=st.sampled_from([None, 168.0]),

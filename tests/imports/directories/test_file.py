@@ -527,3 +527,11 @@ def test_whatever_is_in_a_file_it_is_read_or_refused(data: bytes) -> None:
     for start in (b"", b"ID;NAME\n", b'[{"ID": "', b"PK\x03\x04"):
         with contextlib.suppress(BadTable):
             gathered(start + data, "body-sites")
+
+
+def test_insurers_are_read_from_the_register_of_the_fund_and_a_code_has_five_digits() -> None:
+    header = ("tf_okato", "smocod", "nam_smop", "nam_smok", "d_end")
+    row = ("40000", "78007", "Общество «Городская страховая»", "Городская страховая", "")
+    found = only("insurers", header, row)
+    assert (found.code, found.name) == ("78007", "Городская страховая")
+    assert "five digits" in reason("insurers", header, ("40000", "780071", "Общество", "Общество", ""))

@@ -671,7 +671,7 @@ CREATE TABLE patient (
     pregnancy TEXT NOT NULL DEFAULT '',
     revision INTEGER NOT NULL DEFAULT 1,
     changed_at TEXT NOT NULL
-, merged_into INTEGER REFERENCES patient (id), birth_year INTEGER CHECK (birth_year BETWEEN 1800 AND 9999), mother TEXT NOT NULL DEFAULT '') STRICT;
+, merged_into INTEGER REFERENCES patient (id), birth_year INTEGER CHECK (birth_year BETWEEN 1800 AND 9999), mother TEXT NOT NULL DEFAULT '', insurer TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE TABLE patient_details (
     patient_id INTEGER PRIMARY KEY REFERENCES patient (id),

@@ -33,7 +33,12 @@ KUZNETSOVA = Patient(
     PersonName("Кузнецова", "Марина", "Петровна"), date(1961, 3, 12), Sex.FEMALE, patient_id="000001", id=7, revision=3
 )
 OPTIONS = ReferralOptions(
-    [KNEE], [Device("XRAY_14", "Рентген", "DX")], [("Белов И. П.", "терапевт", "11223344595")], {}, US
+    [KNEE],
+    [Device("XRAY_14", "Рентген", "DX")],
+    [("Белов И. П.", "терапевт", "11223344595")],
+    {},
+    {"78007": "Городская страховая"},
+    US,
 )
 FILLED = {
     **EMPTY,

@@ -12,12 +12,14 @@ import pytest
 from nicegui import ui
 from nicegui.testing import User
 
+from broker.domain.clinic.directory import Entry
 from broker.domain.orders import Order
 from broker.domain.patients.people import Patient, PersonName
 from broker.store.database import Tx
 from broker.store.queries import schedule
 from broker.store.tables import accounts as accounts_table
 from broker.workflow import accounts
+from broker.workflow.directories import DirectorySource, replace_directory
 from broker.workflow.referrals import referrals
 from tests.support import factory
 from tests.support.waiting import assert_stays, wait_until_async
@@ -192,6 +194,29 @@ async def test_what_was_searched_for_in_the_other_layout_is_offered_in_russian_t
     with hands.user.client or pytest.fail("no page"):
         hands.control("last").value = "Сидоров"
     await hands.user.should_not_see("Сидо?")
+
+
+async def test_the_insurer_is_asked_for_beside_a_policy_only_and_found_by_code_and_name(services: Services) -> None:
+    source = DirectorySource("insurers", "", "", "smo.csv")
+    services.store.write(replace_directory, source, [Entry("78007", "Городская страховая")], factory.SYSTEM)
+    async with person(services) as user:
+        await user.open("/desk")
+        await _type_an_insurer(Hands(user))
+    (order,) = registered(services)
+    assert order.patient.insurer == "78007"
+
+
+async def _type_an_insurer(hands: Hands) -> None:
+    box = hands.control("insurer").parent_slot.parent
+    assert not box.visible
+    await hands.fill(policy="7800000012345671")
+    assert box.visible
+    hands.type("insurer", "78007")
+    assert hands.control("insurer").value == "78007 Городская страховая"
+    hands.type("insurer", "городская СТРАХОВАЯ")
+    assert hands.control("insurer").value == "78007 Городская страховая"
+    hands.press_save()
+    await hands.user.should_see("Печать этикетки")
 
 
 async def test_a_referral_is_saved_as_it_was_typed(hands: Hands, services: Services) -> None:

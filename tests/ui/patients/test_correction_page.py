@@ -9,6 +9,7 @@ import pytest
 from nicegui import ui
 from nicegui.testing import User
 
+from broker.domain.clinic.directory import Entry
 from broker.domain.patients.people import Patient, PersonName
 from broker.store.queries import patient_cards
 from broker.store.tables import worklist
@@ -16,8 +17,9 @@ from broker.store.tables.patients import patient_details, patients
 from broker.store.tables.studies import external_studies
 from broker.store.tables.studies.external_studies import StoredStudy
 from broker.workflow import patient_correction
+from broker.workflow.directories import DirectorySource, replace_directory
 from tests.support.clock import ZONE
-from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
+from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM
 from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person
 from tests.ui.desk.hands import Hands
@@ -52,6 +54,18 @@ def card(scene: Scene, id: int = 1) -> Patient:
         found = patients.get(reader, id)
     assert found is not None
     return found
+
+
+async def test_the_insurer_is_corrected_and_named_by_the_directory(scene: Scene, user: User) -> None:
+    register(scene)
+    source = DirectorySource("insurers", "", "", "smo.csv")
+    scene.store.write(replace_directory, source, [Entry("78007", "Городская страховая")], SYSTEM)
+    await user.open("/patient/000001/correct")
+    write(user, insurer="78007")
+    press(user, "Сохранить")
+    await wait_until_async(lambda: card(scene).insurer == "78007")
+    await user.open("/patient/000001")
+    await user.should_see("78007 Городская страховая")
 
 
 async def test_a_correction_is_saved_and_the_page_shows_it(scene: Scene, user: User) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, time
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 # Under the names that `domain.validation` uses, in reading order.
 NAME = ("family", "given", "middle")
-PATIENT = (*NAME, "mother", "birth_date", "sex", "phone", "snils", "policy")
+PATIENT = (*NAME, "mother", "birth_date", "sex", "phone", "snils", "policy", "insurer")
 NO_GIVEN_NAME, NO_BIRTH_DATE = "–", "неизвестна"  # none, or not known, as the fields say it
 RARE = ("weight", "height", "allergies", "pregnancy")
 # Members of `Referral` that share a field with others, or are held otherwise; `of_referral` and `FormParser` say how.
@@ -52,6 +52,7 @@ class ReferralOptions:
     devices: Sequence[Device]
     referrers: Sequence[tuple[str, str, str]]  # full name, position, СНИЛС
     usual: Mapping[str, str]  # procedure code -> AE title where it was planned last
+    insurers: Mapping[str, str] = field(default_factory=dict)  # code -> name
     organisation: str = ""  # the clinic's own GUID; empty without a bus: patients cannot be referred to other clinics
 
     def procedure(self, code: str | None) -> ProcedureType | None:
@@ -113,6 +114,7 @@ def of_described(patient: Patient) -> dict[str, Any]:
         "phone": patient.phone,
         "snils": show_snils(patient.snils),
         "policy": show_policy(patient.policy),
+        "insurer": patient.insurer,
         "weight": _number(patient.weight),
         "height": _number(patient.height),
         "allergies": patient.allergies,
@@ -133,6 +135,18 @@ def of_referral(referral: Order | ReferralDraft) -> dict[str, Any]:
 def name_and_position(name: str, position: str) -> str:
     """Return a doctor as the field shows one; a position without a name keeps its comma, to be parsed as one again."""
     return f"{name}, {position}" if position else name
+
+
+def insurer(typed: str, options: ReferralOptions) -> str:
+    """Return the insurer that is meant: its code where that, or the name of one of the directory, is typed."""
+    stated = identifiers.insurer(typed)
+    named = [code for code, name in options.insurers.items() if names.fold(name) == names.fold(stated)]
+    return named[0] if len(named) == 1 else stated
+
+
+def shown_insurer(insurer: str, options: ReferralOptions) -> str:
+    """Return an insurer as the field shows it: a known code with its name, «78007 Название»."""
+    return f"{insurer} {options.insurers.get(insurer, '')}".strip()
 
 
 def patient_to_draft(patient: Patient | None) -> dict[str, Any] | None:
@@ -311,6 +325,7 @@ class FormParser:
             patient_id=same.patient_id if same else "",
             snils=identifiers.digits(text("snils")),
             policy=identifiers.digits(text("policy")),
+            insurer=insurer(text("insurer"), self._options),
             phone=text("phone"),
             weight=self._optional("weight", parse_number),
             height=self._optional("height", parse_number),

@@ -81,8 +81,10 @@ class ReferralForm:
         add("birth_date", name="born", span=4, quick=unknown, props="placeholder=ДД.ММ.ГГГГ inputmode=numeric")
         add("sex", ui.select, name="sex", span=4)
         add("phone", name="phone", span=4, narrow=12, props="inputmode=tel")
-        add("snils", name="snils", span=6, narrow=5, props='mask="###-###-### ##" inputmode=numeric')
-        add("policy", name="policy", span=6, narrow=7, props='mask="#### #### #### ####" inputmode=numeric')
+        add("snils", name="snils", span=4, narrow=5, props='mask="###-###-### ##" inputmode=numeric')
+        add("policy", name="policy", span=5, narrow=7, props='mask="#### #### #### ####" inputmode=numeric')
+        add("insurer", label="Страховая", name="insurer", span=3, narrow=12)
+        suggestions.attach_insurer(self._directories, self.fields["insurer"], filling=lambda: self.filling)
 
     def draw_rare(self) -> None:
         """Draw the rarely used fields behind «Ещё»."""
@@ -371,7 +373,7 @@ class ReferralForm:
 
     def first_empty(self, keys: Sequence[str]) -> str:
         """Return the first of these fields that is empty, or the last one."""
-        asked = [key for key in keys if key != "mother" or self._is_newborn()]
+        asked = [key for key in keys if key != "insurer" and (key != "mother" or self._is_newborn())]
         return next((key for key in asked if not self.fields[key].value), asked[-1])
 
     def minutes(self) -> int:
@@ -456,13 +458,13 @@ class ReferralForm:
 
     def _put(self, values: Mapping[str, Any]) -> None:
         for key, value in values.items():
-            self.fields[key].value = value
+            self.fields[key].value = value if key != "insurer" else field_values.shown_insurer(value, self.options)
             self.fields[key].show_error("")
             if key in NAME:
                 self._offer_russian(key)
         if any(values.get(key) for key in RARE):
             self._more.props("open")
-        self._show_mother()
+        self._show_dependent()
 
     def _offer_russian(self, key: str) -> None:
         """Offer what a name would be in the other layout of the keyboard, if that is rather meant."""
@@ -477,8 +479,10 @@ class ReferralForm:
                 self._on_blur(key)
         self.fields[self.first_empty(PATIENT)].focus()
 
-    def _show_mother(self) -> None:
+    def _show_dependent(self) -> None:
+        """Show the fields that are asked for only where others say so: the less there is to pass by, the better."""
         self.fields["mother"].box.set_visibility(self._is_newborn())
+        self.fields["insurer"].box.set_visibility(bool(self.fields["policy"].value or self.fields["insurer"].value))
 
     def _on_change(self, key: str) -> None:
         if self.filling:
@@ -501,7 +505,7 @@ class ReferralForm:
                 self._more.props("open")
         if self.fields[key].error:
             self._check(key)
-        self._show_mother()
+        self._show_dependent()
         self._changed(key)
 
     def _on_blur(self, key: str) -> None:
@@ -511,6 +515,8 @@ class ReferralForm:
         if not typed:
             return
         usual = field_values.usual_form(key, typed, self._today())
+        if key == "insurer":
+            usual = field_values.shown_insurer(field_values.insurer(typed, self.options), self.options)
         with self._quietly():
             if usual != self.fields[key].value:
                 self.fields[key].value = usual

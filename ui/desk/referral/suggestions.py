@@ -69,6 +69,13 @@ class DirectorySuggestions:
         ours = self._options.organisation.casefold()
         return [entry for entry in found if entry.code.casefold() != ours and entry.name != typed][:MOST]
 
+    async def insurers(self, typed: str) -> list[Entry]:
+        """Return insurers by the code or by words of the name."""
+        found = await read_as_viewer(
+            self._services, lambda reader: directory_search.search(reader, "insurers", typed, MOST)
+        )
+        return [entry for entry in found if f"{entry.code} {entry.name}" != typed]
+
     async def organisation(self, guid: str) -> str:
         """Return a clinic's name; its GUID if it is not in the directory."""
         return (
@@ -101,7 +108,7 @@ def attach(
 
     boxes: list[tuple[str, Any, Any, Any]] = [
         ("referrer", directories.doctors, lambda found: text("span", found.shown), take_doctor),
-        ("diagnosis", directories.diagnoses, _draw_diagnosis, take_diagnosis),
+        ("diagnosis", directories.diagnoses, _draw_coded, take_diagnosis),
         ("owner", directories.organisations, lambda found: text("span", found.name), take_owner),
     ]
     for name, find, draw, take in boxes:
@@ -111,7 +118,20 @@ def attach(
             combo.list.classes("broad")
 
 
-def _draw_diagnosis(found: Entry) -> None:
+def attach_insurer(directories: DirectorySuggestions, field: FormField, filling: Callable[[], bool]) -> None:
+    """Turn the field of the insurer into a combo box."""
+
+    async def take(found: Entry | None, typed: str) -> None:
+        field.value = f"{found.code} {found.name}" if found else typed
+
+    with field.box.classes("combo"):
+        combo: Autocomplete[Any] = Autocomplete(
+            field, directories.insurers, _draw_coded, take, name="insurer", filling=filling
+        )
+    combo.list.classes("broad")
+
+
+def _draw_coded(found: Entry) -> None:
     text("b", f"{found.code} ")
     text("span", found.name)
 

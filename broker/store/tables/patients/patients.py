@@ -152,7 +152,7 @@ def update(tx: Tx, id: int, patient: Patient) -> None:
 
 
 # Columns whose values are those of the field of the same name.
-_PLAIN = ("sex", "phone", "weight", "height", "allergies", "pregnancy", "birth_year", "mother")
+_PLAIN = ("sex", "phone", "weight", "height", "allergies", "pregnancy", "birth_year", "mother", "insurer")
 
 
 def _columns(tx: Tx, patient: Patient) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import timedelta
 
 from broker.cli.commands import Commands, Exit
 from broker.cli.context import CommandContext
@@ -10,8 +11,8 @@ from broker.cli.output import show
 from broker.domain.errors import Invalid, NotFound
 from broker.domain.orders import Order
 from broker.store.queries import lookups, order_card
-from broker.store.queries.reading import reading_cases
-from broker.workflow.reading import reads
+from broker.store.queries.reading import over_read_requests, reading_cases
+from broker.workflow.reading import over_reads, reads
 
 _DOUBLE = """\
 The codes replace those that were set before; a study with a read stays as it is. Examples:
@@ -34,6 +35,10 @@ def register(commands: Commands) -> None:
     free.add_argument("number", metavar="ACCESSION-NUMBER")
     resume = group.changing("resume", _resume, "put a study back on the readers' lists that one has put aside")
     resume.add_argument("number", metavar="ACCESSION-NUMBER")
+    group.reading("asked", _asked, "list the signed reports that colleagues were asked to read over, and since when")
+    unask = group.changing("unask", _unask, "take back a request to read a signed report over")
+    unask.add_argument("number", metavar="ACCESSION-NUMBER")
+    unask.add_argument("--reason", default="", help="why; it stays in the audit trail")
     group.reading("deferred", _deferred, "list the studies that readers have put aside, and why")
     group.reading("list", _list, "list the procedures and how many doctors read each")
 
@@ -86,6 +91,44 @@ def _deferred(args: argparse.Namespace) -> int:
                 for order, each in found
             ),
         )
+    return Exit.OK
+
+
+def _asked(args: argparse.Namespace) -> int:
+    with CommandContext(args) as context, context.store.read() as reader:
+        found = over_read_requests.all_open(reader)
+        hours = timedelta(hours=context.clinic.reading.over_read_hours)
+        now = context.store.clock()
+        show(
+            args.json,
+            [
+                {
+                    "accession_number": order.accession_number,
+                    "asked_by": each.asked_by,
+                    "asked_of": each.asked_of,
+                    "asked_at": each.asked_at.isoformat(),
+                    "overdue": each.hangs(now, hours),
+                }
+                for order, each in found
+            ],
+            (
+                f"{order.accession_number}\t{context.local(each.asked_at):%Y-%m-%d %H:%M}\t{each.asked_by_title}"
+                f"\t{each.asked_of_title or 'any doctor'}{'  overdue' if each.hangs(now, hours) else ''}"
+                for order, each in found
+            ),
+        )
+    return Exit.OK
+
+
+def _unask(args: argparse.Namespace) -> int:
+    with CommandContext(args) as context:
+        order = _order(context, args.number)
+        with context.store.read() as reader:
+            asked = over_read_requests.open_of(reader, order.id)
+        if asked is None:
+            raise NotFound(f"a request to read the report on {args.number} over")
+        context.change(over_reads.withdraw, asked.stored_id, args.reason, context.actor)
+        context.report(f"No doctor is asked any more to read the report on {args.number} over.")
     return Exit.OK
 
 

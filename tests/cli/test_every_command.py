@@ -33,6 +33,7 @@ READING = {
     "reading list": "",
     "dose account": "--year 2026",
     "reading deferred": "",
+    "reading asked": "",
     "echo": "NOBODY 127.0.0.1 1",
     "why": "K2611-0001 XRAY_14",
     "worklist": "XRAY_14",
@@ -48,6 +49,7 @@ CHANGING = {
     "reading free": "K2611-0001",
     "reading once": "K2611-0001 --reason болеет",
     "reading resume": "K2611-0001",
+    "reading unask": "K2611-0001",
     "device add": "CT_1 --name КТ --modality CT",
     "order add": "--json orders.json",
     "import": "referrals.csv",
@@ -114,7 +116,13 @@ def put_aside(config: Path) -> None:
     """Let a reader have put the clinic's study aside, and another have it open."""
     with sqlite3.connect(config.parent / "data" / "worklist.sqlite") as db:
         db.execute("INSERT INTO mpps_node (ae_title, message_id, at) VALUES ('RIS', 7, '2026-11-30')")
-        db.execute("INSERT INTO reading_lease SELECT id, 'larin', '2999-01-01' FROM orders")
+        db.execute(
+            "INSERT INTO reading_lease SELECT id, 'report', 'larin', 'Ларин', '2026-11-30', '2999-01-01' FROM orders"
+        )
+        db.execute(
+            "INSERT INTO over_read (order_id, version, asked_by, asked_by_title, asked_of, asked_of_title, question,"
+            " asked_at) SELECT id, 1, 'volskaya', 'Вольская', '', '', 'тень?', '2026-11-30T09:00:00+00:00' FROM orders"
+        )
         db.execute(
             "INSERT INTO reading_deferral SELECT id, 'volskaya', 'Вольская', 'нет снимка', '2026-11-30' FROM orders"
         )

@@ -147,6 +147,8 @@ def waiting_for(reader: Reader, login: str, clinic: Clinic, now: datetime) -> li
     """Return the studies that a reader and another one are to decide on together; `now` is UTC."""
     actor, found = Actor(ActorKind.PERSON, login), []
     for order_id in reads.unsigned(reader):
+        if not any(read.reader == login for read in reads.of_order(reader, order_id)):
+            continue
         try:
             found.append(open_together(reader, order_id, actor, clinic, now))
         except (Forbidden, WrongState):

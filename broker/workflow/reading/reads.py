@@ -27,6 +27,7 @@ from broker.workflow.reading.reports import (
     are_seen,
     check_images,
     doctors_name,
+    keep_for_its_author,
     problems,
     queue_report,
     tidy,
@@ -261,6 +262,7 @@ def conclude(tx: Tx, order_id: int, clinic: Clinic) -> None:
         state=ReportState.SIGNED,
         signed_at=tx.now,
     )
+    keep_for_its_author(tx, before, ReportText.of(signed), decisive.reader)
     reports.put(tx, signed)
     effective_doses.calculate_once(tx, order)
     reader = Actor(ActorKind.PERSON, decisive.reader, str(decisive.reader_name))

@@ -72,7 +72,7 @@ def save_report(tx: Tx, order_id: int, revision: int, text: ReportText, actor: A
     if order.state not in _STARTED or not performed.states_of_order(tx, order_id):
         raise WrongState(f"no images of {order.accession_number} were made here")
     writing.prolong(tx, order_id, actor, clinic)
-    _keep_for_its_author(tx, before, text, actor)
+    keep_for_its_author(tx, before, text, actor.name)
     after = reports.put(tx, _with_text(tx, before, text, actor))
     if before.author != after.author:  # not at every save while one person types
         audit.write(tx, actor, AuditAction.REPORT_DRAFT, order_id, taken_from=str(before.author_name))
@@ -114,7 +114,7 @@ def sign(
     check_images(tx, order)
     if seen is not None and not are_seen(tx, order, seen):
         raise Invalid({"images": "changed"})
-    _keep_for_its_author(tx, before, text, actor)
+    keep_for_its_author(tx, before, text, actor.name)
     written = _with_text(tx, before, text, actor)
     after = reports.put(tx, replace(written, state=ReportState.SIGNED, signed_at=tx.now))
     archive.note_fewer(tx, order_id, None)
@@ -331,10 +331,10 @@ def _queue_added_images(tx: Tx, order: Order, clinic: Clinic) -> None:
         outbox.add(tx, order.id, OutboxKind.APPENDED)
 
 
-def _keep_for_its_author(tx: Tx, before: Report, text: ReportText, actor: Actor) -> None:
-    """Keep a draft for the doctor who wrote it, where another one writes on."""
+def keep_for_its_author(tx: Tx, before: Report, text: ReportText, author: str) -> None:
+    """Keep a draft for the doctor who wrote it, where another one (login) writes on; part of use cases."""
     written = ReportText.of(before)
-    if before.author not in ("", actor.name) and written not in (text, ReportText()):
+    if before.author not in ("", author) and written not in (text, ReportText()):
         kept_texts.keep(tx, before.order_id, before.author, asdict(written))
 
 

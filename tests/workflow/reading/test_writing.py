@@ -21,7 +21,7 @@ from broker.workflow.reading import reads as reading
 from broker.workflow.reading import reports as written
 from broker.workflow.reading.reports import ReportText, Revision
 from tests.support.factory import CLINIC, REGISTRAR
-from tests.workflow.reading.test_reads import ADMIN, ANNA, BORIS, Room, text
+from tests.workflow.reading.test_reads import ADMIN, ANNA, BORIS, VERA, Room, text
 
 LEASE = timedelta(minutes=CLINIC.reading.lease_minutes)
 
@@ -161,3 +161,15 @@ def test_two_people_may_write_different_things_about_one_study(room: Room, order
     lease = lease_of(room, order)
     assert lease is not None
     assert lease == replace(lease, reader="anna")
+
+
+def test_what_one_had_begun_before_two_read_it_stays_with_them(room: Room, order: Order) -> None:
+    room.store.write(written.save_report, order.id, 0, text(VERA), VERA, CLINIC)
+    room.store.write(writing.leave, order.id, VERA)
+    room.store.write(accounts.add, VERA.name, VERA.title, VERA.roles, "hash")
+    room.store.write(reading.set_double, frozenset({"WLB-HAND"}), ADMIN)
+    for who in (ANNA, BORIS):
+        room.give(order, who)
+        room.later()
+    assert room.report(order) is not None
+    assert own_texts(room, VERA, order) == [text(VERA)]

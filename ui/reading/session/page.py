@@ -34,6 +34,7 @@ from ui.text import errors, links, reading, words
 from ui.widgets import theme
 from ui.widgets.form_field import labelled_field
 from ui.widgets.theme import text
+from ui.writing_windows import Place
 
 _DEFER = "defer"
 
@@ -69,6 +70,7 @@ class SessionPage:
         self._busy = asyncio.Lock()
         self._deferring = False
         self._viewer_opened = False  # in this session, by its key
+        self._window = ui.context.client.id
         self._hold = ui.element("main").classes("grow reading-hold").props("id=main")
         self._toast = ui.element("div").classes("toast-hold").props("role=status")
         self._make_deferral()
@@ -102,6 +104,8 @@ class SessionPage:
         """End the lease when the page is closed; the draft stays."""
         if self._case is None:
             return
+        if not self._services.writing.close(self._place(self._case), self._window):
+            return  # its reader has it open in another window, too
         try:
             self._services.store.write(writing.leave, self._case.opened.order.id, self._actor)
         except (BrokerError, StoreError):
@@ -315,7 +319,14 @@ class SessionPage:
 
     # ---- drawing ----
 
+    def _place(self, case: SessionCase) -> Place:
+        return Place(case.opened.order.id, self._actor.name)
+
     def _show(self, case: SessionCase | None) -> None:
+        if self._case:
+            self._services.writing.close(self._place(self._case), self._window)
+        if case:
+            self._services.writing.open(self._place(case), self._window)
         self._case, self._panel = case, None
         viewer, address = self._services.settings.viewer, self._images_of(case)
         if viewer and self._viewer_opened:

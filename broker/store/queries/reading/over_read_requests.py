@@ -22,6 +22,11 @@ def open_of(reader: Reader, order_id: int) -> OverRead | None:
     return over_reads.open_of(reader, order_id)
 
 
+def all_open(reader: Reader) -> list[tuple[Order, OverRead]]:
+    """Return all requests that wait for an answer, the oldest first."""
+    return _with_orders(reader, over_reads.all_open(reader))
+
+
 def waiting_for(reader: Reader, login: str) -> list[tuple[Order, OverRead]]:
     """Return the requests that a doctor may answer, the oldest first."""
     return _with_orders(reader, [each for each in over_reads.all_open(reader) if may_answer(reader, each, login)])

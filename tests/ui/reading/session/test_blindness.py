@@ -37,6 +37,7 @@ EVERYWHERE = (
     "/reading",
     "/read?modality=DX",
     "/reading/{number}",
+    "/together/{number}",
     "/studies",
     "/studies?q={number}",
     "/studies?q=ТАЙНА",

@@ -276,6 +276,38 @@ def test_a_changed_file_amends_and_another_name_for_it_is_refused(tmp_path: Path
     assert run(copy).lines[0] == "2.wl: refused: the accession number A1 is that of another file's order"
 
 
+def test_a_patient_who_is_corrected_in_all_files_of_a_request_is_taken_as_by_the_watched_folder(
+    tmp_path: Path, run: Any, config: Path
+) -> None:
+    folder = tmp_path / "wl"
+    folder.mkdir()
+
+    def write(number: int, **changes: Any) -> None:
+        own = {"StudyInstanceUID": f"1.2.3.{number}", "RequestedProcedureID": f"R{number}"}
+        own |= {"AccessionNumber": "A1", "ScheduledProcedureStepID": f"S{number}"}
+        (folder / f"{number}.wl").write_bytes(wl(**{**own, **changes}))
+
+    for number in (1, 2, 3):
+        write(number)
+    assert run(folder).lines[-1] == "3 added."
+    for number in (1, 2):
+        write(number, PatientID="P9", PatientName="Чужая^Алла")
+    result = run(folder)
+    assert result.status == 1
+    assert result.lines[-1] == "3 refused."  # the third one says that it is the former patient's
+    write(3, PatientID="P9", PatientName="Чужая^Алла")
+    assert run(folder, "--dry-run").lines[-1].endswith("3 amended.")
+    result = run(folder)
+    assert (result.status, result.lines) == (
+        0,
+        ["1.wl: amended: A1", "2.wl: amended: A1", "3.wl: amended: A1", "3 amended."],
+    )
+    with sqlite3.connect(config.parent / "data" / "worklist.sqlite") as db:
+        found = db.execute("SELECT p.patient_id FROM orders o JOIN patient p ON p.id = o.patient_id").fetchall()
+        assert found == [("P9",)] * 3
+        assert db.execute("SELECT count(*) FROM worklist_file WHERE problem <> ''").fetchone() == (0,)
+
+
 def test_a_folder_without_worklist_files_is_reported(tmp_path: Path, run: Any) -> None:
     (tmp_path / "empty").mkdir()
     result = run(tmp_path / "empty")

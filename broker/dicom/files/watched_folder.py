@@ -197,7 +197,7 @@ class WorklistFolder:
             # Perhaps it is still being written: the next look sees.
             return self._failed(name, seen, digest, Reason("unreadable", str(error))) if seen.tried > 1 else ""
         except (BadWorklistFile, Refused) as error:
-            if isinstance(error, Refused) and error.reason == "accession_number_taken":
+            if may_be_taken_with_others(error):
                 seen.held = content
             return self._failed(name, seen, digest, reason_of(error), item.patient if item else None)
         except StoreError:
@@ -217,9 +217,7 @@ class WorklistFolder:
         groups: dict[tuple[object, ...], list[str]] = {}
         for name, seen in self._seen.items():
             if seen.held and name in present:
-                first = seen.held.items[0]
-                whose = first.patient.patient_id, first.patient.name, first.patient.birth_date, first.patient.sex
-                groups.setdefault((first.accession_number, *whose), []).append(name)
+                groups.setdefault(seen.held.request, []).append(name)
         for group in groups.values():
             contents = [held for name in group if (held := self._seen[name].held)]
             if len(group) < 2:
@@ -274,6 +272,11 @@ class WorklistFolder:
         if problem and problem != self._problem:
             log.error("dicom.worklist_folder %s %s", self.folder, problem)
         self._problem = problem
+
+
+def may_be_taken_with_others(error: Exception) -> bool:
+    """Return True for a file that was refused for what other files of its request say: see `sync_together`."""
+    return isinstance(error, Refused) and error.reason == "accession_number_taken"
 
 
 def unexpected(error: Exception) -> Reason:

@@ -1,12 +1,13 @@
 """Imports worklist files at somebody's command: from a path to what became of each file.
 
-Every file is a transaction of its own: what is right is put on the worklist, what is wrong is reported. Prints nothing.
+Every file is a transaction of its own: what is right is put on the worklist, what is wrong is reported. Files that are
+refused only for what the others of their request say are tried together in the end. Prints nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,19 @@ from broker.domain.orders import ImportedItem
 from broker.domain.patients.patient_match import similar_note
 from broker.store.database import Store, StoreError
 from broker.workflow.referrals import worklist_files
+from broker.workflow.referrals.worklist_files import FileContent, SyncResult
 
 _Seen = dict[tuple[str, str], list[tuple[str, ImportedItem]]]  # number -> the files that have it, with their items
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A file that was refused alone, with the reason."""
+
+    file: Path
+    where: str
+    content: FileContent
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +59,46 @@ class WorklistImport:
                 reasons=("it cannot be read now: its script is writing, or access is denied",),
             )
         seen: _Seen = {}
+        held: dict[tuple[object, ...], list[_Held]] = {}
         for done, file in enumerate(found, 1):
             where = file.relative_to(path) if path.is_dir() else Path(file.name)
-            yield self._file(file, watched_folder.path_text(where), seen)
+            result = self._file(file, watched_folder.path_text(where), seen)
+            if isinstance(result, _Held):
+                held.setdefault(result.content.request, []).append(result)
+            else:
+                yield result
             self.progress(done, len(found))
+        for files in held.values():
+            yield from self._together(files)
 
-    def _file(self, file: Path, where: str, seen: _Seen) -> ImportResult:
-        item, digest = None, ""
+    def _together(self, files: Sequence[_Held]) -> list[ImportResult]:
+        """Import files that were refused one by one, and may together give all of their request another patient."""
+        refused = [(each.file, each.where, each.content.digest, each.reason, each.content.items[0]) for each in files]
+        if len(files) < 2:
+            return [self._refused(*each) for each in refused]
+        run = self.store.dry_run if self.dry_run else self.store.write
+        try:
+            taken = run(
+                worklist_files.sync_together,
+                [each.content for each in files],
+                self.actor,
+                self.clinic,
+                send_to_bus=self.send_to_bus,
+            )
+        except Refused:  # each for its own reason
+            return [self._refused(*each) for each in refused]
+        return [
+            self._taken(each.where, result, each.content.items[0]) for each, result in zip(files, taken, strict=True)
+        ]
+
+    def _file(self, file: Path, where: str, seen: _Seen) -> ImportResult | _Held:
+        item, digest, content = None, "", None
         try:
             with file.open("rb") as opened:
                 data = opened.read(worklist_file.MOST_BYTES + 1)
             digest = hashlib.sha256(data).hexdigest()
             items, digest = worklist_file.read_all(data)
-            item = items[0]
+            item, content = items[0], FileContent(items, watched_folder.key(file), digest)
             for each in items:
                 _refuse_twice(each, where, seen)
             run = self.store.dry_run if self.dry_run else self.store.write
@@ -77,11 +116,16 @@ class WorklistImport:
                 file, where, digest, Reason("unreadable", f"it cannot be read: {error.strerror}"), item
             )
         except (worklist_file.BadWorklistFile, Refused) as error:
+            if content and watched_folder.may_be_taken_with_others(error):
+                return _Held(file, where, content, watched_folder.reason_of(error))
             return self._refused(file, where, digest, watched_folder.reason_of(error), item)
         except StoreError:
             raise  # the database, not the file
         except Exception as error:
             return self._refused(file, where, digest, watched_folder.unexpected(error), item)
+        return self._taken(where, taken, item)
+
+    def _taken(self, where: str, taken: SyncResult, item: ImportedItem) -> ImportResult:
         number = "" if self.dry_run else taken.accession_number
         notes = tuple(similar_note(each) for each in taken.similar)
         return ImportResult(where, taken.outcome, number or item.accession_number, notes=notes)

@@ -69,6 +69,13 @@ class FileContent:
     path: str
     digest: str
 
+    @property
+    def request(self) -> tuple[object, ...]:
+        """Number and patient: files that agree in both may be taken together, see `sync_together`."""
+        first = self.items[0]
+        patient = first.patient
+        return first.accession_number, patient.patient_id, patient.name, patient.birth_date, patient.sex
+
 
 def sync_file(
     tx: Tx,

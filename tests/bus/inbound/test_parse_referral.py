@@ -386,21 +386,43 @@ def test_the_words_beside_the_code_of_a_body_site_are_kept() -> None:
     assert read(graph()).body_site_text == ""
 
 
+@pytest.mark.parametrize(
+    ("named", "read_as"),
+    [
+        ({"reference": "Condition/c1"}, {"diagnosis_code": "S62.1"}),
+        ({"reference": "Observation/w1"}, {"weight": 70.5}),
+        ({"reference": "ImagingStudy/i1"}, {"attached": ("снимки · 2026-10-01 · CT",)}),
+        ({"reference": f"{BASE}/ImagingStudy/i1"}, {"attached": ("снимки · 2026-10-01 · CT",)}),
+        ({"reference": "DiagnosticReport/d1"}, {"attached": ("протокол · 2026-10-02 · КТ ОГК · Очаг S6",)}),
+        ({"reference": "DocumentReference/x1"}, {}),  # of no use here, and no error
+        ({"reference": "Observation/x2"}, {}),  # neither height nor weight
+    ],
+    ids=lambda each: str(each.get("reference", "")) if isinstance(each, dict) else "",
+)
+def test_each_kind_of_supporting_information_is_taken_alone(named: Resource, read_as: dict[str, Any]) -> None:
+    resources = graph() | supporting()
+    resources["DocumentReference/x1"] = {"resourceType": "DocumentReference", "id": "x1"}
+    resources["Observation/x2"] = {"resourceType": "Observation", "id": "x2", "status": "final", "valueString": "8"}
+    resources["ServiceRequest/s1"]["supportingInfo"] = [named]
+    del resources["ServiceRequest/s1"]["encounter"]  # it has a diagnosis, too
+    got = read(resources)
+    found = {"diagnosis_code": got.diagnosis_code, "weight": got.patient.weight, "attached": got.attached}
+    assert found == {"diagnosis_code": "", "weight": None, "attached": ()} | read_as
+    assert got.problems == {}
+
+
+def supporting() -> dict[str, Resource]:
+    """Make an earlier study and an earlier report."""
+    study = {"started": "2026-10-01T09:00:00+03:00", "modality": [{"code": "CT"}]}
+    report = {"effectiveDateTime": "2026-10-02T09:00:00+03:00", "code": {"text": "КТ ОГК"}, "conclusion": "Очаг S6"}
+    return {
+        "ImagingStudy/i1": {"resourceType": "ImagingStudy", "id": "i1", **study},
+        "DiagnosticReport/d1": {"resourceType": "DiagnosticReport", "id": "d1", **report},
+    }
+
+
 def test_studies_and_reports_that_support_a_referral_are_said_and_are_no_error() -> None:
-    resources = graph()
-    resources["ImagingStudy/i1"] = {
-        "resourceType": "ImagingStudy",
-        "id": "i1",
-        "started": "2026-10-01T09:00:00+03:00",
-        "modality": [{"code": "CT"}],
-    }
-    resources["DiagnosticReport/d1"] = {
-        "resourceType": "DiagnosticReport",
-        "id": "d1",
-        "effectiveDateTime": "2026-10-02T09:00:00+03:00",
-        "code": {"text": "КТ ОГК"},
-        "conclusion": "Очаг S6",
-    }
+    resources = graph() | supporting()
     named = ("ImagingStudy/i1", "DiagnosticReport/d1", "ImagingStudy/gone", "Condition/c1")
     resources["ServiceRequest/s1"]["supportingInfo"] = [{"reference": name} for name in named]
     got = read(resources)

@@ -16,7 +16,7 @@ from broker.bus.practice import PracticeServer
 from broker.bus.transport.dialect import DIALECTS
 from broker.domain.messages import BusReferences
 from tests.bus import samples
-from tests.bus.bundles import N3, accepted, concept, of, order, part, post, result
+from tests.bus.bundles import N3, accepted, concept, id_of, of, order, part, post, result
 from tests.bus.live_clients import CLIENTS
 from tests.bus.practice.test_page import ask
 from tests.bus.samples import AUTHORED, PROFILE
@@ -106,3 +106,18 @@ def test_our_own_bundles_deviate_in_nothing(dialect: str) -> None:
 @pytest.mark.parametrize("junk", [None, 7, [], {}, {"entry": 1}, {"entry": [None, {"resource": []}, {"resource": {}}]}])
 def test_whatever_comes_instead_of_a_bundle_deviates_in_nothing(junk: object) -> None:
     assert deviations(junk) == []
+
+
+def test_a_referral_may_be_supported_by_earlier_images_and_an_earlier_report_and_by_no_other_kind(
+    server: PracticeServer,
+) -> None:
+    number = str(uuid4())
+    answered = accepted(server, order(number))
+    made = accepted(server, result(number, answered, "completed"))
+    for kind in ("ImagingStudy", "DiagnosticReport"):
+        sent = order()
+        of(sent, "ServiceRequest").setdefault("supportingInfo", []).append({"reference": id_of(made, kind)})
+        accepted(server, sent)
+    sent = order()
+    of(sent, "ServiceRequest")["supportingInfo"] = [{"reference": f"Task/{part(answered, 'Task')['id']}"}]
+    assert "supportingInfo" in post(server, sent).text

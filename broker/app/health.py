@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from time import monotonic
 
+from broker.app.settings import archive_address
 from broker.config.configuration import Config
 from broker.dicom.scu import echo
 from broker.domain.health import Check, Health
@@ -67,8 +68,10 @@ class HealthMonitor:
         return Check("dicom", result.ok, result.words)
 
     def _check_archive(self) -> Check:
-        pacs = self._config.pacs
-        result = echo.echo(pacs.ae_title, pacs.address, pacs.port, self._config.dicom.ae_title)
+        archive = archive_address(self._config)
+        assert archive is not None, "checked only where one is configured"
+        own = self._config.dicom.ae_title
+        result = echo.echo(archive.ae_title, archive.host, archive.port, own, tls=archive.tls)
         return Check("pacs", result.ok, result.words)
 
     def _check_forwarding(self) -> Check:

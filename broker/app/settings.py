@@ -14,6 +14,7 @@ from broker.config.sections import BusConfig, DicomConfig
 from broker.dicom.receiving.service import StorageLimits
 from broker.dicom.scu.archive import ArchiveAddress
 from broker.dicom.scu.mpps_forwarder import MppsNode
+from broker.dicom.scu.tls import ClientTls
 from broker.dicom.server import PortSettings
 from broker.dicom.upper_layer.limits import MOST_COLLECTED, Limits
 from broker.domain.clinic.settings import Clinic, OpeningHours
@@ -120,7 +121,8 @@ def screen_settings(config: Config) -> ScreenSettings:
 def archive_address(config: Config) -> ArchiveAddress | None:
     """Return the address of the image archive; None if none is configured."""
     pacs = config.pacs
-    return ArchiveAddress(pacs.ae_title, pacs.address, pacs.port) if pacs.address else None
+    tls = ClientTls(pacs.tls_ca, pacs.tls_certificate, pacs.tls_key) if pacs.tls_ca else None
+    return ArchiveAddress(pacs.ae_title, pacs.address, pacs.port, tls) if pacs.address else None
 
 
 def bus_profile(

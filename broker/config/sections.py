@@ -179,10 +179,22 @@ class PacsConfig(Section):
         default="", validate_default=True
     )
     port: Annotated[WholeNumber, Field(ge=1, le=65535)] = 104
+    tls_ca: OptionalFile = None
+    tls_certificate: OptionalFile = None
+    tls_key: Annotated[OptionalFile, AfterValidator(both_or_none("pacs.tls_certificate"))] = Field(
+        default=None, validate_default=True
+    )
     images_within: Annotated[WholeNumber, Field(ge=1, le=10080)] = 60
     wait_for_images: Switch = False
     viewer: str = ""
     send_reports: Switch = False
+
+    @field_validator("tls_certificate")
+    @classmethod
+    def _check_tls_certificate(cls, certificate: Path | None, info: ValidationInfo) -> Path | None:
+        if certificate is not None and info.data.get("tls_ca", WRONG) is None:
+            raise ValueError("goes together with pacs.tls_ca")
+        return certificate
 
     @field_validator("viewer")
     @classmethod

@@ -208,8 +208,10 @@ def _statement(
             + (", from devices with a certificate" if dicom.tls_ca else "")
             + "; those at the other port"
         )
-        + " are not encrypted; keep the port inside the clinic's network. Callers are checked by AE title and, where"
-        " registered, address. Every change is written to an append-only audit trail. Patients' names are"
+        + " are not encrypted; keep the port inside the clinic's network. The archive (6.2, 6.4) is spoken to over TLS"
+        " 1.2 and later where the configuration names the authority of its certificate. Callers are"
+        " checked by AE title and, where registered, address. Every change is written to an"
+        " append-only audit trail. Patients' names are"
         " not written into logs.",
     )
 

@@ -483,6 +483,9 @@ def test_tls_needs_both_files_and_they_must_exist(write: Write, tmp_path: Path) 
     assert (dicom.tls_certificate, dicom.tls_key) == (tmp_path / "c.pem", tmp_path / "k.pem")
     alone = "dicom.tls_key: goes together with dicom.tls_certificate: set both or none"
     assert report(write(LEAST + "dicom:\n  tls_key: k.pem\n")) == [f"config.yaml:6: {alone} (got …)"]
+    alone = "pacs.tls_certificate: goes together with pacs.tls_ca"
+    own = LEAST + "pacs:\n  ae_title: P\n  address: p\n  tls_certificate: c.pem\n  tls_key: k.pem\n"
+    assert [line for line in report(write(own)) if "pacs" in line] == [f"config.yaml:8: {alone} (got …)"]
     alone = "dicom.tls_ca: goes together with dicom.tls_certificate"
     assert report(write(LEAST + "dicom:\n  tls_ca: c.pem\n")) == [f"config.yaml:6: {alone} (got …)"]
     missing = report(write(LEAST + "web:\n  tls_certificate: no.pem\n"))
@@ -676,6 +679,9 @@ def test_every_key_can_be_set_by_the_environment(write: Write, tmp_path: Path) -
             "ae_title": ("P", "P"),
             "address": ("pacs", "pacs"),
             "port": ("11112", 11112),
+            "tls_ca": ("cert", tmp_path / "cert"),
+            "tls_certificate": ("cert", tmp_path / "cert"),
+            "tls_key": ("key", tmp_path / "key"),
             "images_within": ("90", 90),
             "wait_for_images": ("true", True),
             "viewer": ("https://h/?s={study}", "https://h/?s={study}"),

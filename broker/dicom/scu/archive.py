@@ -21,6 +21,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # t
 
 from broker.dicom.scu import no_delay
 from broker.dicom.scu.archive_query import ask, count_images, studies_of_day
+from broker.dicom.scu.tls import ClientTls
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import Order, OrderState
@@ -54,6 +55,7 @@ class ArchiveAddress:
     ae_title: str
     host: str
     port: int
+    tls: ClientTls | None = None  # None: plain
 
 
 class Archive:
@@ -244,6 +246,7 @@ class Archive:
                 self._address.port,
                 ae_title=self._address.ae_title,
                 evt_handlers=no_delay.HANDLERS,
+                tls_args=self._address.tls.to(self._address.host) if self._address.tls else None,
             )
         except (OSError, RuntimeError, ValueError) as error:
             log.warning("cannot connect to the archive: %s", error)

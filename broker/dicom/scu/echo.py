@@ -10,6 +10,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from broker.dicom.scu import no_delay
+from broker.dicom.scu.tls import ClientTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +22,17 @@ class EchoResult:
     words: str
 
 
-def echo(ae_title: str, address: str, port: int, calling_ae_title: str, timeout: float = 5.0) -> EchoResult:
+def echo(
+    ae_title: str, address: str, port: int, calling_ae_title: str, timeout: float = 5.0, tls: ClientTls | None = None
+) -> EchoResult:
     """Verify an application entity by an association and a C-ECHO; `timeout` in seconds bounds each step."""
     ae = AE(ae_title=calling_ae_title)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = timeout
     ae.add_requested_context(Verification)
     started = time.monotonic()
     try:
-        assoc = ae.associate(address, port, ae_title=ae_title, evt_handlers=no_delay.HANDLERS)
+        secure = tls.to(address) if tls else None
+        assoc = ae.associate(address, port, ae_title=ae_title, evt_handlers=no_delay.HANDLERS, tls_args=secure)
     except (OSError, RuntimeError, ValueError) as error:
         return EchoResult(False, time.monotonic() - started, f"cannot connect to {address}:{port}: {error}")
     try:

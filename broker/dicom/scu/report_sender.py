@@ -182,8 +182,12 @@ class ReportSender:
         ae.add_requested_context(SOP_CLASS, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         host, port = self._address.host, self._address.port
         try:
-            assoc = ae.associate(host, port, ae_title=self._address.ae_title, evt_handlers=no_delay.HANDLERS)
-        except (OSError, RuntimeError, ValueError):
+            secure = self._address.tls.to(host) if self._address.tls else None
+            assoc = ae.associate(
+                host, port, ae_title=self._address.ae_title, evt_handlers=no_delay.HANDLERS, tls_args=secure
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            log.warning("cannot connect to the archive: %s", error)
             yield Reason.UNREACHABLE
             return
         try:

@@ -135,8 +135,13 @@ class PracticeBus:
         """Carry out a call; return status, resource, and why it was refused or how it deviates from the profile."""
         try:
             _check_frame(request, body, caller)
-            status, answer = self._dispatch(request, path, body or b"", caller)
-            found = deviations(strict_json(body or b"")) if request.method == "POST" and path == "/" else []
+            if request.method == "POST" and path == "/":
+                sent = strict_json(body or b"")
+                found = deviations(sent)  # before it is stored, which completes it
+                status, answer = 200, self._service.transaction(sent, caller, is_r4=self._speaks_r4(request))
+            else:
+                found = []
+                status, answer = self._dispatch(request, path, body or b"", caller)
             return status, answer, f"принято с отступлениями: {'; '.join(found)}" if found else ""
         except OperationRefused as refused:
             return refused.status, refused.outcome(), "; ".join(issue.diagnostics for issue in refused.issues)
@@ -151,8 +156,6 @@ class PracticeBus:
         if not path.startswith("/"):  # the base URL with characters appended
             raise OperationRefused(404, Issue("not-found", "Адрес не найден"))
         match method, path.strip("/").split("/"):
-            case "POST", [""]:
-                return 200, service.transaction(strict_json(body), caller, is_r4=is_r4)
             case "POST", ["$updatestatus"]:
                 return 200, service.update_status(strict_json(body), caller)
             case "POST", [resource_type, "_search"]:

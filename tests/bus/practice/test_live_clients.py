@@ -9,10 +9,11 @@ import pytest
 
 from broker.bus.fhir import Resource
 from broker.bus.fhir_server.deviations import read_as_meant
-from broker.bus.fhir_server.requests import deviations
+from broker.bus.fhir_server.requests import deviations, strict_json
 from broker.bus.outbound.orders import order_bundle
 from broker.bus.outbound.results import images_bundle, report_bundle
 from broker.bus.practice import PracticeServer
+from broker.bus.practice import bus as practice_bus
 from broker.bus.transport.dialect import DIALECTS
 from broker.domain.messages import BusReferences
 from tests.bus import samples
@@ -121,3 +122,16 @@ def test_a_referral_may_be_supported_by_earlier_images_and_an_earlier_report_and
     sent = order()
     of(sent, "ServiceRequest")["supportingInfo"] = [{"reference": f"Task/{part(answered, 'Task')['id']}"}]
     assert "supportingInfo" in post(server, sent).text
+
+
+def test_a_transaction_is_parsed_once(server: PracticeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[int] = []
+
+    def counting(body: bytes) -> object:
+        parsed.append(len(body))
+        return strict_json(body)
+
+    monkeypatch.setattr(practice_bus, "strict_json", counting)
+    accepted(server, CLIENTS["S2"](order()))
+    assert len(parsed) == 1
+    assert "entry.request: нет url" in server.bus.requests[-1].reason

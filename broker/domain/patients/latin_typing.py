@@ -1,4 +1,4 @@
-"""Names that were typed in Latin letters: «Kuznetsova Marina», «KOTOBA», or «bdfyjd» in the other layout. Pure.
+"""Names in Latin letters, typed or stored: «Kuznetsova Marina», «KOTOBA», «bdfyjd» in the other layout. Pure.
 
 `transliteration` judges whether a spelling by anybody, in any scheme, can be a name; here beginnings of names are made
 of what a person at the desk types, by the schemes of passports, standards and maps, mixed in one word if need be.
@@ -24,6 +24,9 @@ _WAYS: tuple[tuple[str, str], ...] = tuple(
     for way in ways.split(" ")
 )  # fmt: skip
 _SILENT = ("ь", "ъ")
+_CYRILLIC_WAYS: dict[str, list[tuple[str, str]]] = {sign: [(sign, "")] for sign in _SILENT}
+for _letters, _way in _WAYS:
+    _CYRILLIC_WAYS.setdefault(_letters[0], []).append((_letters, _way))
 _VOWELS = frozenset("аеиоуыэюяй")
 _LATIN = re.compile(r"[a-z]+")
 _LOOK_ALIKES = frozenset("abcehikmoptxy")
@@ -72,8 +75,37 @@ def cyrillic_beginnings(typed: str, is_known: Callable[[str], bool], longest: in
     return sorted(text for text in found if text and not any(text[:end] in found for end in range(1, len(text))))
 
 
+def latin_beginnings(typed: str, is_known: Callable[[str], bool], longest: int) -> list[str]:
+    """Return the beginnings of Latin names that a Cyrillic text may stand for, cut to `longest` letters.
+
+    `typed` is folded, what is no letter in it stays; only beginnings that are known are followed further.
+    """
+    if not names.is_cyrillic(typed):
+        return []
+    found: set[str] = set()
+    known: dict[str, bool] = {"": True}
+    reached: list[set[str]] = [{""}, *(set() for _ in typed)]  # by letters read
+    for at, texts in enumerate(reached[:-1]):
+        rest = typed[at:]
+        for letters, way in _CYRILLIC_WAYS.get(rest[0]) or [(rest[0], rest[0])]:
+            is_cut = not rest.startswith(letters)
+            if is_cut and not letters.startswith(rest):
+                continue
+            for text in texts:
+                longer = (text + way)[:longest]
+                if longer not in known:
+                    known[longer] = is_known(longer)
+                if known[longer]:
+                    if is_cut or len(longer) == longest:
+                        found.add(longer)
+                    else:
+                        reached[at + len(letters)].add(longer)
+    found |= reached[-1]
+    return sorted(text for text in found if text and not any(text[:end] in found for end in range(1, len(text))))
+
+
 def has_word(text: str, typed: str) -> bool:
-    """Return True if a word of a folded text begins as typed, also in Latin letters; digits are letters of words."""
+    """Return True if a word of a folded text begins as typed, in either alphabet; digits are letters of words."""
     at = text.find(typed)
     while at >= 0:
         if at == 0 or not text[at - 1].isalnum():
@@ -85,9 +117,10 @@ def has_word(text: str, typed: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _possible_words(typed: str) -> re.Pattern[str] | None:
-    """Return the pattern of the words whose first letter may be meant by a Latin one; None if it is not Latin."""
+    """Return the pattern of the words in the other alphabet whose first letter may be meant; None if none may be."""
     if not _LATIN.fullmatch(typed):
-        return None
+        latin = {way[:1] for _, way in _CYRILLIC_WAYS.get(typed[:1], ())}
+        return re.compile(rf"(?<![^\W_])[{''.join(sorted(latin))}][a-z]*") if "".join(latin) else None
     spelled = {letters[0] for letters, way in _WAYS if typed.startswith(way) or way.startswith(typed)}
     first = "".join(sorted(spelled | {names.fold(typed.translate(names.HOMOGLYPHS))[0]}))
     return re.compile(rf"(?<![^\W_])[{first}][^\W_]*")
@@ -96,7 +129,8 @@ def _possible_words(typed: str) -> re.Pattern[str] | None:
 @lru_cache(maxsize=16384)
 def _is_spelled(word: str, typed: str) -> bool:
     # One letter more than the word has: so that all that was typed is read.
-    return not word.isascii() and bool(cyrillic_beginnings(typed, word.startswith, len(word) + 1))
+    beginnings = latin_beginnings if word.isascii() else cyrillic_beginnings
+    return bool(beginnings(typed, word.startswith, len(word) + 1))
 
 
 def russian_layout(typed: str) -> str:

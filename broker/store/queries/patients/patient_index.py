@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from broker.domain.patients import identity, names, patient_match
+from broker.domain.patients import identity, latin_typing, names, patient_match
 from broker.domain.patients.patient_match import PatientMatch, SimilarCard
 from broker.domain.patients.people import Patient
 from broker.domain.studies.performed import PerformedStep
@@ -42,7 +42,7 @@ def similar_cards(reader: Reader, patient: Patient) -> list[SimilarCard]:
 def _spelled_otherwise(reader: Reader, person: Patient) -> list[Patient]:
     """Return those whose name may be this one in the other alphabet, whatever their birth date.
 
-    A Latin name is looked up as the search does; a Cyrillic one as it is written in passports.
+    A Latin name is looked up as the search does, a Cyrillic one by every way to write it.
     """
     name = person.name
     if not (names.stated(name.family) and names.stated(name.given) and names.identifies(name)):
@@ -51,13 +51,26 @@ def _spelled_otherwise(reader: Reader, person: Patient) -> list[Patient]:
     if not (names.is_cyrillic(name.family) and names.is_cyrillic(name.given)):
         found = patient_search.search(reader, short, _MOST_SPELLED).patients
         return [each for each in found if names.is_cyrillic(str(each.name))]
-    latin = names.transliterated(names.fold(short))
-    rows = reader.rows(
-        "SELECT * FROM patient WHERE (name_key = :short OR name_key > :short || ' ' AND name_key < :short || '!')"
-        " AND merged_into IS NULL",
-        {"short": latin},
-    )
-    return [patients.from_row(row) for row in rows]
+    return _in_latin(reader, names.fold(name.family), names.fold(name.given))
+
+
+def _in_latin(reader: Reader, family: str, given: str) -> list[Patient]:
+    """Return those whose card has these names in Latin letters, by any of the usual ways to write them."""
+
+    def is_known(beginning: str) -> bool:
+        sql = "SELECT 1 FROM patient WHERE name_key >= :low AND name_key < :high LIMIT 1"
+        return bool(reader.rows(sql, {"low": beginning, "high": beginning + patients.PREFIX_END}))
+
+    found = [
+        patients.from_row(row)
+        for spelled in latin_typing.latin_beginnings(family, is_known, names.NAME_LENGTH)
+        for row in reader.rows(
+            "SELECT * FROM patient WHERE name_key > :family || ' ' AND name_key < :family || '!'"
+            " AND merged_into IS NULL LIMIT :limit",
+            {"family": spelled, "limit": _MOST_SPELLED},
+        )
+    ]
+    return [each for each in found if latin_typing.has_word(names.fold(each.name.given), given)]
 
 
 def contradictions_of(reader: Reader, patient: Patient, step: PerformedStep) -> list[str]:

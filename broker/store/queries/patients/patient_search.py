@@ -197,7 +197,7 @@ class _Selecting:
         # Half of all years begin with 1: a single digit beside words is compared with those who have the words.
         single = [each for each in reading.digits if reading.words and len(each) == 1]
         matched = tuple(each for each in reading.beginnings if each not in single)
-        # The index has found whole words up to its length; what is longer, or was typed in Latin, is compared, too.
+        # The index has found whole words up to its length; what is longer, or spelled otherwise, is compared, too.
         longer = [each for each in matched if len(each) > _INDEXED or len(self._spellings(each)) > 1]
         match = f"s.patient_search MATCH {self._match(matched)}"
         where = " AND ".join([match, *conditions, *self._has_words([*longer, *single])])
@@ -273,10 +273,11 @@ class _Selecting:
         return self._param(" AND ".join(f"({each})" for each in spelled))
 
     def _spellings(self, word: str) -> tuple[str, ...]:
-        """Return the indexed beginnings that a word may stand for: its own, for a Latin one also Cyrillic ones."""
+        """Return the indexed beginnings that a word may stand for: its own, and those in the other alphabet."""
         if word not in self._spelled:
             cyrillic = latin_typing.cyrillic_beginnings(word, self._is_known, _INDEXED)
-            self._spelled[word] = (word[:_INDEXED], *cyrillic)
+            latin = latin_typing.latin_beginnings(word, self._is_known, _INDEXED)
+            self._spelled[word] = (word[:_INDEXED], *cyrillic, *latin)
         return self._spelled[word]
 
     def _is_known(self, beginning: str) -> bool:

@@ -319,6 +319,25 @@ def test_a_name_that_was_typed_in_the_other_layout_is_found(people: Store, typed
     assert found(people, typed) == [family]
 
 
+@pytest.mark.parametrize(
+    ("typed", "family"),
+    [
+        ("хрущёва", "Khrushcheva"),
+        ("хрущева анна 12.03.1961", "Hruscheva"),
+        ("хрущёва анна", "Hruscheva"),
+        ("анна хру", "Hruscheva"),
+        ("юрьев 1961", "Yuryev"),
+        ("алекс", "Alexeeva"),
+        ("алек", "Alexeeva"),
+    ],
+)
+def test_a_card_in_latin_letters_is_found_by_the_cyrillic_name(people: Store, typed: str, family: str) -> None:
+    for number, name in enumerate((("Khrushcheva", "Olga"), ("Hruscheva", "Anna"), ("Yuryev",), ("Alexeeva", "Vera"))):
+        people.write(patients.add, replace(OHARA, name=PersonName(*name), birth_date=date(1961, 3, 12)), f"L{number}")
+    assert family in found(people, typed)
+    assert "Khrushcheva" not in found(people, "хрущёва анна")
+
+
 @pytest.mark.parametrize("typed", ["KOTOBA", "kotoba", "Котова", "kotova", "KOTOBA MAPTA", "котова mapta"])
 def test_a_name_of_look_alikes_all_through_is_the_cyrillic_one(people: Store, typed: str) -> None:
     people.write(patients.add, Patient(PersonName("Котова", "Марта"), *OLD), "77")

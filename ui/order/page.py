@@ -329,20 +329,20 @@ class OrderPage:
                         question = f"О конце сообщил не тот аппарат, который начал. На нём названо: «{reported}»."
                         question += " Это его исследование, и оно закончено?"
                     text("p", question, "attention-reason")
-                    if self._may(Permission.LINK):
-                        uid = step.sop_instance_uid
-                        seen = Confirmation(order.patient, tuple(card.conflicts[uid].split(", ")))
-                        theme.button(
-                            "Да, это оно" if fields == words.ENDED_BY_ANOTHER else "Да, это он",
-                            lambda uid=uid, seen=seen: self._confirm(uid, seen),
-                            small=True,
-                        )
                 if self._may(Permission.LINK):
-                    word = "Снять отметку" if step.source is StepSource.MANUAL else "Это чужие снимки"
-                    uid = step.sop_instance_uid
-                    theme.button(word, lambda uid=uid: self._dialogs.note_step(uid), small=True).props(
-                        "data-opens=unlink"
-                    )
+                    self._draw_step_acts(step, card)
+
+    def _draw_step_acts(self, step: PerformedStep, card: Card) -> None:
+        """Draw what may be said of a step, each beside the other at a distance: they mean the opposite."""
+        uid = step.sop_instance_uid
+        with ui.element("div").classes("acts"):
+            if uid in card.conflicts:
+                fields = tuple(card.conflicts[uid].split(", "))
+                seen = Confirmation(card.order.patient, fields)
+                word = "Да, это оно" if fields == words.ENDED_BY_ANOTHER else "Да, это он"
+                theme.button(word, lambda: self._confirm(uid, seen), small=True)
+            word = "Снять отметку" if step.source is StepSource.MANUAL else "Это чужие снимки"
+            theme.button(word, lambda: self._dialogs.note_step(uid), small=True).props("data-opens=unlink")
 
     def _draw_whose(self, found: OrderOfTwo) -> None:
         with theme.section(patient_cards.WHOSE_ORDER):

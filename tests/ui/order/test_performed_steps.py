@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from nicegui import ui
 from nicegui.testing import User
 
 from broker.domain.audit import AuditAction
@@ -177,6 +178,11 @@ async def test_a_step_that_another_device_has_ended_waits_for_a_look(scene: Scen
     await user.should_see("исследование начал аппарат «Флюорограф», а о конце сообщил другой")
     await user.open(f"/order/{order.accession_number}")
     await user.should_see("О конце сообщил не тот аппарат, который начал")
+    pair = [each for each in user.find(ui.button).elements if each.text in {"Да, это оно", "Это чужие снимки"}]
+    rows = [next(iter(each.ancestors())) for each in pair]
+    assert len(rows) == 2
+    assert rows[0] is rows[1]
+    assert "acts" in rows[0].classes  # opposites never touch each other
     press(user, "Да, это оно")
     await user.should_not_see("О конце сообщил не тот аппарат")
     await user.open("/board")

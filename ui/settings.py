@@ -47,6 +47,7 @@ class ScreenSettings:
     has_bus: bool = False
     corrects_on_bus: bool = True  # the bus takes corrections of what it has; unimportant without a bus
     organisation: str = ""  # the clinic's GUID; empty without a bus
+    clinic_address: str = ""  # as documents have it
     system_procedure: str = ""  # OID of the code system of procedures on the bus
     repeat_days: Mapping[str, int] = field(default_factory=dict)  # modality or modality/body site -> days
     viewer: Viewer | None = None  # opens the images of a study; None: none is configured

@@ -128,4 +128,4 @@ class RegionalBus:
 
 def report_renderer(config: Config) -> MakePdf:
     """Return the function that makes the PDF of a signed report, the same as the screens print."""
-    return partial(report_pdf, clinic_name=config.clinic.name, zone=config.clinic.zone)
+    return partial(report_pdf, clinic_name=config.clinic.name, zone=config.clinic.zone, address=config.clinic.address)

@@ -96,6 +96,7 @@ def screen_settings(config: Config) -> ScreenSettings:
     web, dicom, bus = config.web, config.dicom, config.bus
     return ScreenSettings(
         clinic_name=config.clinic.name,
+        clinic_address=config.clinic.address,
         directory=config.data.directory,
         worklist=WorklistAddress(
             dicom.ae_title, dicom.address, dicom.port, dicom.unknown_devices == "learn", dicom.lists

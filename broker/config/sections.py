@@ -59,6 +59,7 @@ class ClinicConfig(Section):
     """Who the clinic is, its time zone and hours, and how it numbers studies."""
 
     name: NonEmpty
+    address: str = ""
     oid: OptionalOid = ""
     time_zone: str = "Europe/Moscow"
     uid_root: OptionalOid = ""

@@ -32,11 +32,11 @@ _LABELS = 42  # mm: the column of the facts' labels
 _INVISIBLE = {"\u00ad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", *map(chr, range(0xFE00, 0xFE10))}
 
 
-def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo) -> bytes:
+def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo, address: str = "") -> bytes:
     """Return a signed report as PDF, A4; equal arguments give equal bytes.
 
-    Without a day of the images the planned one is printed. Raise ValueError for a draft: only
-    signed reports are documents.
+    `address` is the clinic's. Without a day of the images the planned one is printed. Raise ValueError for a draft:
+    only signed reports are documents.
     """
     order, report = signed.order, signed.report
     if report.state is not ReportState.SIGNED or report.signed_at is None:
@@ -45,7 +45,8 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo) -> bytes:
     pdf = _ReportPdf(f"№ {order.shown_number}, {names.short(patient.name)}", report.signed_at)
     pdf.set_title(f"Протокол {order.shown_number}")
     pdf.add_page()
-    pdf.head(clinic_name, "Протокол отозван" if report.is_withdrawn else "Протокол исследования")
+    title = "Протокол отозван" if report.is_withdrawn else "Протокол исследования"
+    pdf.head("\n".join(filter(None, (clinic_name, address))), title)
     born = f"{patient.birth_date:%d.%m.%Y}" if patient.birth_date else "неизвестна"
     if patient.birth_year:
         born = f"{patient.birth_year} год"
@@ -147,7 +148,7 @@ class _ReportPdf(FPDF):
         self.set_text_color(0)
 
     def head(self, clinic: str, title: str) -> None:
-        """Write the clinic's name and the document's title."""
+        """Write the clinic's name, its address below, and the document's title."""
         self.set_font(FAMILY, "", 10)
         self._lines(clinic, 5)
         self.ln(2)

@@ -631,6 +631,7 @@ def test_every_key_can_be_set_by_the_environment(write: Write, tmp_path: Path) -
     values: dict[str, dict[str, tuple[str, object]]] = {
         "clinic": {
             "name": ("no", "no"),
+            "address": ("г. Энск, ул. Заречная, 5", "г. Энск, ул. Заречная, 5"),
             "oid": ("1.2.3", "1.2.3"),
             "time_zone": ("Asia/Omsk", "Asia/Omsk"),
             "uid_root": ("1.2", "1.2"),

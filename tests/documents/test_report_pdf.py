@@ -57,6 +57,11 @@ def test_everything_is_on_it_and_can_be_copied_out() -> None:
         assert words in page
 
 
+def test_the_clinics_address_is_on_it_where_it_is_configured() -> None:
+    made = report_pdf.report_pdf(SignedReport(ORDER, REPORT), "Поликлиника № 7", ZONE, "г. Энск, ул. Заречная, 5")
+    assert "Поликлиника № 7\nг. Энск, ул. Заречная, 5\n" in PdfReader(io.BytesIO(made)).pages[0].extract_text()
+
+
 def test_what_is_not_known_is_left_out() -> None:
     [page] = pages(effective_dose=None, recommendations="", description="", author_position="")
     for word in ("Эффективная доза", "Рекомендации", "Описание", "None"):

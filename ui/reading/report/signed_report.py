@@ -35,7 +35,8 @@ def build(app: FastAPI, services: Services) -> None:
             signed = order_card.report_by_number(reader, accession_number)
         if signed is None:
             return plain_page.notice("Протокола нет", "Он появится здесь, когда врач его подпишет.", 404)
-        content = report_pdf.report_pdf(signed, services.settings.clinic_name, services.clinic.zone)
+        clinic = services.settings
+        content = report_pdf.report_pdf(signed, clinic.clinic_name, services.clinic.zone, clinic.clinic_address)
         name = "".join(char for char in accession_number if char.isascii() and (char.isalnum() or char in "-_"))
         return Response(
             content,

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from broker.domain.orders import Order
 from broker.domain.patients import identity, names
 from broker.domain.patients.people import Patient, Sex
-from broker.domain.studies import archive
+from broker.domain.studies import archive, passthrough
 from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind
 from ui.text import words
 from ui.text.archive import LONGEST
@@ -99,7 +99,9 @@ def compared_rows(
             _moment(study.start),
             *_time(study, older=older, late=kind is DiscrepancyKind.UNREFERRED),
         ),
-        ComparedRow("Вид", _kind(order.modality), _kind(study.modality), *_modality(order, study)),
+        ComparedRow(
+            "Вид", _kinds(passthrough.modalities(order)), _kinds(study.modality.split("/")), *_modality(order, study)
+        ),
         ComparedRow("Снимков", "", "" if study.images is None else str(study.images), "", None),
     ]
     # That the UIDs differ says nothing where a referral is looked for.
@@ -162,11 +164,12 @@ def _card_number(
 def _modality(order: Order, study: ArchiveStudy) -> tuple[str, bool | None]:
     if not study.modality:
         return "не указан", None
-    return ("совпал", True) if archive.has_modality(study, order.modality) else ("другой", None)
+    fits = any(archive.has_modality(study, each) for each in passthrough.modalities(order))
+    return ("совпал", True) if fits else ("другой", None)
 
 
-def _kind(modality: str) -> str:
-    return "/".join(words.MODALITIES.get(each, each) for each in modality.split("/"))
+def _kinds(modalities: Iterable[str]) -> str:
+    return "/".join(words.MODALITIES.get(each, each) for each in modalities)
 
 
 def _shown(value: str) -> str:

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 
 from broker.domain.orders import OrderState
 from broker.domain.patients import identity
+from broker.domain.studies import passthrough
 from broker.domain.studies.performed import PerformedStep
 from broker.store.database import Reader
 from broker.store.queries import schedule
@@ -51,7 +52,7 @@ def rank(visits: Iterable[Visit], step: PerformedStep) -> list[Visit]:
 
     def key(visit: Visit) -> tuple[int, int, bool, bool, timedelta]:
         distance = abs(visit.start - step.start) if step.start else timedelta(0)
-        other_kind = bool(step.modality) and visit.order.modality != step.modality
+        other_kind = bool(step.modality) and step.modality not in passthrough.modalities(visit.order)
         other_device = step.ae_title not in visit.station_ae_titles
         return _standing(visit), _likeness(visit, step), other_device, other_kind, distance
 

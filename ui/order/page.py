@@ -15,6 +15,7 @@ from broker.domain.patients import identifiers, names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient
 from broker.domain.reading.reports import ReportState
+from broker.domain.studies import passthrough
 from broker.domain.studies.effective_dose import CalculatedDose, NotCalculated, TypedDose
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepSource
 from broker.security import permissions
@@ -427,7 +428,7 @@ class OrderPage:
                 ("UID", order.study_instance_uid),
                 *([("UID в архиве", card.holding.study_instance_uid)] if card.holding and card.holding.exists else []),
                 ("Аппарат", ", ".join(stations)),
-                ("Вид", order.modality),
+                ("Вид", ", ".join(passthrough.modalities(order))),
                 ("Процедура", order.requested_procedure_id),
                 ("Запись", ", ".join(step.sps_id for step in order.steps)),
                 *(("MPPS", step.sop_instance_uid) for step in card.performed),

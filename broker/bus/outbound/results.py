@@ -31,6 +31,7 @@ from broker.domain.messages import SENDERS_ENCOUNTER, BusReferences, OutboxKind
 from broker.domain.orders import BusRole, Order
 from broker.domain.patients.identifiers import valid_uid
 from broker.domain.reading.reports import Report, ReportChange
+from broker.domain.studies import passthrough
 from broker.domain.studies.performed import PerformedStep
 
 PDF = "application/pdf"
@@ -304,7 +305,7 @@ class _Result:
         order, profile = self._order, self._profile
         starts = [step.start for step in steps if step.start]
         images = self._archived.get(uid) or _reported_images(steps)
-        modalities = dict.fromkeys(step.modality for step in steps if step.modality) or {order.modality: None}
+        modalities = dict.fromkeys(step.modality for step in steps if step.modality) or passthrough.modalities(order)
         accession_number = self._references.acsn or order.bus_accession_number or order.shown_number
         number = {"system": "urn:dicom:uid", "value": f"urn:oid:{uid}"}
         study: dict[str, Any] = {

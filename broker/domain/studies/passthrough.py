@@ -44,6 +44,12 @@ START = ((STEP, "ScheduledProcedureStepStartDate"), (STEP, "ScheduledProcedureSt
 STATIONS = ((STEP, "ScheduledStationName"), (STEP, "ScheduledProcedureStepLocation"))  # of the device
 
 
+def modalities(order: Order) -> tuple[str, ...]:
+    """Return the modalities of an order's steps, its own first: a further step of an import may have another one."""
+    own = (step.attributes.get(STEP, {}).get("Modality", {}).get("Value") or [""] for step in order.steps)
+    return tuple(dict.fromkeys(filter(None, (order.modality, *(str(values[0]) for values in own)))))
+
+
 def outdated_by_patient(before: Patient, after: Patient) -> list[str]:
     """Return the keywords of attributes that a change of the patient makes outdated."""
     return [keyword for field, keyword in PATIENT.items() if _changed(before, after, field)]

@@ -29,6 +29,15 @@ REDIRECT_TARGET = {"reference": f"Organization/{PRACTICE_ORGANISATION_2}"}
 PDF = b"%PDF-1.7 \xd0\xbf"
 
 
+def test_images_of_an_order_with_steps_of_several_modalities_have_all_of_them_where_no_device_says_which() -> None:
+    [step] = order().steps
+    second = replace(step, id=2, attributes={"step": {"Modality": {"vr": "CS", "Value": ["CT"]}}})
+    several = order(modality="PT", steps=(step, second))
+    sent = images_bundle(several, [replace(completed(), modality="")], BusReferences(), PROFILE, MADE_AT)
+    [study] = of(sent, "ImagingStudy")
+    assert [each["code"] for each in study["modality"]] == ["PT", "CT"]
+
+
 def reported(
     changed: Any = None, known: BusReferences = REFERENCES, profile: Any = PROFILE, **changes: Any
 ) -> Resource:

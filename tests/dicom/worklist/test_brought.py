@@ -15,8 +15,9 @@ from broker.dicom.files import worklist_file
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
 from broker.domain.clinic.devices import Device
+from broker.domain.studies import passthrough
 from broker.store.database import Store
-from broker.store.tables import devices
+from broker.store.tables import devices, orders
 from broker.workflow.referrals import worklist_files
 from tests.dicom.worklist.asked import ask, query, register
 from tests.peers.dcmtk import findscu
@@ -99,6 +100,10 @@ def test_a_step_of_another_modality_is_found_and_answered_by_its_own(
         own = {"S1": "PT", "S2": "CT"}
         answered = sorted((each.ScheduledProcedureStepID, each.Modality) for each in steps)
         assert answered == [(each, own[each]) for each in found]
+    with store.read() as reader:
+        order = orders.by_accession_number(reader, items[0].accession_number)
+    assert order is not None
+    assert passthrough.modalities(order) == ("PT", "CT")
 
 
 def test_a_private_attribute_is_found_in_another_block_of_the_same_creator(store: Store) -> None:

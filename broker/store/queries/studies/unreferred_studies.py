@@ -11,7 +11,7 @@ from typing import NamedTuple
 from broker.domain.orders import Order, OrderState
 from broker.domain.patients import identity, names
 from broker.domain.patients.people import PersonName
-from broker.domain.studies import archive
+from broker.domain.studies import archive, passthrough
 from broker.domain.studies.archive import ArchiveStudy, StudyKey
 from broker.store.database import Reader
 from broker.store.queries.patients import patient_index
@@ -232,7 +232,8 @@ def _compare(reader: Reader, order: Order, study: ArchiveStudy) -> _Candidate | 
 def _rank(candidate: _Candidate, study: ArchiveStudy) -> tuple[bool, bool, bool, timedelta, int]:
     order = candidate.order
     distance = abs(order.steps[0].start - study.start) if study.start else timedelta(0)
-    other_kind = bool(study.modality) and not archive.has_modality(study, order.modality)
+    fits = any(archive.has_modality(study, each) for each in passthrough.modalities(order))
+    other_kind = bool(study.modality) and not fits
     return not candidate.certain, other_kind, order.state is OrderState.COMPLETED, distance, order.id
 
 

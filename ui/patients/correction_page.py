@@ -20,7 +20,7 @@ from broker.store.queries import patient_cards
 from broker.store.queries.patient_cards import CardToAmend
 from broker.workflow import patient_correction
 from ui.desk.consequences import draw_change, draw_lines
-from ui.desk.referral import field_values
+from ui.desk.referral import field_values, other_layout
 from ui.desk.referral.field_values import (
     EMPTY,
     NO_BIRTH_DATE,
@@ -95,6 +95,7 @@ class CorrectionPage:
         for key, value in field_values.of_patient(patient).items():
             if key in self._fields:
                 self._fields[key].value = value
+                other_layout.offer(self._fields, key, self._take_russian)
         self._fields["address"].value, self._fields["passport"].value = found.details.address, found.details.passport
         self._made = Memo(ui.element("section").classes("section made-before"))
         note = text("p", "Исправится во всех направлениях этого пациента, и в тех, что уже выполнены.", "muted small")
@@ -142,6 +143,11 @@ class CorrectionPage:
         typed = names.tidy(self._fields[key].value or "")
         if typed:
             self._fields[key].value = field_values.usual_form(key, typed, self._services.today())
+        other_layout.offer(self._fields, key, self._take_russian)
+
+    def _take_russian(self) -> None:
+        for key in other_layout.take_over(self._fields):
+            self._usual(key)
 
     def _draw_keeping(self, field: str) -> None:
         """Draw the question about a number that is replaced; it is seen once another one is typed."""

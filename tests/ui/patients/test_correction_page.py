@@ -68,6 +68,16 @@ async def test_the_insurer_is_corrected_and_named_by_the_directory(scene: Scene,
     await user.should_see("78007 Городская страховая")
 
 
+async def test_a_card_in_the_other_layout_of_the_keyboard_is_offered_in_russian(scene: Scene, user: User) -> None:
+    register(scene, replace(KUZNETSOVA, name=PersonName("Bdfyjd", "Bdfy", "Иванович")))
+    await user.open("/patient/000001/correct")
+    press(user, "Иванов?")
+    assert (control(user, "family").value, control(user, "given").value) == ("Иванов", "Иван")
+    await user.should_not_see("Иван?")
+    press(user, "Сохранить")
+    await wait_until_async(lambda: str(card(scene).name) == "Иванов Иван Иванович")
+
+
 async def test_a_correction_is_saved_and_the_page_shows_it(scene: Scene, user: User) -> None:
     register(scene)
     await user.open("/patient/000001")

@@ -12,9 +12,9 @@ from nicegui import ui
 
 from broker.domain.clinic.devices import Device, ProcedureType
 from broker.domain.orders import Order, ReferralDraft
-from broker.domain.patients import identifiers, incomplete, latin_typing, names
+from broker.domain.patients import identifiers, incomplete, names
 from broker.domain.patients.people import NO_NAME, Patient, PersonName, Sex
-from ui.desk.referral import field_values, suggestions
+from ui.desk.referral import field_values, other_layout, suggestions
 from ui.desk.referral.field_values import (
     EMPTY,
     NAME,
@@ -460,23 +460,14 @@ class ReferralForm:
         for key, value in values.items():
             self.fields[key].value = value if key != "insurer" else field_values.shown_insurer(value, self.options)
             self.fields[key].show_error("")
-            if key in NAME:
-                self._offer_russian(key)
+            other_layout.offer(self.fields, key, self._take_russian)
         if any(values.get(key) for key in RARE):
             self._more.props("open")
         self._show_dependent()
 
-    def _offer_russian(self, key: str) -> None:
-        """Offer what a name would be in the other layout of the keyboard, if that is rather meant."""
-        meant = latin_typing.meant_in_russian(self.fields[key].value or "")
-        self.fields[key].show_offer(typed_values.tidy_name(meant), "В русской раскладке", self._take_russian)
-
     def _take_russian(self) -> None:
-        """Replace all parts of the name that were typed in the other layout."""
-        for key in NAME:
-            if meant := latin_typing.meant_in_russian(self.fields[key].value or ""):
-                self.fields[key].value = typed_values.tidy_name(meant)
-                self._on_blur(key)
+        for key in other_layout.take_over(self.fields):
+            self._on_blur(key)
         self.fields[self.first_empty(PATIENT)].focus()
 
     def _show_dependent(self) -> None:
@@ -526,8 +517,7 @@ class ReferralForm:
             changed or not self.fields[key].error
         ):  # what saving, or the sender, has found wrong stays till it is changed
             self._check(key)
-        if key in NAME:
-            self._offer_russian(key)
+        other_layout.offer(self.fields, key, self._take_russian)
         if changed:
             self.left(key)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from urllib.parse import urlencode
 
@@ -15,7 +15,7 @@ from broker.domain.orders import Order, Priority
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries.reading import reading_cases, reading_list
+from broker.store.queries.reading import reading_cases, reading_list, writers
 from broker.store.queries.reading.reading_cases import WaitingCase
 from broker.store.queries.reading.reading_list import ReadingQueue, UnreportedStudy
 from ui.layout.frame import frame
@@ -75,6 +75,7 @@ class ReadingLists:
     queue: ReadingQueue
     cases: dict[int, WaitingCase]  # by id of the order
     mine: MyReading
+    writing: dict[int, str] = field(default_factory=dict)  # who writes the report now, and since when
 
 
 def queue_rows(
@@ -84,9 +85,10 @@ def queue_rows(
     modality: str,
     cases: Mapping[int, WaitingCase] | None = None,
     deadline: timedelta = timedelta(hours=24),
+    writing: Mapping[int, str] | None = None,
 ) -> list[tuple[int, ReadingRow]]:
     """Return the rows in words, each with its order's id; `now` is UTC."""
-    cases = cases or {}
+    cases, writing = cases or {}, writing or {}
     return [
         (
             each.order.id,
@@ -98,7 +100,7 @@ def queue_rows(
                 born=theme.born_and_age(each.order.patient.born, today),
                 what=words.procedure(each.order),
                 device=each.device,
-                draft=f"черновик: {each.drafted_by}" if each.drafted_by else "",
+                draft=writing.get(each.order.id) or (f"черновик: {each.drafted_by}" if each.drafted_by else ""),
                 doubtful=each.doubtful,
                 lack=visit_states.lacking(each.lack, now) if each.lack and not each.doubtful else "",
                 first=place == 0,
@@ -178,13 +180,23 @@ class ReadingListPage:
         for each in found.waiting:  # what this doctor has read is not counted either
             counts[each.order.modality] -= each not in shown
         mine = session_panel.read(reader, self._services, login)
-        return ReadingLists(replace(found, waiting=shown, modalities=counts), cases, mine)
+        alone = [each.order.id for each in shown if each.order.id not in double]
+        writing = {
+            order_id: f"пишет {lease.reader_title}, с {self._moment(lease.since)}"
+            for order_id, lease in writers.writers(reader, alone, now).items()
+            if lease.reader != login
+        }
+        return ReadingLists(replace(found, waiting=shown, modalities=counts), cases, mine, writing)
+
+    def _moment(self, at: datetime) -> str:
+        return words.moment(at, self._services.clinic.zone, self._services.today())
 
     def show(self, found: ReadingLists) -> None:
         """Draw what has changed."""
         self._filters.show(self._links(found.queue))
         now, deadline = self._services.store.clock(), timedelta(hours=self._services.clinic.reading.deadline_hours)
-        rows = queue_rows(found.queue, now, self._services.today(), self._modality, found.cases, deadline)
+        today = self._services.today()
+        rows = queue_rows(found.queue, now, today, self._modality, found.cases, deadline, found.writing)
         self._rows.show(rows)
         self._none.set_visibility(not rows)
         self._hint.set_visibility(bool(rows))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from datetime import datetime
 
 from broker.domain.actors import Actor
 from broker.domain.reading.leases import Lease, LeasePurpose
 from broker.store import rows
-from broker.store.database import Reader, Tx
+from broker.store.database import Reader, Row, Tx
 
 
 def of_order(reader: Reader, order_id: int, now: datetime, purpose: LeasePurpose = LeasePurpose.REPORT) -> Lease | None:
@@ -16,10 +18,17 @@ def of_order(reader: Reader, order_id: int, now: datetime, purpose: LeasePurpose
         "SELECT * FROM reading_lease WHERE order_id = ? AND purpose = ? AND until > ?",
         [order_id, purpose, now.isoformat()],
     )
-    if row is None:
-        return None
-    since, until = datetime.fromisoformat(row["since"]), datetime.fromisoformat(row["until"])
-    return Lease(order_id, purpose, row["reader"], row["reader_title"], since, until)
+    return _from_row(row) if row else None
+
+
+def of_orders(reader: Reader, order_ids: Collection[int], now: datetime) -> list[Lease]:
+    """Return who writes the reports of these orders at an instant (UTC)."""
+    found = reader.rows(
+        "SELECT * FROM reading_lease WHERE purpose = 'report' AND until > ?"
+        " AND order_id IN (SELECT value FROM json_each(?))",
+        [now.isoformat(), json.dumps(list(order_ids))],
+    )
+    return [_from_row(row) for row in found]
 
 
 def take(tx: Tx, order_id: int, actor: Actor, until: datetime, purpose: LeasePurpose = LeasePurpose.REPORT) -> Lease:
@@ -47,3 +56,8 @@ def free(tx: Tx, order_id: int, login: str = "", purpose: LeasePurpose | None = 
             [order_id, login, login, purpose or "", purpose or ""],
         )
     )
+
+
+def _from_row(row: Row) -> Lease:
+    since, until = datetime.fromisoformat(row["since"]), datetime.fromisoformat(row["until"])
+    return Lease(row["order_id"], LeasePurpose(row["purpose"]), row["reader"], row["reader_title"], since, until)

@@ -231,6 +231,15 @@ async def test_who_writes_is_shown_with_since_when_and_the_text_can_be_read_only
     await doctor.should_not_see("сейчас пишет")
 
 
+async def test_the_list_says_who_writes(scene: Scene, doctor: User) -> None:
+    order = done(scene)
+    await doctor.open("/reading")
+    scene.store.write(reports.save_report, order.id, 0, ReportText("Чужое"), OTHER, CLINIC)
+    await doctor.should_see("пишет Соколов В. И., с 09:47")
+    scene.store.write(writing.leave, order.id, OTHER)
+    await doctor.should_see("черновик: Соколов В. И.")
+
+
 async def test_the_first_keys_keep_others_from_writing(
     scene: Scene, doctor: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,15 @@ async def test_no_page_shows_what_the_first_reader_found(
     assert MARK not in caplog.text
 
 
+async def test_who_reads_just_now_a_study_that_two_read_is_shown_to_no_other(room: Services) -> None:
+    order = study(room, 1)
+    room.store.write(reading.open_case, order.id, LARIN, room.clinic)
+    async with person(room, "volskaya") as somebody:
+        for address in ("/reading", f"/reading/{order.accession_number}", f"/order/{order.accession_number}"):
+            await somebody.open(address)
+            assert "Ларин" not in everything(somebody)
+
+
 async def test_once_the_case_is_concluded_it_is_shown_where_it_belongs(room: Services) -> None:
     order = study(room, 1)
     read_by_larin(room, order, stands=True)

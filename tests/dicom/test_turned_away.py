@@ -142,6 +142,7 @@ def untitled_reasons(store: Store) -> list[TurnedAwayReason]:
     [
         (request((CT_STORAGE, [IMPLICIT])), TurnedAway(R.SERVICE, ("storage",))),
         (request((CT_STORAGE, [IMPLICIT]), (STUDY_ROOT_FIND, [IMPLICIT])), TurnedAway(R.SERVICE, ("query", "storage"))),
+        (request(("1.2.840.10008.1.20.1", [IMPLICIT])), TurnedAway(R.SERVICE, ("commitment",))),
         (request(("1.2.3.4", [IMPLICIT])), TurnedAway(R.SERVICE, ("1.2.3.4",))),
         (request((WORKLIST, [BIG])), TurnedAway(R.TRANSFER_SYNTAX, (BIG,))),
         (request((WORKLIST, [IMPLICIT]), called="ORTHANC"), TurnedAway(R.CALLED, ("ORTHANC",))),

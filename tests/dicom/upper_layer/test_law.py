@@ -6,6 +6,7 @@ A thousand cases in all here; 100,000 each by hand: LAW=100000 python -m pytest 
 from __future__ import annotations
 
 import os
+import struct
 from typing import Any
 
 import pytest
@@ -267,6 +268,16 @@ def test_items_of_unknown_types_do_not_end_an_association() -> None:
     with pytest.raises(KeyError):
         by_pynetdicom(longer)
     assert negotiator().answer(longer).reply == negotiator().answer(data).reply
+
+
+@pytest.mark.parametrize("name", [b"OF MORE THAN 16 CHARACTERS", b"NAME\0\0\0", b"", b"\xd0\x98\xd0\xbc\xd1\x8f"])
+def test_an_odd_implementation_version_name_ends_no_association(name: bytes) -> None:
+    data = request(("1.2.840.10008.1.1", ["1.2.840.10008.1.2"]))
+    at = data.index(b"\x50\0")
+    (length,) = struct.unpack_from(">H", data, at + 2)
+    body = data[6:at] + struct.pack(">BxH", 0x50, length + 4 + len(name)) + data[at + 4 :]
+    odd = data[:2] + struct.pack(">L", len(body) + 4 + len(name)) + body + struct.pack(">BxH", 0x55, len(name)) + name
+    assert negotiator().answer(odd).reply == negotiator().answer(data).reply
 
 
 @law

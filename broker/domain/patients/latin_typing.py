@@ -111,6 +111,8 @@ def has_word(text: str, typed: str) -> bool:
         if at == 0 or not text[at - 1].isalnum():
             return True
         at = text.find(typed, at + 1)
+    if not typed.isascii() and not _LATIN.search(text):
+        return False  # nearly always: hundreds of thousands of texts may be compared
     words = _possible_words(typed)
     return words is not None and any(_is_spelled(word, typed) for word in words.findall(text))
 

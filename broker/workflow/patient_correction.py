@@ -57,7 +57,7 @@ def correct(
     a number of somebody else, and (`contradicts_made`) where a person has to be asked; NotFound, Forbidden.
     """
     permit(tx, actor, Permission.AMEND)
-    typed = referrals.normalise_patient(corrected)
+    typed = patients.with_insurer_code(tx, referrals.normalise_patient(corrected))
     known = patients.chosen(tx, typed)
     if typed.revision not in (0, known.revision):
         raise Stale(f"patient {known.patient_id}")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from broker.domain.actors import Actor, ActorKind, Role
+from broker.domain.clinic.directory import Entry
 from broker.domain.errors import Forbidden, Invalid, Stale
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order
@@ -27,6 +28,7 @@ from broker.store.tables import orders, outbox
 from broker.store.tables.patients import patient_details, patients
 from broker.store.tables.studies import archive
 from broker.workflow import patient_correction, patient_merge
+from broker.workflow.directories import DirectorySource, replace_directory
 from broker.workflow.patients import patient_consent
 from broker.workflow.reading import reports
 from broker.workflow.referrals import referrals
@@ -123,6 +125,30 @@ def test_a_referral_with_another_insurer_is_the_same_persons_and_says_who_insure
     assert card(store, order.patient.stored_id).insurer == "77001"
     silent = register(store, KUZNETSOVA, comment="третье")
     assert silent.patient.insurer == "77001"  # what is not said takes nothing away
+
+
+@pytest.mark.parametrize(
+    ("stated", "insurer"),
+    [
+        ("ООО «Городская страховая»", "78007"),
+        ("Городская  страховая", "78007"),
+        ("Сельская страховая", "Сельская страховая"),
+        ("Страховая", "Страховая"),  # two have that name
+    ],
+)
+def test_an_insurer_that_is_stated_by_name_gets_the_code_of_the_directory(
+    store: Store, stated: str, insurer: str
+) -> None:
+    entries = [
+        Entry("78007", "Городская страховая", {"full": "ООО Городская страховая"}),
+        Entry("77001", "Страховая"),
+        Entry("77002", "Страховая"),
+    ]
+    store.write(replace_directory, DirectorySource("insurers", "", "", "smo.csv"), entries, SYSTEM)
+    order = register(store, replace(KUZNETSOVA, insurer=stated))
+    assert card(store, order.patient.stored_id).insurer == insurer
+    known = amend(store, card(store, order.patient.stored_id), insurer="")
+    assert amend(store, known, insurer=stated).insurer == insurer
 
 
 def test_a_correction_in_one_order_reaches_the_regions_other_orders(store: Store, order: Order) -> None:

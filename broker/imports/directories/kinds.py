@@ -81,7 +81,10 @@ KINDS: dict[str, Kind] = {
             "Insurers",
             INSURERS,
             ("smocod", "код смо", "реестровый номер"),
-            {"name": ("nam smok", *_SHORT, "nam smop", *_NAME, "наименование смо", "страховая компания")},
+            {
+                "name": ("nam smok", *_SHORT, "nam smop", *_NAME, "наименование смо", "страховая компания"),
+                "full": ("nam smop", "полное наименование", "full name", *_NAME),
+            },
         ),
         Kind(
             "doctors",

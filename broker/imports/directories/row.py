@@ -104,6 +104,8 @@ def _entry(values: Mapping[str, str], kind: str, today: date) -> Entry | LeftOut
             code = code.strip("{}").casefold().removeprefix("organization/").removeprefix("urn:uuid:")
             if details.get("full") == name:
                 del details["full"]
+        case "insurers" if details.get("full") == name:
+            del details["full"]
         case "doctors":
             code, name, details = _doctor(code, name, details)
         case "procedures":

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from broker.domain.clinic.directory import search_key
 from broker.domain.errors import Invalid, NotFound, Stale
 from broker.domain.orders import OrderState
 from broker.domain.patients import correction, identity, incomplete, names, patient_match
+from broker.domain.patients.identifiers import is_insurer_code
 from broker.domain.patients.patient_match import NUMBERS, Likeness, PatientMatch
 from broker.domain.patients.people import Patient
 from broker.domain.studies import passthrough
 from broker.store.database import Tx
 from broker.store.queries.patients import made_studies, patient_index
-from broker.store.tables import orders, outbox
+from broker.store.tables import directories, orders, outbox
 from broker.store.tables.patients import former_names, patient_merges, patients
 from broker.workflow import corrections, numbering
 
@@ -32,7 +34,7 @@ def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None, a
     another person of a card under which studies were made, or which has other orders: that is done on the card, see
     `patient_correction`), Stale if a chosen patient has changed since, or the card was merged.
     """
-    typed = patients.with_current_number(tx, typed)
+    typed = with_insurer_code(tx, patients.with_current_number(tx, typed))
     if typed.id is not None:
         known, is_former = chosen(tx, typed), False
     else:
@@ -59,6 +61,19 @@ def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None, a
         is_corrected = bool(patient_match.contradictions(known, merged))
         corrections.queue_for_orders(tx, [each for each in others if is_corrected or not each.owner])
     return merged
+
+
+def with_insurer_code(tx: Tx, typed: Patient) -> Patient:
+    """Return a patient with the insurer's code where its name is stated, and one of the directory has that name."""
+    if not typed.insurer or is_insurer_code(typed.insurer):
+        return typed
+    stated = search_key(typed.insurer)
+    bearing = [
+        each.code
+        for each in directories.entries(tx, "insurers")
+        if stated in (search_key(each.name), search_key(each.details.get("full", "")))
+    ]
+    return replace(typed, insurer=bearing[0]) if len(bearing) == 1 else typed
 
 
 def add(tx: Tx, patient: Patient) -> Patient:

@@ -533,5 +533,5 @@ def test_insurers_are_read_from_the_register_of_the_fund_and_a_code_has_five_dig
     header = ("tf_okato", "smocod", "nam_smop", "nam_smok", "d_end")
     row = ("40000", "78007", "Общество «Городская страховая»", "Городская страховая", "")
     found = only("insurers", header, row)
-    assert (found.code, found.name) == ("78007", "Городская страховая")
+    assert found == Entry("78007", "Городская страховая", {"full": "Общество «Городская страховая»"})
     assert "five digits" in reason("insurers", header, ("40000", "780071", "Общество", "Общество", ""))

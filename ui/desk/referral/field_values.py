@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from broker.domain import typed_dates, validation
 from broker.domain.clinic.devices import Device, ProcedureType
+from broker.domain.clinic.directory import search_key
 from broker.domain.orders import Order, Priority, Referral, ReferralDraft
 from broker.domain.patients import identifiers, names
 from broker.domain.patients.identifiers import show_policy, show_snils
@@ -140,7 +141,7 @@ def name_and_position(name: str, position: str) -> str:
 def insurer(typed: str, options: ReferralOptions) -> str:
     """Return the insurer that is meant: its code where that, or the name of one of the directory, is typed."""
     stated = identifiers.insurer(typed)
-    named = [code for code, name in options.insurers.items() if names.fold(name) == names.fold(stated)]
+    named = [code for code, name in options.insurers.items() if search_key(name) == search_key(stated)]
     return named[0] if len(named) == 1 else stated
 
 

@@ -18,6 +18,7 @@ from broker.dicom.scu.tls import ClientTls
 from broker.dicom.server import PortSettings
 from broker.dicom.upper_layer.limits import MOST_COLLECTED, Limits
 from broker.domain.clinic.settings import Clinic, OpeningHours
+from broker.domain.opinions.requests import OpinionPartner, OpinionRules
 from broker.domain.patients import names
 from broker.domain.reading.opinions import Arbitration, ReadingRules
 from broker.domain.studies.viewer import Viewer
@@ -48,6 +49,12 @@ def clinic_of(config: Config) -> Clinic:
             over_read_hours=config.reading.over_read_hours,
             pause_seconds=config.reading.pause_seconds,
         ),
+        opinions=OpinionRules(
+            tuple(OpinionPartner(guid, how == "understands") for guid, how in config.bus.opinions.items()),
+            config.bus.opinion_hours,
+            config.bus.opinion_urgent_hours,
+        ),
+        images_url=config.bus.images_url,
         archives_reports=config.pacs.send_reports and bool(config.pacs.address),
         waits_for_images=config.pacs.wait_for_images and bool(config.pacs.address),
     )

@@ -31,6 +31,7 @@ from broker.config.types import (
     Nodes,
     NonEmpty,
     Oid,
+    OpinionPartners,
     OptionalAETitle,
     OptionalDirectory,
     OptionalFile,
@@ -245,6 +246,9 @@ class BusConfig(Section):
     fetch_every: Seconds = 60.0
     patient_search: Literal["off", "numbers", "names"] = "names"
     auto_accept: StationByModality = {}
+    opinions: OpinionPartners = {}
+    opinion_hours: Annotated[WholeNumber, Field(ge=1, le=2160)] = 72
+    opinion_urgent_hours: Annotated[WholeNumber, Field(ge=1, le=2160)] = 24
     result_days: Annotated[WholeNumber, Field(ge=1)] = 90
     history_hours: Annotated[WholeNumber, Field(ge=1)] = 12
     keep_days: Annotated[WholeNumber, Field(ge=1)] = 90

@@ -11,9 +11,11 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+
+from broker.domain.patients.identifiers import is_guid
 
 T = TypeVar("T")
 
@@ -222,6 +224,12 @@ def _hours(text: str) -> str:
     return text
 
 
+def _clinic(guid: str) -> str:
+    if not is_guid(guid):
+        raise ValueError("must be a GUID, such as 3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21")
+    return guid.lower()
+
+
 def _modality(text: str) -> str:
     if not re.fullmatch(r"[A-Z]{2,16}", text):  # PS3.3 C.7.3.1.1.1
         raise ValueError("must be a modality, such as DX")
@@ -256,6 +264,10 @@ VersionByOid = Annotated[dict[Oid, NonEmpty], BeforeValidator(_split_pairs)]
 StationByModality = Annotated[
     dict[Annotated[str, AfterValidator(_modality)], OptionalAETitle], BeforeValidator(_split_pairs)
 ]
+OpinionPartners = Annotated[
+    dict[Annotated[str, AfterValidator(_clinic)], Literal["understands", "ordinary"]], BeforeValidator(_split_pairs)
+]
+"""The key is a clinic (GUID), the value how it takes a request for an opinion."""
 Lists = Annotated[
     dict[AETitle, Annotated[tuple[NonEmpty, ...], BeforeValidator(_split_list), AfterValidator(_some)]],
     BeforeValidator(_split_pairs),

@@ -103,6 +103,12 @@ class AuditAction(StrEnum):
     TOGETHER_PROPOSE = "together_propose"  # two readers who differ decide together: one writes it,
     TOGETHER_WITHDRAW = "together_withdraw"
     TOGETHER_CONFIRM = "together_confirm"  # the other confirms it
+    OPINION_ASK = "opinion_ask"
+    OPINION_WITHDRAW = "opinion_withdraw"
+    OPINION_COME = "opinion_come"  # the other clinic has answered
+    OPINION_REFUSED = "opinion_refused"  # by the other clinic
+    OPINION_GIVE = "opinion_give"  # our answer to another clinic
+    OPINION_MARK = "opinion_mark"  # a referral of another clinic is about a study that is made
     READING_SET = "reading_set"
     DOSE_TYPED = "dose_typed"
     DOSE_PROCEDURES_SET = "dose_procedures_set"

@@ -37,6 +37,7 @@ class IncomingReferral(Referral):
     procedure_name: str = ""
     body_site: str = ""
     body_site_text: str = ""  # the words beside its code
+    asks_opinion: bool = False  # about a study that is made: it never becomes an order here
     attached: tuple[str, ...] = ()  # earlier studies and reports that it refers to, in words
     authored_on: datetime | None = None  # UTC
     source: str = "bus"  # "bus", or the name of a local client

@@ -18,6 +18,9 @@ class OutboxKind(StrEnum):
     REPORT = "report"
     APPENDED = "appended"  # the report again, with images that were added after it was sent
     DECLINE = "decline"  # an incoming referral will not be performed here
+    OPINION = "opinion"  # our answer to another clinic's request for an opinion
+    ASK_OPINION = "ask_opinion"
+    WITHDRAW_OPINION = "withdraw_opinion"
 
 
 class OutboxState(StrEnum):
@@ -49,7 +52,7 @@ NOT_ABOUT_THE_PATIENT = (OutboxKind.CANCEL,)  # what is sent without the consent
 class OutboxRow:
     """One message to the region, rendered from present data when it is sent.
 
-    It is about an order, or about an incoming referral that has none.
+    It is about an order, about an incoming referral that has none, or about a request of ours for an opinion.
     """
 
     seq: int
@@ -62,6 +65,7 @@ class OutboxRow:
     reason: str = ""
     delivered_at: datetime | None = None
     incoming_id: int | None = None  # of the incoming referral
+    opinion_id: int | None = None  # of our request for an opinion
     order_revision: int | None = None  # of the order as last sent; of an unsent amendment: the amended one
 
 

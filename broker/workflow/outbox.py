@@ -33,8 +33,12 @@ def resend_message(tx: Tx, seq: int, actor: Actor) -> int:
     if row.order_id is not None:
         return resend(tx, row.order_id, actor)
     permit(tx, actor, Permission.RESEND)
-    count = outbox.resume_for_referral(tx, row.incoming_id or 0)
-    audit.write(tx, actor, AuditAction.RESEND, messages=count, incoming=row.incoming_id)
+    if row.opinion_id is not None:
+        count = outbox.resume_for_opinion(tx, row.opinion_id)
+        audit.write(tx, actor, AuditAction.RESEND, messages=count, opinion=row.opinion_id)
+    else:
+        count = outbox.resume_for_referral(tx, row.incoming_id or 0)
+        audit.write(tx, actor, AuditAction.RESEND, messages=count, incoming=row.incoming_id)
     tx.notify()
     return count
 

@@ -27,6 +27,9 @@ MESSAGES = {
     OutboxKind.REPORT: "Протокол",
     OutboxKind.APPENDED: "Протокол, снимков стало больше",
     OutboxKind.DECLINE: "Отказ от направления",
+    OutboxKind.OPINION: "Мнение для другой клиники",
+    OutboxKind.ASK_OPINION: "Просьба о мнении",
+    OutboxKind.WITHDRAW_OPINION: "Отзыв просьбы о мнении",
 }
 MESSAGES_TAKEN = {
     OutboxKind.ORDER: "направление",
@@ -37,6 +40,9 @@ MESSAGES_TAKEN = {
     OutboxKind.REPORT: "протокол",
     OutboxKind.APPENDED: "протокол с добавленными снимками",
     OutboxKind.DECLINE: "отказ от направления",
+    OutboxKind.OPINION: "мнение для другой клиники",
+    OutboxKind.ASK_OPINION: "просьбу о мнении",
+    OutboxKind.WITHDRAW_OPINION: "отзыв просьбы о мнении",
 }
 ARRIVALS = {
     ArrivalKind.REFERRAL: "Направление другой клиники",

@@ -24,6 +24,7 @@ from broker.bus.profile import DIAGNOSIS, FINANCE, LATERALITY_TEXT, MEASUREMENT,
 from broker.bus.transport.dialect import task_references
 from broker.domain import validation
 from broker.domain.incoming import IncomingReferral
+from broker.domain.opinions import requests as opinions
 from broker.domain.orders import Priority
 from broker.domain.patients import names
 from broker.domain.patients.identifiers import snils_problem
@@ -165,6 +166,7 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
         procedure_name=name,
         body_site=_body_site(request),
         body_site_text=_body_site_text(request),
+        asks_opinion=any(opinions.is_request(note) for note in _note_texts(request)),
         attached=_attached(request, find),
         laterality=side.laterality,
         priority=Priority.URGENT if _line(request.get("priority")) in _URGENT else Priority.ROUTINE,
@@ -406,10 +408,14 @@ _LATERALITIES = {text: laterality for laterality, text in LATERALITY_TEXT.items(
 
 def _notes(request: Resource) -> tuple[str, str]:
     """Return a request's notes as a comment, and the side of the body that one of them names."""
-    notes = [_line(member(note, "text"), MAX_TEXT) for note in items(request, "note")[:20]]
+    notes = _note_texts(request)
     comment = names.cut("; ".join(note for note in notes if note), MAX_TEXT)
     side = _SIDE.search(comment)
     return (_SIDE.sub(" ", comment).strip(" ;"), _LATERALITIES[side[1]]) if side else (comment, "")
+
+
+def _note_texts(request: Resource) -> list[str]:
+    return [_line(member(note, "text"), MAX_TEXT) for note in items(request, "note")[:20]]
 
 
 # ---- members ----

@@ -28,10 +28,13 @@ from broker.bus.transport.session import BusSession, NotSent
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic.settings import Clinic
 from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState, IncomingState
+from broker.domain.opinions.requests import OpinionRequest
 from broker.store.database import Store, StoreError
 from broker.store.queries import inbox
 from broker.store.tables import incoming
 from broker.store.tables.incoming import Arrival
+from broker.store.tables.opinions import requests
+from broker.workflow.opinions import asking
 from broker.workflow.referrals import incoming_referrals
 from broker.workflow.referrals.incoming_referrals import BUS, ReceiveOutcome
 
@@ -301,6 +304,10 @@ class ReferralPoll:
     def _take_own_order(self, task: Resource, number: str, arrival: Arrival) -> ReceiveOutcome:
         """Take the cancellation of an order of ours; our orders are never taken as referrals."""
         id, status = parse_referral.task_id(task), parse_referral.status(task)
+        with self._store.read() as reader:
+            opinion = requests.of_task(reader, id)
+        if opinion is not None:
+            return self._take_own_request(task, opinion, arrival)
         if status not in parse_referral.CANCELLED:
             return ReceiveOutcome.NOTHING
         with self._store.read() as reader:
@@ -317,6 +324,16 @@ class ReferralPoll:
             order_id=order_id,
             reason=parse_referral.status_reason(task),
         )
+
+    def _take_own_request(self, task: Resource, opinion: OpinionRequest, arrival: Arrival) -> ReceiveOutcome:
+        """Take what the other clinic has done with a request of ours for an opinion, beside its answer."""
+        status, news = parse_referral.status(task), False
+        if status in parse_referral.CANCELLED:
+            reason = parse_referral.status_reason(task)
+            news = self._store.write(asking.receive_refusal, opinion.stored_id, arrival, status, reason, BUS_ACTOR)
+        elif status in (parse_referral.STARTED, "accepted"):
+            news = self._store.write(asking.note_taken, opinion.stored_id)
+        return ReceiveOutcome.CANCELLED if news and status in parse_referral.CANCELLED else ReceiveOutcome.NOTHING
 
     def _retry_failed(self) -> None:
         """Retry items without an answer, and those that a person wants to be retried."""

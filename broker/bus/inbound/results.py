@@ -26,14 +26,17 @@ from broker.bus.transport.answers import Paused
 from broker.bus.transport.dialect import Dialect
 from broker.bus.transport.session import BusSession, NotSent
 from broker.domain.incoming import ANOTHER_PATIENT, ArrivalKind, ArrivalRecord
+from broker.domain.opinions.requests import OpinionRequest
 from broker.domain.orders import Order
 from broker.domain.patients.people import Patient
 from broker.domain.studies import prior_studies
 from broker.store.database import Store, StoreError
 from broker.store.tables import incoming, orders, outbox
 from broker.store.tables.incoming import Arrival
+from broker.store.tables.opinions import requests
 from broker.store.tables.studies import external_studies
 from broker.store.tables.studies.external_studies import StoredStudy
+from broker.workflow.opinions import asking
 from broker.workflow.studies import external_results
 from broker.workflow.studies.external_results import ExternalResultOutcome
 
@@ -71,6 +74,7 @@ class _ResultTask:
     order: Order
     bus_patient: str  # id of the order's patient on the bus; empty where it is not known
     known: ArrivalRecord | None
+    opinion: OpinionRequest | None = None  # of ours, that it answers instead
 
     def is_confirmed(self, about: Patient, fields: Iterable[str]) -> bool:
         """Return True if a person has seen these fields of this version contradict, and has said that it is ours."""
@@ -97,7 +101,7 @@ class ResultPoll:
         self._store, self._profile = store, profile
         self._plan = ResultsPlan(store, dialect.ids_in_search, timedelta(days=days), AMENDMENT_PERIOD)
         self._organisation = f"Organization/{profile.organisation}"
-        self._session = session
+        self._session, self._ids_in_search = session, dialect.ids_in_search
         self._search = BusSearch(session, dialect)
         self._unanswered = 0
 
@@ -151,6 +155,16 @@ class ResultPoll:
                 self._plan.done(part, reached)
         if complete:
             self._plan.finished(started, reached)
+        return complete and self._take_opinions(outcomes)
+
+    def _take_opinions(self, outcomes: list[ExternalResultOutcome | None]) -> bool:
+        """Take the answers to our open requests for opinions: who answers may not name who has asked."""
+        with self._store.read() as reader:
+            tasks = [f"Task/{each.task}" for each in requests.all_open(reader) if each.task]
+        complete = True
+        for at in range(0, len(tasks), self._ids_in_search):
+            part = {"based-on": ",".join(tasks[at : at + self._ids_in_search])}
+            complete = self._take_found(part, None, outcomes)[1] and complete
         return complete
 
     def _take_found(
@@ -236,7 +250,7 @@ class ResultPoll:
 
     def _is_overtaken(self, result: _ResultTask) -> bool:
         """Return True for images whose report is there already, of the same clinic: it has all that they say."""
-        if member(result.task, "status") != "in-progress":
+        if member(result.task, "status") != "in-progress" or result.opinion is not None:
             return False
         owner = reference_to("Organization", member(result.task, "owner")).partition("/")[2]
         with self._store.read() as reader:
@@ -252,19 +266,24 @@ class ResultPoll:
             return None
         with self._store.read() as reader:
             based_on = (reference_to("Task", each) for each in items(task, "basedOn"))
-            ids = [found for each in based_on if each and (found := external_studies.order_of_task(reader, each[5:]))]
-            order = orders.get(reader, ids[0]) if ids else None
+            tasks = [each.partition("/")[2] for each in based_on if each]
+            opinion = next(filter(None, (requests.of_task(reader, each) for each in tasks)), None)
+            ids = [found for each in tasks if (found := external_studies.order_of_task(reader, each))]
+            order = orders.get(reader, opinion.order_id if opinion else ids[0]) if opinion or ids else None
             if order is None:
                 return None
             known = incoming.named(reader, SOURCE, f"Task/{id}", ArrivalKind.RESULT)
-            patient = outbox.references(reader, order.id).patient
-        return _ResultTask(task, Arrival(SOURCE, f"Task/{id}", _version(task), _as_json([task])), order, patient, known)
+            patient = opinion.bus_patient if opinion else outbox.references(reader, order.id).patient
+        arrival = Arrival(SOURCE, f"Task/{id}", _version(task), _as_json([task]))
+        return _ResultTask(task, arrival, order, patient, known, opinion)
 
     def _store_result(self, result: _ResultTask) -> ExternalResultOutcome:
         """Read what a result says, and store it. Raise Unusable, BusUnavailable, StoreError."""
         study, read = self._read(result)
         complete = _as_json([result.task, *read])
         arrival = replace(result.arrival, content=complete) if len(complete) <= CONTENT_LIMIT else result.arrival
+        if result.opinion is not None:
+            return self._store.write(asking.receive_answer, result.opinion.stored_id, study, arrival)
         return self._store.write(external_results.store_result, result.order.id, study, arrival)
 
     def _mark_needs_attention(

@@ -30,6 +30,7 @@ _SUFFIXES = {
     OutboxKind.IMAGES: "/in-progress",
     OutboxKind.REPORT: "/completed",
     OutboxKind.APPENDED: "/completed/{version}",
+    OutboxKind.OPINION: "/completed",
 }
 
 

@@ -11,13 +11,21 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from broker.bus.outbound import messages, outcomes
 from broker.bus.outbound.bundle import task_search
-from broker.bus.outbound.messages import MakePdf, OrderMessage, OutboundMessage, ReferralMessage, Unsupported
+from broker.bus.outbound.messages import (
+    MakePdf,
+    OrderMessage,
+    OutboundMessage,
+    ReferralMessage,
+    TaskMessage,
+    Unsupported,
+)
+from broker.bus.outbound.opinions import OpinionMessage
 from broker.bus.outbound.outcomes import Accepted, Outcome
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Delivered, Paused, Rejected, Retry
@@ -43,6 +51,13 @@ _STATUSES_AFTER = {
     OutboxKind.CANCEL: ("cancelled",),
     OutboxKind.STARTED: ("in-progress", "completed"),
     OutboxKind.DECLINE: ("cancelled", "rejected"),
+    OutboxKind.WITHDRAW_OPINION: ("cancelled",),
+}
+# What changes with the content of a message.
+_STAMPS: dict[type[OutboundMessage], Callable[[Tx, int], tuple[object, ...] | None]] = {
+    OrderMessage: outbox.content_stamp,
+    ReferralMessage: outbox.referral_stamp,
+    OpinionMessage: outbox.opinion_stamp,
 }
 UNCERTAIN_REQUESTS = 2  # requests of an uncertain message: a search for its Task, and the POST after it
 
@@ -169,7 +184,7 @@ class Delivery:
         outcome: Outcome | None = None
         try:
             with self._store.read() as reader:
-                message = messages.read(reader, row.seq)
+                message = messages.read(reader, row.seq, self._profile)
             if message is not None:
                 epoch = self._session.limiter.epoch
                 outcome = self._try_send(message)
@@ -235,15 +250,15 @@ class Delivery:
             return self._accept_existing_task(message, answer)
         ids = messages.accepted_ids(message, bundle_references(answer.resource), self._dialect)
         if isinstance(ids, dict):
-            return Accepted(ids, answer.evidence, message.order.revision)
-        return self._search_task(message, message.order.revision) or replace(ids, evidence=answer.evidence)
+            return Accepted(ids, answer.evidence, message.revision)
+        return self._search_task(message, message.revision) or replace(ids, evidence=answer.evidence)
 
     def _find_sent(self, message: OutboundMessage) -> Outcome | None:
         """Return the outcome of an earlier attempt if the bus has the message; None if it must be sent (again)."""
         kind = message.row.kind
         if kind is OutboxKind.AMEND:
             return None  # a repeated PUT changes nothing
-        if isinstance(message, OrderMessage) and kind not in messages.STATUSES:
+        if not isinstance(message, ReferralMessage) and kind not in messages.STATUSES:
             return self._search_task(message, message.row.order_revision)
         if not message.task:
             return None
@@ -252,7 +267,7 @@ class Delivery:
             return replace(read, uncertain=True)
         return Accepted(evidence=read.evidence) if read.resource.get("status") in _STATUSES_AFTER[kind] else None
 
-    def _search_task(self, message: OrderMessage, sent_revision: int | None) -> Outcome | None:
+    def _search_task(self, message: TaskMessage, sent_revision: int | None) -> Outcome | None:
         """Search for the Task of an earlier attempt; return None if the bus has none."""
         answer = self._session.request(messages.search_call(message, self._dialect, self._profile))
         if not isinstance(answer, Delivered):
@@ -267,7 +282,7 @@ class Delivery:
             return replace(ids, evidence=answer.evidence)
         return Accepted(ids, answer.evidence, sent_revision)
 
-    def _accept_existing_task(self, message: OrderMessage, answer: Delivered) -> Outcome:
+    def _accept_existing_task(self, message: TaskMessage, answer: Delivered) -> Outcome:
         """Read the Task that the bus says it has already, and return its ids if it is ours."""
         read = self._session.request(self._dialect.read("Task", answer.task))
         if not isinstance(read, Delivered):
@@ -285,8 +300,7 @@ class Delivery:
         """
 
         def mark(tx: Tx) -> bool:
-            stamp = outbox.content_stamp if isinstance(message, OrderMessage) else outbox.referral_stamp
-            current = stamp(tx, message.row.seq) == message.stamp
+            current = _STAMPS[type(message)](tx, message.row.seq) == message.stamp
             if current:
                 outbox.mark_uncertain(tx, message.row.seq, body, message.revision)
             return current

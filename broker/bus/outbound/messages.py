@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from broker.bus.outbound import opinions
 from broker.bus.outbound.bundle import sent_patient, task_number, task_search
+from broker.bus.outbound.opinions import OpinionMessage
 from broker.bus.outbound.orders import amendment_bundle, order_bundle
 from broker.bus.outbound.results import appended_bundle, images_bundle, report_bundle, sent_images, without_content
 from broker.bus.profile import Profile
@@ -56,7 +58,13 @@ NO_STARTS = "the bus does not accept the start of a study"
 PERFORMED_AFTER_CANCEL = "the order is not cancelled any more: a modality has started it"
 NOT_DECLINED = "the referral is not declined any more"
 
-STATUSES = {OutboxKind.CANCEL: "cancelled", OutboxKind.STARTED: "in-progress"}
+NOT_ASKED = "the report that is asked about is withdrawn"
+
+STATUSES = {
+    OutboxKind.CANCEL: "cancelled",
+    OutboxKind.STARTED: "in-progress",
+    OutboxKind.WITHDRAW_OPINION: "cancelled",
+}
 RESULTS = (OutboxKind.IMAGES, OutboxKind.REPORT, OutboxKind.APPENDED)
 REPORTS = (OutboxKind.REPORT, OutboxKind.APPENDED)
 _REFERENCE_NAMES = {
@@ -140,14 +148,19 @@ class ReferralMessage:
         return None
 
 
-OutboundMessage = OrderMessage | ReferralMessage
+TaskMessage = OrderMessage | OpinionMessage  # those that create a Task, or change one of ours
+OutboundMessage = OrderMessage | ReferralMessage | OpinionMessage
 
 
-def read(reader: Reader, seq: int) -> OutboundMessage | None:
+def read(reader: Reader, seq: int, profile: Profile) -> OutboundMessage | None:
     """Return a pending message; None if it is not pending any more."""
     row = outbox.get(reader, seq)
     if row is None or row.state is not OutboxState.PENDING:
         return None
+    if row.opinion_id is not None:
+        return opinions.read_request(reader, row, profile)
+    if row.kind is OutboxKind.OPINION:
+        return opinions.read_answer(reader, row, profile)
     if row.incoming_id is not None:
         referral = inbox.referral(reader, row.incoming_id)
         return ReferralMessage(row, referral, outbox.referral_stamp(reader, seq)) if referral else None
@@ -230,6 +243,8 @@ def render(
     """Return the call that sends a message, its body encoded; or why it cannot be sent."""
     if isinstance(message, ReferralMessage):
         return _render_decline(message.referral, dialect, profile)
+    if isinstance(message, OpinionMessage):
+        return _render_opinion(message, dialect, profile)
     if reason := _reason_not_to_send(message, dialect):
         return reason
     kind, order, known, archived = message.row.kind, message.order, message.references, message.archived
@@ -264,8 +279,26 @@ def render(
                     *content, archived=archived, sent=message.sent, has_images=has_images, replaces=dialect.amends
                 )
                 return dialect.transaction(bundle)
-            case OutboxKind.DECLINE:
-                raise AssertionError("an order is not declined")  # the database has it of referrals only
+            case _:
+                raise AssertionError(f"an order has no message {kind}")  # the database has none
+    except ValueError as error:
+        return Rejected(f"cannot be written as JSON: {error}")
+
+
+def _render_opinion(message: OpinionMessage, dialect: Dialect, profile: Profile) -> Call | Rejected | Unsupported:
+    kind, order, request = message.row.kind, message.order, message.request
+    try:
+        if kind is OutboxKind.WITHDRAW_OPINION:
+            return dialect.set_status(message.task, STATUSES[kind], request.reason if request else "")
+        if kind is OutboxKind.OPINION:
+            return dialect.transaction(opinions.answer_bundle(message, profile))
+        if message.is_consent_withdrawn:
+            return Rejected(CONSENT_WITHDRAWN)
+        if lacks := missing(order.patient):
+            return Rejected("; ".join(INCOMPLETE[each] for each in lacks))
+        if message.report is None or message.report.is_withdrawn:
+            return Rejected(NOT_ASKED)
+        return dialect.transaction(opinions.request_bundle(message, profile))
     except ValueError as error:
         return Rejected(f"cannot be written as JSON: {error}")
 
@@ -306,20 +339,23 @@ def _reason_not_to_send(message: OrderMessage, dialect: Dialect) -> Rejected | U
     return None
 
 
-def search_call(message: OrderMessage, dialect: Dialect, profile: Profile) -> Call:
+def search_call(message: TaskMessage, dialect: Dialect, profile: Profile) -> Call:
     """Return the call that searches for the Task of an earlier attempt."""
-    result = message.row.kind in RESULTS
+    result = message.row.kind in (*RESULTS, OutboxKind.OPINION)
     intent, requester = ("reflex-order", message.order.requester) if result else ("original-order", None)
     return dialect.search("Task", task_search(message.number, intent, profile, requester))
 
 
-def accepted_ids(message: OrderMessage, answered: BusReferences, dialect: Dialect) -> dict[str, str] | Rejected:
+def accepted_ids(message: TaskMessage, answered: BusReferences, dialect: Dialect) -> dict[str, str] | Rejected:
     """Return the ids of an answer as `outbox.deliver` stores them (name -> id); Rejected if a necessary one is missing.
 
     A strict R4 server returns no accession number.
     """
     kind = message.row.kind
-    if kind in RESULTS:
+    if isinstance(message, OpinionMessage):
+        found = {"task": answered.task, "patient": answered.patient}
+        needed = ["task"]
+    elif kind in RESULTS:
         task, report = _REFERENCE_NAMES[kind]
         found = {task: answered.task, report: answered.extra.get("DiagnosticReport", "")}
         found |= {name: id for name, id in answered.extra.items() if name.startswith(STUDY)}

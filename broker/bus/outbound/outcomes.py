@@ -7,10 +7,11 @@ is sent here, and nothing is decided about what is sent next.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from broker.bus.outbound.bundle import sent_patient
 from broker.bus.outbound.messages import NUMBER_TAKEN, OrderMessage, OutboundMessage, Unsupported
+from broker.bus.outbound.opinions import OpinionMessage
 from broker.bus.transport.answers import Paused, Rejected, Retry
 from broker.bus.transport.session import BusSession
 from broker.domain.actors import Actor, ActorKind
@@ -21,6 +22,7 @@ from broker.domain.patients.identifiers import ACCESSION_NUMBER_LENGTH
 from broker.store.database import Store, Tx
 from broker.store.queries import exchange_state
 from broker.store.tables import audit, orders, outbox
+from broker.store.tables.opinions import requests as opinion_requests
 from broker.store.tables.patients import region_patients
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,10 @@ def record(store: Store, session: BusSession, message: OutboundMessage, outcome:
 def _delivered(tx: Tx, message: OutboundMessage, outcome: Accepted) -> None:
     outbox.deliver(tx, message.row.seq, outcome.ids, outcome.evidence)
     _note_patient(tx, message, outcome)
+    if isinstance(message, OpinionMessage) and message.row.kind is OutboxKind.ASK_OPINION and message.request:
+        opinion = opinion_requests.require(tx, message.request.stored_id)
+        ids = outcome.ids
+        opinion_requests.put(tx, replace(opinion, task=ids["task"], bus_patient=ids.get("patient", "")))
     if isinstance(message, OrderMessage) and message.row.kind is OutboxKind.ORDER:
         _store_number(tx, message.order, outcome.ids.get("acsn", ""))
         if outcome.revision is not None:

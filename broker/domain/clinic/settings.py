@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import NamedTuple
 
+from broker.domain.opinions.requests import OpinionRules
 from broker.domain.reading.opinions import ReadingRules
 
 
@@ -18,6 +19,7 @@ class OpeningHours(NamedTuple):
 
 DEFAULT_HOURS = OpeningHours()
 DEFAULT_READING = ReadingRules()
+DEFAULT_OPINIONS = OpinionRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Clinic:
     hours: OpeningHours = DEFAULT_HOURS
     images_within: timedelta | None = None  # from the end of a study to its images in the archive; None: no archive
     reading: ReadingRules = DEFAULT_READING
+    opinions: OpinionRules = DEFAULT_OPINIONS
+    images_url: str = ""  # where others get images; {study} stands for the Study Instance UID
     archives_reports: bool = False  # signed reports go to the image archive
     waits_for_images: bool = False  # the region learns of images only when the archive has them
 

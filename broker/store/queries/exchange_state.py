@@ -51,7 +51,8 @@ _LINES = (
     " coalesce(p.given, json_extract(r.content, '$.patient.name.given')) AS given,"
     " coalesce(p.middle, json_extract(r.content, '$.patient.name.middle')) AS middle,"
     " (SELECT answer FROM outbox_attempt a WHERE a.seq = b.seq ORDER BY a.id DESC LIMIT 1) AS answer"
-    " FROM outbox b LEFT JOIN orders o ON o.id = b.order_id LEFT JOIN patient p ON p.id = o.patient_id"
+    " FROM outbox b LEFT JOIN opinion_request q ON q.id = b.opinion_id"
+    " LEFT JOIN orders o ON o.id = coalesce(b.order_id, q.order_id) LEFT JOIN patient p ON p.id = o.patient_id"
     " LEFT JOIN incoming_referral r ON r.id = b.incoming_id "
 )
 

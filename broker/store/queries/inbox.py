@@ -14,6 +14,7 @@ from broker.domain.orders import OrderState, Priority
 from broker.domain.patients import names
 from broker.domain.patients.people import Patient, PersonName
 from broker.store.database import Reader
+from broker.store.queries.opinions.opinion_lists import ASKS
 from broker.store.tables import clients, incoming
 from broker.store.tables.patients import patients
 
@@ -35,9 +36,13 @@ class LateChange:
 
 
 def waiting(reader: Reader) -> list[IncomingReferral]:
-    """Return the referrals that wait for a device and a time: the urgent ones first, then in the order of arrival."""
+    """Return the referrals that wait for a device and a time: the urgent ones first, then in the order of arrival.
+
+    Requests for an opinion are none: what they are about is made.
+    """
     rows = reader.rows(
-        "SELECT * FROM incoming_referral WHERE state IN ('waiting', 'needs_attention') ORDER BY received_at, id"
+        "SELECT * FROM incoming_referral WHERE state IN ('waiting', 'needs_attention')"
+        f" AND NOT {ASKS} ORDER BY received_at, id"
     )
     found = [incoming.referral_from_row(row) for row in rows]
     return sorted(found, key=lambda referral: referral.priority is not Priority.URGENT)
@@ -53,7 +58,7 @@ def count(reader: Reader) -> tuple[int, bool]:
     """Return the number of referrals that wait, and True if one of them is urgent."""
     row = reader.one(
         "SELECT count(*) AS waiting, coalesce(sum(json_extract(content, '$.priority') = 'urgent'), 0) AS urgent"
-        " FROM incoming_referral WHERE state IN ('waiting', 'needs_attention')"
+        f" FROM incoming_referral WHERE state IN ('waiting', 'needs_attention') AND NOT {ASKS}"
     )
     return (row["waiting"], row["urgent"] > 0) if row else (0, False)
 

@@ -34,6 +34,29 @@ def add_for_referral(tx: Tx, incoming_id: int, kind: OutboxKind) -> int:
     )
 
 
+def add_for_opinion(tx: Tx, opinion_id: int, kind: OutboxKind) -> int:
+    """Queue a message about a request of ours for an opinion; return its `seq`."""
+    return tx.run(
+        "INSERT INTO outbox (opinion_id, kind, state, created_at) VALUES (?, ?, 'pending', ?)",
+        [opinion_id, kind, tx.now.isoformat()],
+    )
+
+
+def withdraw_for_opinion(tx: Tx, opinion_id: int) -> bool:
+    """Drop the message that asks for an opinion, unless the bus may have it; return True if it was dropped."""
+    sql = (
+        "UPDATE outbox SET state = 'dropped' WHERE opinion_id = ? AND state IN ('pending', 'needs_attention')"
+        " AND uncertain = 0"
+    )
+    return tx.change(sql, [opinion_id]) > 0
+
+
+def resume_for_opinion(tx: Tx, opinion_id: int) -> int:
+    """Put the rows of a request of ours that need attention back into the queue; return their number."""
+    sql = "UPDATE outbox SET state = 'pending' WHERE opinion_id = ? AND state = 'needs_attention'"
+    return tx.change(sql, [opinion_id])
+
+
 def add_amendment(tx: Tx, order_id: int, order_revision: int) -> None:
     """Queue an amendment up to this revision of the order; an unsent earlier amendment is extended instead."""
     waiting = tx.change(
@@ -56,7 +79,7 @@ def withdraw_amendment(tx: Tx, order_id: int, order_revision: int) -> None:
 
 
 def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
-    """Return the first undelivered row of each order or incoming referral, if it is pending, oldest first.
+    """Return the first undelivered row of each order, incoming referral or opinion, if it is pending, oldest first.
 
     At most `limit`. Results come last: whose they are is corrected before they are sent. A correction that waits for
     the patient's consent holds back nothing, for what takes something back needs none.
@@ -67,7 +90,7 @@ def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
         " (SELECT coalesce(min(seq) FILTER (WHERE kind NOT IN ('images', 'report', 'appended')), min(seq))"
         " FROM outbox WHERE state IN ('pending', 'needs_attention')"
         " AND NOT (kind = 'amend' AND state = 'needs_attention' AND reason = ?)"
-        " GROUP BY order_id, incoming_id)"
+        " GROUP BY order_id, incoming_id, opinion_id)"
         " ORDER BY seq LIMIT ?",
         [CONSENT_WITHDRAWN, limit],
     )
@@ -270,6 +293,21 @@ def referral_stamp(reader: Reader, seq: int) -> tuple[object, ...] | None:
     return tuple(row.values()) if row else None
 
 
+def opinion_stamp(reader: Reader, seq: int) -> tuple[object, ...] | None:
+    """Return a value that changes whenever a message about an opinion changes; None if there is none."""
+    row = reader.one(
+        "SELECT b.state, b.uncertain, b.attempts, q.outcome, q.task, o.revision, p.revision AS patient_revision,"
+        " o.patient_id, (SELECT max(v.version) FROM report_version v WHERE v.order_id = o.id) AS report_version,"
+        " (SELECT d.consent_withdrawn_on FROM patient_details d WHERE d.patient_id = o.patient_id) AS withdrawn,"
+        " r.state AS referral_state, r.changed_at"
+        " FROM outbox b LEFT JOIN opinion_request q ON q.id = b.opinion_id LEFT JOIN orders o ON o.id = q.order_id"
+        " LEFT JOIN patient p ON p.id = o.patient_id LEFT JOIN incoming_referral r ON r.id = b.incoming_id"
+        " WHERE b.seq = ?",
+        [seq],
+    )
+    return tuple(row.values()) if row else None
+
+
 def deliver(tx: Tx, seq: int, references: Mapping[str, str], answer: str) -> None:
     """Record that the bus has accepted a row, and the ids of its resources (name -> id)."""
     row = tx.one("SELECT order_id FROM outbox WHERE seq = ?", [seq])
@@ -442,6 +480,7 @@ def from_row(row: Row) -> OutboxRow:
         reason=row["reason"],
         delivered_at=datetime.fromisoformat(row["delivered_at"]) if row["delivered_at"] else None,
         incoming_id=row["incoming_id"],
+        opinion_id=row["opinion_id"],
         order_revision=row["order_revision"],
     )
 

@@ -64,7 +64,8 @@ def receive(
 ) -> ReceiveOutcome:
     """Store a referral, or its newer content; the same one again changes nothing.
 
-    It waits for a person, unless `auto_accept` (modality -> AE title) names a device for its modality, it is complete,
+    A request for an opinion waits for a doctor, and never becomes an order. A referral waits for a person, unless
+    `auto_accept` (modality -> AE title) names a device for its modality, it is complete,
     and its patient is like no other one of ours. If it has become an order already, the order does not change, and a
     person sees the difference. One that was declined waits again, also unchanged, unless its sender is still to learn
     of the refusal. Raise Forbidden.
@@ -78,6 +79,8 @@ def receive(
         source=arrival.source,
         state=IncomingState.WAITING,
         order_id=None,
+        # A local client gets no answers to such requests. What a person has said to be one stays one.
+        asks_opinion=(referral.asks_opinion and arrival.source == BUS) or (known is not None and known.asks_opinion),
         id=known.id if known else None,
         received_at=known.received_at if known else None,
     )
@@ -103,6 +106,8 @@ def receive(
         )
     if declined:  # a person has refused it as it is, and decides again
         return ReceiveOutcome.WAITING
+    if referral.asks_opinion or received.asks_opinion:  # never onto a worklist: the study is made
+        return ReceiveOutcome.NOTHING if unchanged else ReceiveOutcome.WAITING
     outcome = _accept_automatically(tx, received, actor, clinic, auto_accept, system_procedure)
     return ReceiveOutcome.NOTHING if unchanged and outcome is ReceiveOutcome.WAITING else outcome
 
@@ -192,8 +197,8 @@ def accept(
     known = _require(tx, incoming_id)
     if known.state is IncomingState.ACCEPTED and known.order_id:
         return orders.require(tx, known.order_id)
-    if known.state is not IncomingState.WAITING:
-        raise WrongState(f"accept while {known.state}")
+    if known.state is not IncomingState.WAITING or known.asks_opinion:
+        raise WrongState(f"accept while {'an opinion is asked' if known.asks_opinion else known.state}")
     if seen is not None and _content(seen) != _content(known):
         raise Stale(f"incoming referral {incoming_id}")
     order = _create_order(tx, known, draft, actor, clinic, repeats)
@@ -210,8 +215,8 @@ def decline(
     for it again after it has learnt of this, it waits again. `seen` is the referral that the person saw. Raise
     NotFound, Stale if the sender has changed it since, WrongState, Forbidden, SessionEnded.
     """
-    permit(tx, actor, Permission.CANCEL)
     known = _require(tx, incoming_id)
+    permit(tx, actor, Permission.REPORT if known.asks_opinion else Permission.CANCEL)
     if known.state is IncomingState.DECLINED:
         return
     if known.state not in (IncomingState.WAITING, IncomingState.NEEDS_ATTENTION):
@@ -306,6 +311,11 @@ def find_procedure(
     return next((each for each in listed if name and names.fold(each.name) == name), None)
 
 
+def is_same_request(one: IncomingReferral, other: IncomingReferral) -> bool:
+    """Return True if two states of a referral ask for the same of the same patient."""
+    return _content(one) == _content(other)
+
+
 # ---- private parts ----
 
 
@@ -342,7 +352,9 @@ def _accept_automatically(
     system_procedure: str,
 ) -> ReceiveOutcome:
     """Create the order of a complete referral if `auto_accept` names a device for its modality."""
-    procedure = None if received.problems else find_procedure(received, lookups.procedures(tx), system_procedure)
+    # With an earlier study comes perhaps a question about that study: a person decides whether another one is made.
+    waits = received.problems or received.attached
+    procedure = None if waits else find_procedure(received, lookups.procedures(tx), system_procedure)
     ae_title = auto_accept.get(procedure.modality, "") if procedure else ""
     if procedure is None or not ae_title:
         return ReceiveOutcome.WAITING

@@ -247,6 +247,6 @@ def _take_correction(tx: Tx, order: Order) -> None:
     [row] = outbox.heads(tx)
     bundle = amendment_bundle(orders.require(tx, order.id), outbox.references(tx, order.id), PROFILE)
     outbox.mark_uncertain(tx, row.seq, json.dumps(bundle).encode())
-    message = read(tx, row.seq)
+    message = read(tx, row.seq, PROFILE)
     assert message is not None
     outcomes._delivered(tx, message, Accepted())

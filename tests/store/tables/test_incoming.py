@@ -31,6 +31,7 @@ FULL = IncomingReferral(
     procedure_name="Рентгенография кисти",
     body_site="25",
     body_site_text="правая кисть",
+    asks_opinion=True,
     attached=("снимки · 2026-01-02 · CT",),
     priority=Priority.URGENT,
     laterality="L",

@@ -227,6 +227,16 @@ def _content(kept: StoredStudy) -> str:
     return json.dumps({"version": kept.version, "study": study}, ensure_ascii=False)
 
 
+def written(study: ExternalStudy) -> str:
+    """Return a study as `read` reads it."""
+    return json.dumps(asdict(study), ensure_ascii=False, default=lambda day: day.isoformat())
+
+
+def read(text: str) -> ExternalStudy:
+    """Return the study that `written` has written."""
+    return _study({"study": json.loads(text)})
+
+
 def latest_reports(rows: list[Row]) -> list[ExternalStudy]:
     """Return the studies in rows of `STUDIES`, the newest first; of every study the report that was changed last."""
     return prior_studies.latest_reports(_study(json.loads(row["content"])) for row in rows)

@@ -1,0 +1,1 @@
+"""Opinions that clinics ask of one another, as the screens read them."""

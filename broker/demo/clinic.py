@@ -16,6 +16,7 @@ from broker.app.logs import set_up_logging
 from broker.bus import practice
 from broker.config.configuration import Config
 from broker.demo import region
+from broker.demo.consultant import Consultant
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic.devices import Device
 from broker.domain.clinic.directory import Entry
@@ -144,6 +145,8 @@ def _run(directory: Path, ports: Ports, seconds: float | None) -> None:
     bus.start()
     zone = ZoneInfo("Europe/Moscow")
     region.fill(bus.bus, (_patient(4), _patient(0)), _patient(7), clock.utc_now(), zone)
+    consultant = Consultant(bus.bus, clock.utc_now)
+    consultant.start()
     try:
         config = _config(ports, directory, bus.url)
         application = Application(config)
@@ -154,6 +157,7 @@ def _run(directory: Path, ports: Ports, seconds: float | None) -> None:
             timer.start()
         application.run(ready=lambda: _welcome(application, bus.url))
     finally:
+        consultant.stop()
         bus.stop()
     print("The demonstration has ended.")
 
@@ -180,6 +184,11 @@ def _config(ports: Ports, directory: Path, bus_url: str) -> Config:
                 "organisation": practice.PRACTICE_ORGANISATION,
                 "rate": 6000,
                 "fetch_every": 5,
+                "images_url": "https://images.example/studies/{study}",
+                "opinions": {
+                    practice.PRACTICE_ORGANISATION_3: "understands",
+                    practice.PRACTICE_ORGANISATION_2: "ordinary",
+                },
             },
             "data": {"directory": str(directory)},
             "backup": {"keep": 0},

@@ -17,6 +17,7 @@ from broker.bus.outbound.results import images_bundle, report_bundle
 from broker.bus.profile import Profile
 from broker.bus.transport.dialect import bundle_references, n3
 from broker.domain.messages import BusReferences
+from broker.domain.opinions import requests as opinions
 from broker.domain.orders import Order, OrderState, Priority, ScheduledStep
 from broker.domain.patients.people import Patient, PersonName
 from broker.domain.reading.reports import Report, ReportState
@@ -46,7 +47,8 @@ EARLIER = (
 def fill(
     bus: practice.PracticeBus, patients: Iterable[Patient], newcomer: Patient, now: datetime, zone: ZoneInfo
 ) -> None:
-    """Send the bus earlier studies of `patients` and a referral for `newcomer`; `now` is UTC."""
+    """Send the bus earlier studies of `patients`, a question about one and a referral for `newcomer`; `now` is UTC."""
+    patients = tuple(patients)
     if bus.tasks():  # the demonstration's directory was kept, and filled before
         return
     profile = Profile(practice.PRACTICE_ORGANISATION_2, OID, zone)
@@ -85,6 +87,18 @@ def fill(
         comment="После падения, исключить перелом",
     )
     _post(bus, order_bundle(ours, profile))
+    # The hospital asks about the first of its studies: no device is to make it again.
+    days, procedure, _, conclusion, _ = EARLIER[0]
+    patient = next(iter(patients))
+    made_on = (now - timedelta(days=days)).astimezone(zone).date()
+    note = opinions.request_text("Очаг 4 мм в S6 слева: наблюдать или дообследовать?", "H0001", made_on, conclusion, "")
+    asked = replace(
+        _order(len(EARLIER) + 1, patient, procedure, now - timedelta(hours=3)),
+        accession_number=opinions.number_of("H0001", 1),
+        owner=practice.PRACTICE_ORGANISATION,
+        comment=note,
+    )
+    _post(bus, order_bundle(asked, profile))
 
 
 _REPORT_PDF = b"%PDF-1.4\n%%EOF\n"  # the hospital's reports are never printed

@@ -20,6 +20,7 @@ from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import inbox, order_card
 from broker.store.queries.patients import patient_index
+from broker.workflow.opinions import answering
 from broker.workflow.referrals import incoming_referrals
 from ui.desk import similar_patients
 from ui.desk.modes.referrals import clinic_name
@@ -65,6 +66,7 @@ class WaitingRow:
     since: str
     problem: str
     state: IncomingState
+    may_be_made: bool = False  # it refers to an earlier study: perhaps it asks about that
     bearers: tuple[tuple[str, str], ...] = ()  # who of ours has the sender's number, in words, and the card's address
 
 
@@ -94,6 +96,7 @@ class IncomingPage:
     def __init__(self, services: Services, actor: Actor) -> None:
         self._services = services
         self._resends = permissions.may(actor, Permission.RESEND)
+        self._made = 0  # which referral the question is about
         self._amends = permissions.may(actor, Permission.AMEND)
         with ui.element("div").classes("page-head"):
             text("h1", "Входящие направления")
@@ -113,6 +116,12 @@ class IncomingPage:
             self._raw = text("div", "", "evidence scrolled")
             with ui.element("div").classes("acts").style("margin-top: 16px"):
                 theme.button("Закрыть").props("data-closes autofocus")
+
+        with theme.dialog(
+            "made", "Исследование уже сделано?", danger="Передать врачам", on_danger=self._mark_made, leave="Вернуться"
+        ):
+            self._made_who = text("p", "")
+            text("p", "Записать его потом нельзя: врач ответит на вопрос клиники или откажет.", "muted small")
 
     async def show_saved(self, number: str) -> None:
         """Show the order that has just been made of a referral, with links to it."""
@@ -178,7 +187,20 @@ class IncomingPage:
                 if self._amends:
                     ui.link("Исправить карту", address)
         if each.state is IncomingState.WAITING:
-            ui.link("Записать", f"/desk?incoming={each.id}").classes("btn")
+            with ui.element("div").classes("acts"):
+                ui.link("Записать", f"/desk?incoming={each.id}").classes("btn")
+                if each.may_be_made:
+                    theme.button("Уже сделано", lambda: self._ask_made(each), small=True)
+
+    async def _ask_made(self, each: WaitingRow) -> None:
+        self._made = each.id
+        self._made_who.set_text(f"{each.who}: {each.what}")
+        ui.run_javascript("document.getElementById('made').showModal()")
+
+    async def _mark_made(self) -> None:
+        services, actor, id = self._services, current_actor(self._services), self._made
+        if await attempt(lambda: services.store.write(answering.mark, id, actor)):
+            theme.show_message("Передано врачам: «Мнения». На аппараты исследование не попадёт")
 
     def _draw_unread(self, each: UnreadRow) -> None:
         text("span", each.what, "who mono small")
@@ -251,6 +273,7 @@ def _waiting(
         since=f"ждёт {since}" if since else "",
         problem=problem,
         state=each.state,
+        may_be_made=bool(each.attached) and each.source == incoming_referrals.BUS,
         bearers=tuple(
             (
                 f"{known.name}, {words.born(known.born)}, {similar_patients.numbers(known)}",

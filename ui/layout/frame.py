@@ -13,6 +13,7 @@ from broker.security import permissions
 from broker.security.permissions import Permission
 from ui.layout.health import HealthIndicator
 from ui.layout.incoming_badge import IncomingBadge
+from ui.layout.opinion_badge import OpinionBadge
 from ui.live import follow, show_exception
 from ui.services import Services
 from ui.text import words
@@ -26,6 +27,7 @@ PLACES = [
     ("/incoming", "Входящие", "move_to_inbox", Permission.REGISTER),
     ("/board", "Доска", "view_week", Permission.VIEW),
     ("/reading", "Описание", "description", Permission.REPORT),
+    ("/opinions", "Мнения", "forum", Permission.REPORT),
     ("/studies", "Исследования", "list_alt", Permission.VIEW),
     ("/exchange", "Обмен", "sync_alt", Permission.VIEW),
     ("/devices", "Аппараты", "monitor_heart", Permission.VIEW),
@@ -67,17 +69,18 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
     ui.on_exception(show_exception)
     if wall:
         ui.query("body").classes("wall")
-    incoming = IncomingBadge(services)
+    incoming, asked = IncomingBadge(services), OpinionBadge(services)
+    badges: dict[str, IncomingBadge | OpinionBadge] = {"/incoming": incoming, "/opinions": asked}
     allowed = [
-        each for each in PLACES if permissions.may(actor, each[3]) and (each[0] != "/incoming" or incoming.wanted)
+        each for each in PLACES if permissions.may(actor, each[3]) and (each[0] not in badges or badges[each[0]].wanted)
     ]
     with ui.element("header").classes("top"):
         ui.link(services.settings.clinic_name, "/").classes("clinic")
         with ui.element("nav").classes("places").props("aria-label=Разделы"):
             for path, word, _, _ in allowed:
                 with _current(ui.link(word, path), path == place):
-                    if path == "/incoming":
-                        incoming.add_badge()
+                    if path in badges:
+                        badges[path].add_badge()
         with ui.element("div").classes("tools"):
             search_box("find")
             with ui.link("", "/studies").classes("find-link").props("aria-label=Поиск"):
@@ -93,8 +96,8 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
             with _current(ui.link("", path), path == place):
                 ui.icon(icon)
                 text("span", word)
-                if path == "/incoming":
-                    incoming.add_badge()
+                if path in badges:
+                    badges[path].add_badge()
     with theme.dialog("keys", "Клавиши"):
         closed = {word for _, word, _, _ in PLACES} - {word for _, word, _, _ in allowed}
         theme.html_element("div", _write_keys(closed, has_viewer=services.settings.viewer is not None), "keys")
@@ -103,6 +106,7 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
     async def refresh() -> None:
         await health.refresh()
         await incoming.refresh()
+        await asked.refresh()
 
     follow(services, refresh)
 

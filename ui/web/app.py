@@ -31,6 +31,8 @@ from ui.exchange import page as exchange_page
 from ui.incoming import page as incoming_page
 from ui.layout import plain_page
 from ui.live import ChangeNotifier
+from ui.opinions import answer_page
+from ui.opinions import page as opinions_page
 from ui.order import label, study_list
 from ui.order import page as order_page
 from ui.patients import correction_page, dose_sheet, merge_page
@@ -74,6 +76,8 @@ PAGES: tuple[PageModule, ...] = (
     together_page,
     templates_page,
     figures_page,
+    opinions_page,
+    answer_page,
     exchange_page,
     message,
     study_list,

@@ -1,6 +1,6 @@
 """Use cases of other clinics' requests: a doctor answers one. It is declined as a referral is.
 
-No order is made of a request: the study is made, elsewhere, and a worklist must not show it.
+No order is made of a request: the study is made, in another clinic, and a worklist must not show it.
 """
 
 from __future__ import annotations

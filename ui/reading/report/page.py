@@ -25,9 +25,10 @@ from broker.workflow.reading.kept_texts import KeptText
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.reading import queue_page, session_panel, viewer_window
-from ui.reading.report import attached_files, over_read, signed_report, study_facts, writing_lease
+from ui.reading.report import attached_files, opinions, over_read, signed_report, study_facts, writing_lease
 from ui.reading.report import kept_texts as shown_texts
 from ui.reading.report.form import ReportForm
+from ui.reading.report.opinions import OpinionsData, OpinionsPanel
 from ui.reading.report.over_read import OverReadData, OverReadPanel
 from ui.reading.report.revision import KeptDraft, RevisionPanel, draft_name
 from ui.services import Services
@@ -81,6 +82,7 @@ class ReadingPageData:
     lease: Lease | None = None  # who writes it now
     kept_texts: tuple[KeptText, ...] = ()  # of this doctor
     over_reads: OverReadData = over_read.NONE
+    opinions: OpinionsData = opinions.NONE  # of other clinics
     made_of_reads: bool = False  # two doctors read it, or one has given an opinion: this page writes no report of it
 
 
@@ -95,10 +97,11 @@ def _read(reader: Reader, services: Services, actor: Actor, accession_number: st
         made_of_reads = bool(reading_cases.made_of_reads(reader, [study.card.order.id]))
     lease = None if made_of_reads else writers.writer(reader, study.card.order.id, services.store.clock())
     kept = kept_texts.of_order(reader, study.card.order.id, actor)
-    asked = over_read.NONE
+    asked, of_others = over_read.NONE, opinions.NONE
     if study.card.report and study.card.report.state is ReportState.SIGNED:
         asked = over_read.read(reader, services, study.card.order.id, actor)
-    return ReadingPageData(study, study_facts.places(reader), following, lease, kept, asked, made_of_reads)
+        of_others = opinions.read(reader, services, study.card.order.id)
+    return ReadingPageData(study, study_facts.places(reader), following, lease, kept, asked, of_others, made_of_reads)
 
 
 class ReadingPage:
@@ -131,12 +134,14 @@ class ReadingPage:
                 self._signed = Memo(ui.element("div"))
                 self._revising = Memo(ui.element("div"))
                 order_id = found.study.card.order.id
-                over_read_box = ui.element("div")
+                over_read_box, opinions_box = ui.element("div"), ui.element("div")
                 self._beside = ui.element("div")
                 with over_read_box:
                     self._over_read = OverReadPanel(
                         services, actor, order_id, self._propose, self._reread, self._beside
                     )
+                with opinions_box:
+                    self._opinions = OpinionsPanel(services, actor, order_id, self._propose, self._reread, self._beside)
                 self._following = Memo(self._beside)
                 self._form = ReportForm(services, actor, found.study, self._reread)
                 self._kept_texts = Memo(ui.element("div"))
@@ -177,6 +182,7 @@ class ReadingPage:
             self._panel.show(signed, found.lease)
         if signed:
             self._over_read.show(signed, found.over_reads)
+            self._opinions.show(signed, found.opinions)
         self._following.show((signed is None, found.following), lambda: self._draw_following(signed, found.following))
         self._form.show(found.study, signed is not None, found.lease)
         other = found.lease if found.lease and found.lease.reader != self._actor.name else None

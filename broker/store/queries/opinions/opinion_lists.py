@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from broker.domain.incoming import IncomingReferral, IncomingState
+from broker.domain.incoming import IncomingReferral
 from broker.domain.opinions.requests import OpinionAnswer, OpinionRequest
 from broker.domain.orders import Order, Priority
 from broker.store.database import Reader
@@ -49,6 +49,19 @@ def count_for_us(reader: Reader) -> int:
     return int(reader.value(sql) or 0)
 
 
+def count_unheeded(reader: Reader) -> int:
+    """Return how many requests of ours have ended, and no doctor has seen it yet."""
+    return len(requests.unheeded(reader))
+
+
+def is_used(reader: Reader) -> bool:
+    """Return True if an opinion was asked of anyone, by anyone."""
+    return bool(
+        reader.value("SELECT 1 FROM opinion_request LIMIT 1")
+        or reader.value(f"SELECT 1 FROM incoming_referral WHERE {ASKS} LIMIT 1")
+    )
+
+
 def ended_for_us(reader: Reader) -> list[AskedOfUs]:
     """Return the newest requests of other clinics that were answered, declined or taken back, the newest first."""
     rows = reader.rows(
@@ -74,11 +87,6 @@ def asked_by_us(reader: Reader) -> list[AskedByUs]:
 def of_report(reader: Reader, order_id: int) -> tuple[AskedByUs, ...]:
     """Return all requests about an order's report, the newest first; for doctors only."""
     return tuple(_with_orders(reader, requests.of_order(reader, order_id)))
-
-
-def is_answered(referral: IncomingReferral) -> bool:
-    """Return True if we have answered a request."""
-    return referral.asks_opinion and referral.state is IncomingState.ACCEPTED
 
 
 def _asked_of_us(reader: Reader, referral: IncomingReferral) -> AskedOfUs:

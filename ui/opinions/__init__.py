@@ -1,0 +1,1 @@
+"""«Мнения»: what other clinics ask us about studies that they have made, and what we ask them."""

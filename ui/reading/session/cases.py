@@ -91,11 +91,17 @@ class Session:
     deferred: int = 0
     skipped: list[int] = field(default_factory=list)  # orders that come last
     done: set[int] = field(default_factory=set)  # orders that were read or put aside in this session
+    _first_is_due: bool = True  # no study was opened yet
 
     @property
     def is_over(self) -> bool:
         """True if as many were read as the session was to have."""
         return bool(self.wanted.size) and self.read + self.deferred >= self.wanted.size
+
+    def has_missed_first(self, case: SessionCase | None) -> bool:
+        """Return True, once, if the session was to begin with a study that its reader was not given."""
+        wanted, self._first_is_due = self.wanted.first if self._first_is_due else "", False
+        return bool(wanted) and (case is None or case.opened.order.accession_number != wanted)
 
     def count(self, order_id: int, opinion: Opinion) -> None:
         """Count a study as read."""

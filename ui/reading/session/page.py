@@ -87,8 +87,12 @@ class SessionPage:
             self._show(None)
             return
         done = await attempt(lambda: take(services, session, actor))
-        if done is not None:
-            await self._show_case(done.value)
+        if done is None:
+            return
+        await self._show_case(done.value)
+        if session.has_missed_first(done.value):
+            next_one = "Открыт следующий." if done.value else ""
+            _say_bad(f"Этот случай сейчас читает другой, или он уже прочитан. {next_one}".strip())
 
     async def _show_case(self, case: SessionCase | None) -> None:
         guids = {each.organisation for each in case.external if each.organisation} if case else set()

@@ -301,3 +301,16 @@ def field(user: User, name: str) -> ui.textarea:
     found = [each for each in user.find(ui.textarea).elements if each.props.get("for") == name]
     assert len(found) == 1
     return found[0]
+
+
+async def test_a_case_that_another_reads_is_not_opened_and_the_next_one_is_said_to_be(
+    room: Services, doctor: User
+) -> None:
+    first, second = study(room, 1), study(room, 2)
+    room.store.write(reading.open_case, first.id, LARIN, room.clinic)
+    await doctor.open(f"/read?modality=DX&first={first.accession_number}")
+    await doctor.should_see("Этот случай сейчас читает другой, или он уже прочитан. Открыт следующий.")
+    await doctor.should_see(second.accession_number)
+    await doctor.open(f"/read?modality=DX&first={second.accession_number}")
+    await doctor.should_see(second.accession_number)
+    assert len([said for said in doctor.notify.messages if said.startswith("Этот случай")]) == 1

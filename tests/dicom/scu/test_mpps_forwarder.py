@@ -23,15 +23,18 @@ from broker.dicom.scu import mpps_forwarder, no_delay
 from broker.dicom.scu.mpps_forwarder import TRIES, MppsForwarder, MppsNode, forget_others
 from broker.dicom.server import DicomServer, PortSettings
 from broker.domain.errors import NotFound
+from broker.domain.patients.people import PersonName
 from broker.domain.studies.performed import PerformedState
 from broker.domain.studies.step_rules import PACKED
 from broker.store.database import Store
 from broker.store.tables.studies import mpps_nodes, performed
 from broker.store.tables.studies.mpps_nodes import StoredMessage
+from broker.workflow import patient_correction
+from broker.workflow.referrals import referrals
 from broker.workflow.studies import mpps_backlog
 from tests.support import factory
 from tests.support.clock import Clock, Seconds
-from tests.support.factory import CLINIC, SYSTEM
+from tests.support.factory import CLINIC, REGISTRAR, SYSTEM
 from tests.support.modality import change, create, creation, ending, series
 
 Answer = Callable[[str, Dataset], int]
@@ -130,6 +133,21 @@ def test_what_a_device_reports_arrives_as_it_was_in_order(store: Store, ris: Ris
     assert last.PerformedProcedureStepStatus == "COMPLETED"
     assert last.PerformedSeriesSequence[0].SeriesInstanceUID == series().SeriesInstanceUID
     assert forwarder.look() == 0
+
+
+def test_an_order_that_is_changed_after_its_step_was_forwarded_changes_nothing_that_a_node_gets(
+    store: Store, ris: Ris, forwarder: MppsForwarder
+) -> None:
+    order = store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
+    create(store, creation(order.study_instance_uid, PatientID=order.patient.patient_id), "1.2.1")
+    assert forwarder.look() == 1
+    married = replace(order.patient, name=PersonName("Орлова", "Марина", "Петровна"))
+    store.write(patient_correction.correct, married, REGISTRAR, CLINIC, made_seen=[order.id])
+    assert forwarder.look() == 0  # a node learns what devices report, and nothing else
+    change(store, ending(), "1.2.1")
+    assert forwarder.look() == 1
+    assert ris.names == [("N-CREATE", "1.2.1"), ("N-SET", "1.2.1")]
+    assert "PatientName" not in ris.got[1][2]
 
 
 def test_what_was_before_a_node_was_configured_does_not_go_there(store: Store, ris: Ris, clock: Seconds) -> None:

@@ -36,7 +36,7 @@ def order(**changes: Any) -> Order:
         accession_number="K2611-0001",
         study_instance_uid=STUDY_UID,
         requested_procedure_id="RP1",
-        patient=replace(factory.KUZNETSOVA, id=1, patient_id="000017", weight=70.5, height=165.0),
+        patient=replace(factory.KUZNETSOVA, id=1, patient_id="000017", insurer="78007", weight=70.5, height=165.0),
         state=OrderState.SCHEDULED,
         procedure_code="7003087",
         procedure_name="Рентгенография коленного сустава",

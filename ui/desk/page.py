@@ -155,7 +155,8 @@ def _incoming(reader: Reader, services: Services, id: int) -> FormMode | _NoForm
     patient = patient_index.match(reader, draft.patient).patient
     if patient:  # what is known to the other clinic only
         blank = {key: getattr(draft.patient, key) for key in ("snils", "policy", "phone") if not getattr(patient, key)}
-        patient = replace(patient, **blank, weight=draft.patient.weight or patient.weight)
+        weight, insurer = draft.patient.weight or patient.weight, draft.patient.insurer or patient.insurer
+        patient = replace(patient, **blank, weight=weight, insurer=insurer)
         patient = replace(patient, height=draft.patient.height or patient.height)
     mode = IncomingMode(referral, clinic_name(reader, referral), draft, patient)
     over = mode.closed_reason(reader)

@@ -67,7 +67,11 @@ def test_the_patient_has_the_own_number_with_the_mis_the_snils_and_the_policy(bu
                     "assigner": {"display": MIS},
                 },
                 {"system": f"{N3}.6.223", "value": "11223344595"},
-                {"system": f"{N3}.6.228", "value": "7800000012345671"},
+                {
+                    "system": f"{N3}.6.228",
+                    "value": "7800000012345671",
+                    "assigner": {"display": "1.2.643.5.1.13.2.1.1.635.78007"},
+                },
             ],
             "name": [{"family": "Кузнецова", "given": ["Марина", "Петровна"]}],
             "gender": "female",

@@ -152,13 +152,14 @@ async def test_a_patient_of_ours_is_found_and_an_unknown_procedure_is_left_to_th
     scene: Scene, services: Services
 ) -> None:
     known = scene.register("10:00")
-    born = Patient(known.patient.name, known.patient.birth_date, Sex.FEMALE, snils="11223344595")
+    born = Patient(known.patient.name, known.patient.birth_date, Sex.FEMALE, snils="11223344595", insurer="77001")
     id = came(scene.store, patient=born, procedure_name="Рентгенография кисти и пальцев")
     async with person(services) as user:
         await user.open(f"/desk?incoming={id}")
         hands = Hands(user)
         await user.should_see(f"карта {known.patient.patient_id}")
         assert hands.values("last", "snils", "what") == ["Кузнецова", "112-233-445 95", None]
+        assert hands.values("insurer") == ["77001"]  # the newest that was stated
         await user.should_see("В направлении: «Рентгенография кисти и пальцев»")
 
 

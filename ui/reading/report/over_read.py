@@ -98,6 +98,7 @@ class OverReadPanel:
         self._form = ""  # the one that is open
         self._fields: dict[str, FormField] = {}
         self._draft: Draft | None = None
+        self._restoring = False
         self._is_new = True  # nothing was shown yet: what was typed before is put into the form again
         self._lease = WritingLease(services, actor, order_id, LeasePurpose.OVER_READ)
         self._shown = Memo(ui.element("div"))
@@ -260,9 +261,11 @@ class OverReadPanel:
     def _restore(self, kept: KeptDraft) -> None:
         content, saved_at = kept
         self._open(content["form"])
+        self._restoring = True  # who only opens the page again keeps no other doctor from answering
         for name, value in content["fields"].items():
             if name in self._fields:
                 self._fields[name].value = value
+        self._restoring = False
         if self._draft:
             self._draft.kept = True
         at = words.moment(saved_at, self._services.clinic.zone, self._services.today())
@@ -273,9 +276,12 @@ class OverReadPanel:
             for name in _TEXTS:
                 self._fields[name].value = self._fields[name].value or getattr(self._report, name)
 
-    async def _touch(self) -> None:
+    def _touch(self) -> Awaitable[None] | None:
         if self._draft is not None:
             self._draft.touch()
+        return None if self._restoring else self._begin_lease()
+
+    async def _begin_lease(self) -> None:
         if self._form in _ANSWERS and not self._lease.is_held and not await self._lease.begin():
             self._say("Второе мнение уже пишет другой врач. Ваш текст цел")
 

@@ -69,6 +69,7 @@ class RevisionPanel:
         self._newer: Report | None = None  # a version that came while the form was open, and is not heeded yet
         self._fields: dict[str, FormField] = {}
         self._lease = WritingLease(services, actor, report.order_id)
+        self._restoring = False
         self._other: Lease | None = None  # of another doctor, who writes now
         self._buttons = Memo(ui.element("div").classes("acts"))
         self._box = ui.element("div")
@@ -157,9 +158,12 @@ class RevisionPanel:
         for name, value in _texts(report).items():
             self._fields[name].value = value
 
-    async def _touch(self, field: FormField) -> None:
+    def _touch(self, field: FormField) -> Awaitable[None] | None:
         field.show_error("")
         self._draft.touch()
+        return None if self._restoring else self._begin_lease()
+
+    async def _begin_lease(self) -> None:
         if self._change and not (self._lease.is_held or self._other) and not await self._lease.begin():
             self._show_note("Новую версию сейчас пишет другой врач. Ваш текст цел, подписать его можно после")
 
@@ -199,9 +203,11 @@ class RevisionPanel:
     def _restore(self, content: dict[str, Any], saved_at: datetime) -> None:
         """Open the form with what was typed, also if the report has another version by now."""
         self._open(ReportChange(content["change"]))
+        self._restoring = True  # who only opens the page again keeps no other doctor from writing
         for name, value in content["fields"].items():
             if name in self._fields:
                 self._fields[name].value = value
+        self._restoring = False
         self._draft.kept = True
         self._show_draft_note(f"Черновик от {self._moment(saved_at)}", False)
         if content["version"] != self._report.version:

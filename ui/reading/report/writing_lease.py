@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date, tzinfo
 
 from nicegui import ui
@@ -16,13 +17,13 @@ from ui.services import Services
 from ui.text import words
 from ui.writing_windows import Place
 
-_WHAT = {LeasePurpose.REPORT: "Протокол", LeasePurpose.OVER_READ: "Мнение"}
+WHAT = {LeasePurpose.REPORT: "Протокол", LeasePurpose.OVER_READ: "Мнение"}
 
 
 def notice(lease: Lease, zone: tzinfo, today: date, what: str = "") -> str:
     """Return who writes, since when, and until when it lasts if nothing more comes."""
     since = words.moment(lease.since, zone, today)
-    what = what or _WHAT[lease.purpose]
+    what = what or WHAT[lease.purpose]
     return (
         f"{what} сейчас пишет {lease.reader_title}, с {since}. Прочитать можно. Писать и подписать можно, когда врач"
         f" закончит, или с {lease.until.astimezone(zone):%H:%M}, если больше ничего не напишет."
@@ -39,6 +40,7 @@ class WritingLease:
         self._place = Place(order_id, actor.name, purpose)
         self._window = ui.context.client.id
         self.is_held = False
+        self._beginning = asyncio.Lock()
 
     def of_another(self, lease: Lease | None) -> Lease | None:
         """Return the lease if it is another person's, and note if it is no longer the own one."""
@@ -48,6 +50,10 @@ class WritingLease:
 
     async def begin(self) -> bool:
         """Note that somebody has begun to write; return False while another writes, or if it failed."""
+        async with self._beginning:  # two keys in a row begin once
+            return self.is_held or await self._begin()
+
+    async def _begin(self) -> bool:
         services, (order_id, _, purpose) = self._services, self._place
         actor = current_actor(services)
         try:

@@ -141,10 +141,13 @@ async def test_what_was_typed_into_a_correction_is_there_when_the_page_is_opened
         push(user, "Исправить")
         write(user, reason="не та сторона", **{"corrected-conclusion": "Без патологии слева."})
         await kept(scene, reported, "Без патологии слева.")
+    scene.now += timedelta(minutes=CLINIC.reading.lease_minutes)
     async with person(services, "volskaya") as user:
         await user.open(f"/reading/{reported.accession_number}")
         await user.should_see("Черновик от")
         assert field_of(user, "reason").value == "не та сторона"
+        with scene.store.read() as reader:  # who only looks at it again keeps no other doctor from writing
+            assert leases.of_order(reader, reported.id, scene.now) is None
         assert field_of(user, "corrected-conclusion").value == "Без патологии слева."
         push(user, "Подписать исправление")
         await user.should_see("Подписано, версия 2")

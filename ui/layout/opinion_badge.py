@@ -39,11 +39,11 @@ class OpinionBadge:
         with self._services.store.read() as reader:
             return self._count(reader)
 
-    @staticmethod
-    def _count(reader: Reader) -> int:
-        return opinion_lists.count_for_us(reader) + opinion_lists.count_unheeded(reader)
+    def _count(self, reader: Reader) -> int:
+        now, rules = self._services.store.clock(), self._services.clinic.opinions
+        return opinion_lists.count_for_us(reader) + opinion_lists.count_of_ours(reader, now, rules)
 
     def _draw(self) -> None:
         for badge in self._badges:
             badge.set_text(str(self._shown) if self._shown else "")
-            badge.props["title"] = "просят мнение или ответили нам"
+            badge.props["title"] = "просят мнение, ответили нам или молчат дольше срока"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from broker.domain.incoming import IncomingReferral
-from broker.domain.opinions.requests import OpinionAnswer, OpinionRequest
+from broker.domain.opinions.requests import OpinionAnswer, OpinionRequest, OpinionRules
 from broker.domain.orders import Order, Priority
 from broker.store.database import Reader
 from broker.store.queries import directory_search
@@ -49,9 +50,10 @@ def count_for_us(reader: Reader) -> int:
     return int(reader.value(sql) or 0)
 
 
-def count_unheeded(reader: Reader) -> int:
-    """Return how many requests of ours have ended, and no doctor has seen it yet."""
-    return len(requests.unheeded(reader))
+def count_of_ours(reader: Reader, now: datetime, rules: OpinionRules) -> int:
+    """Return how many requests of ours a doctor has to look at: they have ended unseen, or hang; `now` is UTC."""
+    hanging = sum(each.hangs(now, rules) for each in requests.all_open(reader))
+    return len(requests.unheeded(reader)) + hanging
 
 
 def is_used(reader: Reader) -> bool:

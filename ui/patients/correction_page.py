@@ -16,7 +16,7 @@ from broker.domain.patients.patient_match import NUMBERS
 from broker.domain.patients.people import Patient
 from broker.security import permissions
 from broker.security.permissions import Permission
-from broker.store.queries import patient_cards
+from broker.store.queries import directory_search, patient_cards
 from broker.store.queries.patient_cards import CardToAmend
 from broker.workflow import patient_correction
 from ui.desk.consequences import draw_change, draw_lines
@@ -44,7 +44,6 @@ from ui.widgets.theme import text
 
 _OWN_LABELS = {"address": "Адрес", "passport": "Паспорт"}
 _KEEP = {"snils": "Прежний СНИЛС был верным: искать и по нему", "policy": "Прежний полис был верным: искать и по нему"}
-_NOTHING = ReferralOptions((), (), (), {})
 
 
 def build(services: Services) -> None:
@@ -55,13 +54,14 @@ def build(services: Services) -> None:
         actor = current_actor(services)
         number = card_words.number(card)
         found = await read_as_viewer(services, lambda reader: patient_cards.to_amend(reader, number))
+        insurers = await read_as_viewer(services, directory_search.insurers)
         with frame(services, actor, "/studies"), ui.element("div").classes("page tall"):
             if not permissions.may(actor, Permission.AMEND):
                 theme.empty("Карту исправляет регистратура.", "Скажите ей, что в карте не так.")
             elif found is None:
                 theme.empty(f"Карты с номером «{number[:64]}» нет.", "Найдите пациента по фамилии:", "/")
             else:
-                CorrectionPage(services, actor, found)
+                CorrectionPage(services, actor, found, ReferralOptions((), (), (), {}, insurers))
 
 
 class _Rules(ReferralRules):
@@ -75,7 +75,8 @@ class _Rules(ReferralRules):
 class CorrectionPage:
     """One open card. What it saves is what it shows: a card that has changed since is refused."""
 
-    def __init__(self, services: Services, actor: Actor, found: CardToAmend) -> None:
+    def __init__(self, services: Services, actor: Actor, found: CardToAmend, options: ReferralOptions) -> None:
+        self._options = options
         self._services, self._actor, self._found, self._patient = services, actor, found, found.patient
         patient = found.patient
         self._fields: dict[str, FormField] = {}
@@ -94,7 +95,7 @@ class CorrectionPage:
             self._draw()
         for key, value in field_values.of_patient(patient).items():
             if key in self._fields:
-                self._fields[key].value = value
+                self._fields[key].value = value if key != "insurer" else field_values.shown_insurer(value, options)
                 other_layout.offer(self._fields, key, self._take_russian)
         self._fields["address"].value, self._fields["passport"].value = found.details.address, found.details.passport
         self._made = Memo(ui.element("section").classes("section made-before"))
@@ -196,7 +197,7 @@ class CorrectionPage:
         kept = field_values.of_patient(self._patient) | {"pregnancy": self._patient.pregnancy}
         typed = {key: field.value for key, field in self._fields.items() if key not in _OWN_LABELS}
         content = FormContent({**EMPTY, **kept, **typed}, self._patient, external=False, owner=None, referrer_snils="")
-        parser = FormParser(content, _NOTHING, _Rules(), self._services.now())
+        parser = FormParser(content, self._options, _Rules(), self._services.now())
         patient = parser.patient()
         return patient, parser.problems
 

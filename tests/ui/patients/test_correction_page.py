@@ -66,6 +66,9 @@ async def test_the_insurer_is_corrected_and_named_by_the_directory(scene: Scene,
     await wait_until_async(lambda: card(scene).insurer == "78007")
     await user.open("/patient/000001")
     await user.should_see("78007 Городская страховая")
+    await user.open("/patient/000001/correct")
+    assert control(user, "insurer").value == "78007 Городская страховая"
+    await user.should_see("Пока ничего не изменено")
 
 
 async def test_a_card_in_the_other_layout_of_the_keyboard_is_offered_in_russian(scene: Scene, user: User) -> None:

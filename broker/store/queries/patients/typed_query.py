@@ -92,6 +92,14 @@ def _ways(folded: str, dates: tuple[date, ...]) -> Iterator[Reading]:
                 tuple(text.casefold() for is_number, text in pairs if not is_number),
                 tuple(text for is_number, text in pairs if is_number),
             )
+    if len(parts) > _MOST_GROUPS and any(sum(map(str.isdigit, part)) > 2 for part in parts):
+        for at, part in enumerate(parts):  # the first digit of one more number, which is no help among so many
+            if _is_digit(part):
+                yield from _ways(" ".join([*words, *parts[:at], *parts[at + 1 :]]), dates)
+
+
+def _is_digit(part: str) -> bool:
+    return len(part) == 1
 
 
 def _groupings(parts: list[str]) -> list[list[list[str]]]:

@@ -285,6 +285,11 @@ def test_digits_that_are_typed_one_by_one_are_a_number(people: Store, typed: str
         assert reading.dates or all(len(number) > 1 for number in reading.numbers), reading
 
 
+@pytest.mark.parametrize("typed", ["7 8 (903) 12 ярослав", "8 (903) 12 0 ярослав", "0 8 (903) 123-45 иванов"])
+def test_one_digit_beside_a_number_in_groups_hides_nobody(people: Store, typed: str) -> None:
+    assert found(people, typed) == ["Иванов"]
+
+
 @pytest.mark.parametrize("typed", ["иванов 1938 087", "иванов 7800 1938", "иванов 12 780 17.02.1938"])
 def test_year_and_date_beside_numbers_are_read_as_what_fits(people: Store, typed: str) -> None:
     people.write(patients.add, Patient(PersonName("Иванов", "Пётр"), *OLD, phone="8 912 000-00-00"), "12")

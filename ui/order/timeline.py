@@ -97,6 +97,8 @@ def _line(
         reason = bus.cancelled_because(str(details.get("reason") or details.get("status") or ""))
         what += f": {reason}" if reason else ""
         what += f": направлено заново, {details['replaced_by']}" if details.get("replaced_by") else ""
+    elif event.what in (AuditAction.OPINION_REFUSED, AuditAction.OPINION_WITHDRAW) and details.get("reason"):
+        what += f": {details['reason']}"
     elif event.what == AuditAction.PATIENT_AMEND:
         what += f": {listed(details.get('changed', {}))}"
     elif event.what in (AuditAction.PATIENT_MERGE, AuditAction.PATIENT_SPLIT):
@@ -142,6 +144,8 @@ _STATES: dict[str, str] = {
     AuditAction.REPORT_ADD: "reported",
     AuditAction.REPORT_CORRECT: "reported",
     AuditAction.REPORT_WITHDRAW: "attention",
+    AuditAction.OPINION_COME: "answered",
+    AuditAction.OPINION_REFUSED: "attention",
     AuditAction.REPORT_ARCHIVED: "archived",
     AuditAction.REPORT_ARCHIVE_AGAIN: "archived",
     AuditAction.IMAGES_SEEN: "archived",

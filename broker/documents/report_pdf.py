@@ -18,6 +18,7 @@ from fpdf.fonts import TTFFont
 
 from broker.domain.patients import identifiers, names
 from broker.domain.patients.people import NO_NAME, Sex
+from broker.domain.reading import report_form
 from broker.domain.reading.reports import ReportChange, ReportState, SignedReport
 
 FONTS = Path(__file__).parent / "fonts"
@@ -25,6 +26,20 @@ FAMILY = "DejaVu"
 BOX = "\u25a1"  # in place of a character that cannot be shown
 _SEXES = {Sex.MALE: "мужской", Sex.FEMALE: "женский", Sex.OTHER: ""}
 _SIDES = {"L": "слева", "R": "справа", "B": "с двух сторон"}
+# What stands before and after the texts, of `report_form`; other versions' fields under their own names.
+FORM_LABELS = {
+    "purpose": "Цель исследования",
+    "repeated": "Первичное или повторное",
+    "anamnesis": "Краткий анамнез",
+    "contrast": "Контраст",
+    "complications": "Осложнения",
+    "anaesthesia": "Анестезия",
+    "limits": "Что мешало",
+    "scale": "Шкала",
+    "consultant": "Консультировал",
+    "remarks": "Примечания",
+}
+_BELOW = ("scale", "consultant", "remarks")
 _LEFT, _TOP, _BOTTOM = 20, 16, 20  # mm
 SHEET_WIDTHS = (8, 22, 36, 22, 23, 28, 33)  # relative, of a dose sheet's columns; no word is broken
 SHEET_ALIGN = ("RIGHT", "LEFT", "LEFT", "LEFT", "RIGHT", "RIGHT", "LEFT")
@@ -42,6 +57,7 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo, address: st
     if report.state is not ReportState.SIGNED or report.signed_at is None:
         raise ValueError("only a signed report is printed")
     patient, step = order.patient, order.steps[0]
+    form = {name: (FORM_LABELS.get(name, name), value) for name, value in report_form.unpack(report.form).items()}
     pdf = _ReportPdf(f"№ {order.shown_number}, {names.short(patient.name)}", report.signed_at)
     pdf.set_title(f"Протокол {order.shown_number}")
     pdf.add_page()
@@ -67,6 +83,7 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo, address: st
             ("Направлен из", signed.referring_clinic),
             ("Диагноз", order.diagnosis),
             ("Эффективная доза", dose(report.effective_dose)),
+            *(pair for name, pair in form.items() if name not in _BELOW),
             *_readers(signed, zone),
             ("Версия", f"{report.version}, заменяет прежние" if report.change else ""),
         ]
@@ -76,6 +93,9 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo, address: st
     pdf.chapter("Описание", report.description)
     pdf.chapter("Заключение", report.conclusion, bold=True)
     pdf.chapter("Рекомендации", report.recommendations)
+    for name in _BELOW:
+        if name in form:
+            pdf.chapter(*form[name])
     doctor = report.author_position[:1].upper() + report.author_position[1:] or "Врач"
     pdf.signature(doctor, str(report.author_name), report.signed_at.astimezone(zone))
     return bytes(pdf.output())

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from broker.documents import report_pdf
+from broker.domain.reading import report_form
 from broker.domain.reading.reports import ReportState, SignedReport
 from tests.documents.report import ORDER, REPORT
 from tests.support.clock import ZONE
@@ -60,6 +61,14 @@ def test_everything_is_on_it_and_can_be_copied_out() -> None:
 def test_the_clinics_address_is_on_it_where_it_is_configured() -> None:
     made = report_pdf.report_pdf(SignedReport(ORDER, REPORT), "Поликлиника № 7", ZONE, "г. Энск, ул. Заречная, 5")
     assert "Поликлиника № 7\nг. Энск, ул. Заречная, 5\n" in PdfReader(io.BytesIO(made)).pages[0].extract_text()
+
+
+def test_what_form_34_asks_is_on_it_where_it_was_typed() -> None:
+    form = report_form.pack({name: f"слово {name}" for name in report_form.FIELDS})
+    printed = " ".join(pages(form=form))
+    for name in report_form.FIELDS:
+        assert f"слово {name}" in printed
+        assert report_pdf.FORM_LABELS[name] in printed
 
 
 def test_what_is_not_known_is_left_out() -> None:

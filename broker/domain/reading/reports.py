@@ -58,6 +58,7 @@ class Report:
     version: int = 1
     change: ReportChange | None = None  # None: the first version
     reason: str = ""  # what was added or corrected, or why it was withdrawn
+    form: str = ""  # further fields (`report_form`)
     id: int | None = None
 
     @property

@@ -76,7 +76,8 @@ def propose(
     """
     opened = _opened(tx, order_id, actor, clinic)
     text, before = tidy(text), opened.proposal
-    if before and (before.writer, before.opinion, before.said) == (actor.name, opinion, asdict(text)):
+    said = {name: value for name, value in asdict(text).items() if name != "form"}  # as a read has it
+    if before and (before.writer, before.opinion, before.said) == (actor.name, opinion, said):
         return before
     found = problems(text, signing=True) | opinions.problems(opinion, opinions.form_of(opened.order.modality))
     if found:
@@ -87,9 +88,7 @@ def propose(
         raise Invalid({"images": "changed"})
     other = next(read.reader for read in opened.reads if read.reader != actor.name)
     patient_id = opened.order.patient.stored_id
-    decision = JointDecision(
-        order_id, opened.images.revision, patient_id, actor.name, other, opinion, asdict(text), tx.now
-    )
+    decision = JointDecision(order_id, opened.images.revision, patient_id, actor.name, other, opinion, said, tx.now)
     made = joint_decisions.put(tx, decision)
     audit.write(tx, actor, AuditAction.TOGETHER_PROPOSE, order_id)
     tx.notify()

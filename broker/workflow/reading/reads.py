@@ -6,7 +6,7 @@ once, in the transaction in which the last read that it needs comes to stand.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from broker.domain.actors import Actor, ActorKind
@@ -296,7 +296,13 @@ def _open(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> OpenCase:
     drafts = (read for read in _counting(tx, order, images) if read.reader == actor.name)
     blank = Read(order.id, actor.name, images=images.revision, patient_id=order.patient.stored_id)
     if report is not None and report.author == actor.name:  # begun before two were to read it
-        blank = replace(blank, **asdict(ReportText.of(report)))
+        blank = replace(
+            blank,
+            description=report.description,
+            conclusion=report.conclusion,
+            recommendations=report.recommendations,
+            effective_dose=report.effective_dose,
+        )
     own = replace(next(drafts, blank), arbitrates=case.stage is ReadingStage.ARBITRATION)
     # Only who decides sees what the two have found: a page cannot show what it was not given.
     shown = case if own.arbitrates else replace(case, standing=())

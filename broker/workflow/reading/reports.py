@@ -18,6 +18,7 @@ from broker.domain.orders import Order, OrderState
 from broker.domain.patients import confirmation, names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName
+from broker.domain.reading import report_form
 from broker.domain.reading.reports import Report, ReportChange, ReportDoubt, ReportState, SeenImages
 from broker.domain.studies.effective_dose import MAX_DOSE
 from broker.domain.studies.performed import PerformedState
@@ -42,11 +43,12 @@ class ReportText:
     conclusion: str = ""
     recommendations: str = ""
     effective_dose: float | None = None
+    form: str = ""  # further fields (`report_form`)
 
     @classmethod
     def of(cls, report: Report) -> ReportText:
         """Return the text of a report."""
-        return cls(report.description, report.conclusion, report.recommendations, report.effective_dose)
+        return cls(report.description, report.conclusion, report.recommendations, report.effective_dose, report.form)
 
 
 def save_report(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor, clinic: Clinic) -> Report:
@@ -270,12 +272,16 @@ def tidy(text: ReportText) -> ReportText:
         description=_tidy(text.description),
         conclusion=_tidy(text.conclusion),
         recommendations=_tidy(text.recommendations),
+        form=report_form.pack({name: _tidy(value) for name, value in report_form.unpack(text.form).items()}),
     )
 
 
 def problems(text: ReportText, *, signing: bool = False) -> dict[str, str]:
     """Return the fields of a report that are wrong: field -> problem code. Only `signing` requires fields."""
     found = {field: "too_long" for field, longest in LONGEST.items() if len(getattr(text, field)) > longest}
+    for field, value in report_form.unpack(text.form).items():
+        if len(value) > report_form.LONGEST:
+            found[field] = "too_long"
     if signing and not text.conclusion:
         found["conclusion"] = "required"
     dose = text.effective_dose
@@ -346,6 +352,7 @@ def _with_text(tx: Tx, before: Report, text: ReportText, actor: Actor) -> Report
         conclusion=text.conclusion,
         recommendations=text.recommendations,
         effective_dose=text.effective_dose,
+        form=text.form,
         author=actor.name,
         author_name=doctors_name(account.full_name if account else actor.title or actor.name),
         author_snils=account.snils if account else "",

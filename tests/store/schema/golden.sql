@@ -969,7 +969,7 @@ CREATE TABLE report (
     author_position TEXT NOT NULL DEFAULT '',
     saved_at TEXT NOT NULL,
     signed_at TEXT,
-    revision INTEGER NOT NULL DEFAULT 1,
+    revision INTEGER NOT NULL DEFAULT 1, form TEXT NOT NULL DEFAULT '' CHECK (form = '' OR json_valid(form)),
     UNIQUE (order_id, reading)
 ) STRICT;
 
@@ -1017,7 +1017,7 @@ CREATE TABLE report_version (
     author_middle TEXT NOT NULL,
     author_snils TEXT NOT NULL,
     author_position TEXT NOT NULL,
-    signed_at TEXT NOT NULL,
+    signed_at TEXT NOT NULL, form TEXT NOT NULL DEFAULT '' CHECK (form = '' OR json_valid(form)),
     UNIQUE (order_id, version)
 ) STRICT;
 

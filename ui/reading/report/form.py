@@ -19,6 +19,7 @@ from broker.domain.actors import Actor
 from broker.domain.errors import BrokerError, Invalid, Occupied, Stale
 from broker.domain.orders import OrderState
 from broker.domain.patients import names
+from broker.domain.reading import report_form
 from broker.domain.reading.leases import Lease
 from broker.domain.reading.reports import Report, ReportState
 from broker.domain.studies.effective_dose import CalculatedDose
@@ -28,6 +29,7 @@ from broker.workflow.reading import kept_texts, reports
 from broker.workflow.reading.reports import ReportText
 from ui.live import attempt, current_actor
 from ui.reading.report import dose
+from ui.reading.report.form_fields import FormFields
 from ui.reading.report.writing_lease import WritingLease
 from ui.services import Services
 from ui.text import errors, words
@@ -131,6 +133,8 @@ class ReportForm:
                     quick=[("рассчитанная", self._take_calculated)] if self._calculated() else (),
                 ),
             }
+            self._more = FormFields()
+        made |= self._more.fields
         for each in made.values():
             each.control.on_value_change(self._touch)
             each.control.on("blur", self._keep)
@@ -164,9 +168,10 @@ class ReportForm:
 
     def _typed(self) -> tuple[ReportText, dict[str, str]]:
         """Return what is typed, normalised, and its problems: field -> code."""
-        fields = {name: str(field.value or "") for name, field in self._fields.items()}
-        number, problem = dose.typed(fields.pop("effective_dose"))
-        return reports.tidy(ReportText(**fields, effective_dose=number)), {"effective_dose": problem} if problem else {}
+        texts = {name: str(self._fields[name].value or "") for name in reports.LONGEST}
+        number, problem = dose.typed(str(self._fields["effective_dose"].value or ""))
+        content = ReportText(**texts, effective_dose=number, form=self._more.typed())
+        return reports.tidy(content), {"effective_dose": problem} if problem else {}
 
     def _text(self) -> ReportText:
         return self._typed()[0]
@@ -181,6 +186,7 @@ class ReportForm:
         for name, value in values.items():
             if self._fields[name].value != value:
                 self._fields[name].value = value
+        self._more.fill(content.form)
 
     def _take(self, report: Report) -> None:
         """Show a draft as the database has it."""
@@ -378,6 +384,7 @@ class ReportForm:
                 ("Описание", words.plural(len(content.description.split()), "слово", "слова", "слов")),
                 ("Рекомендации", names.cut(content.recommendations, 200)),
                 ("Доза", report_pdf.dose(content.effective_dose)),
+                *((report_pdf.FORM_LABELS[name], value) for name, value in report_form.unpack(content.form).items()),
                 ("Снимков", str(self._seen.count or "")),
                 ("Подписывает", self._actor.title or self._actor.name),
             ]
@@ -414,6 +421,7 @@ class ReportForm:
     def _show_problems(self, problems: dict[str, str]) -> None:
         for name, field in self._fields.items():
             field.show_error(errors.problem(name, problems[name]) if name in problems else "")
+        self._more.show_problems(problems)
         first = next((name for name in self._fields if name in problems), "")
         if first:
             self._fields[first].focus()

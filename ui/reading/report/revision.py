@@ -11,12 +11,14 @@ from nicegui import ui
 from broker.domain.actors import Actor
 from broker.domain.errors import Invalid
 from broker.domain.patients import names
+from broker.domain.reading import report_form
 from broker.domain.reading.leases import Lease
 from broker.domain.reading.reports import Report, ReportChange, SeenImages
 from broker.workflow.reading import reports
 from broker.workflow.reading.reports import ReportText, Revision
 from ui.live import attempt, current_actor
-from ui.reading.report import dose
+from ui.reading.report import dose, form_fields
+from ui.reading.report.form_fields import FormFields
 from ui.reading.report.writing_lease import WritingLease
 from ui.services import Services
 from ui.text import errors, words
@@ -141,6 +143,7 @@ class RevisionPanel:
                 self._fields["effective_dose"] = labelled_field(
                     "Эффективная доза, мЗв", name="corrected-dose", span=4, narrow=12, props="inputmode=decimal"
                 )
+                self._fields |= FormFields("corrected-").fields
                 self._fill(self._report)
         for field in self._fields.values():
             field.control.on_value_change(lambda field=field: self._touch(field))
@@ -156,7 +159,8 @@ class RevisionPanel:
 
     def _fill(self, report: Report) -> None:
         for name, value in _texts(report).items():
-            self._fields[name].value = value
+            if name in self._fields:
+                self._fields[name].value = value
 
     def _touch(self, field: FormField) -> Awaitable[None] | None:
         field.show_error("")
@@ -265,7 +269,8 @@ class RevisionPanel:
         number, problem = dose.typed(values.pop("effective_dose", ""))
         reason, content = values.pop("reason"), None
         if change is ReportChange.CORRECTION:
-            content = ReportText(**values, effective_dose=number)
+            texts = {name: values[name] for name in _TEXTS}
+            content = ReportText(**texts, effective_dose=number, form=form_fields.pack(values))
         if problem:
             self._show_problems({"effective_dose": problem})
             return
@@ -311,4 +316,5 @@ class RevisionPanel:
 def _texts(report: Report) -> dict[str, str]:
     """Return the texts of a report as the fields of a correction have them."""
     texts: dict[str, str] = {name: getattr(report, name) for name in _TEXTS}
-    return texts | {"effective_dose": dose.shown(report.effective_dose)}
+    further = dict.fromkeys(report_form.FIELDS, "") | report_form.unpack(report.form)
+    return texts | further | {"effective_dose": dose.shown(report.effective_dose)}

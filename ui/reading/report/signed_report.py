@@ -18,6 +18,7 @@ from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import order_card
 from ui.layout import plain_page
+from ui.reading.report import form_fields
 from ui.services import Services
 from ui.text import errors, links, reading, words
 from ui.widgets import theme
@@ -68,6 +69,7 @@ def draw(report: Report, zone: tzinfo, today: date, *, number: str, brief: bool 
     if report.recommendations:
         text("h3", "Рекомендации", "muted small")
         text("p", report.recommendations, "written")
+    form_fields.draw(report.form)
     if report.effective_dose is not None:
         text("p", f"Эффективная доза {report_pdf.dose(report.effective_dose)}", "small")
     at = words.moment(report.signed_at, zone, today) if report.signed_at else ""

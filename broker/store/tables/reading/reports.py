@@ -232,6 +232,7 @@ _TEXTS = (
     "conclusion",
     "recommendations",
     "effective_dose",
+    "form",
     "author",
     "author_snils",
     "author_position",

@@ -102,6 +102,13 @@ async def test_what_one_proposes_the_other_confirms(services: Services, scene: S
     assert (signed.conclusion, signed.author) == ("Смотрели вместе: тень.", "volskaya")
 
 
+def sessions(scene: Scene, login: str) -> object:
+    with scene.store.read() as reader:
+        return reader.value(
+            "SELECT count(*) FROM session s JOIN account a ON a.id = s.account_id WHERE a.login = ?", [login]
+        )
+
+
 async def test_at_one_screen_the_other_confirms_by_the_own_password(
     services: Services, scene: Scene, order: Order
 ) -> None:
@@ -114,14 +121,11 @@ async def test_at_one_screen_the_other_confirms_by_the_own_password(
         type_password(user, PASSWORD)
         push(user, "Подтвердить и подписать")
         await wait_until_async(lambda: report(scene, order))
+        await wait_until_async(lambda: sessions(scene, "larin") == 0)  # the sign-in was for this alone
     with scene.store.read() as reader:
         confirmed = reader.one("SELECT actor FROM audit WHERE action = 'together_confirm'")
-        left = reader.value(
-            "SELECT count(*) FROM session s JOIN account a ON a.id = s.account_id WHERE a.login = 'larin'"
-        )
     assert confirmed is not None
     assert confirmed["actor"] == "larin"
-    assert left == 0  # the sign-in was for this alone
 
 
 async def test_the_words_of_a_read_can_be_taken_and_a_proposal_changed_and_taken_away(

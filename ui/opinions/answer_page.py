@@ -155,6 +155,10 @@ class AnswerPage:
             "refuse", "Отказать в мнении?", danger="Отказать", on_danger=self._refuse, leave="Не отказывать"
         ):
             self._reason = text_area("Почему", "refuse_reason", 2)
+            reaches = "Клиника узнает об отказе и его причине."
+            if not self._services.settings.corrects_on_bus:
+                reaches = "Клиника узнает об отказе. Причину эта шина не передаёт: если она важна, позвоните."
+            text("p", reaches, "muted small")
         form = f"opinion {self._found.referral.stored_id}"
         self._draft = Draft(self._services, self._actor, form, self._content, self._show_kept)
         self._draft.start()
@@ -195,7 +199,7 @@ class AnswerPage:
     async def _refuse(self) -> None:
         services, found, reason = self._services, self._found, str(self._reason.value or "").strip()
         if not reason:
-            theme.show_message("Не отказано. Напишите, почему: это увидят те, кто просил", bad=True)
+            theme.show_message("Не отказано. Напишите, почему", bad=True)
             return
         actor = current_actor(services)
         done = await attempt(

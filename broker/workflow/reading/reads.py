@@ -255,6 +255,7 @@ def conclude(tx: Tx, order_id: int, clinic: Clinic) -> None:
         conclusion=decisive.conclusion,
         recommendations=decisive.recommendations,
         effective_dose=decisive.effective_dose,
+        form=before.form if before.author == decisive.reader else "",  # what another typed is not theirs to sign
         author=decisive.reader,
         author_name=decisive.reader_name,
         author_snils=decisive.reader_snils,

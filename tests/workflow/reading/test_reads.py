@@ -17,6 +17,7 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Forbidden, Invalid, Stale, WrongState
 from broker.domain.orders import Order, Priority
+from broker.domain.reading import report_form
 from broker.domain.reading.opinions import Finding, Opinion, Read, ReadingRules
 from broker.domain.reading.reports import Report
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
@@ -503,6 +504,22 @@ def test_who_has_a_study_open_in_a_session_keeps_others_from_writing_its_report(
         room.store.write(written.sign, order.id, 0, text(BORIS), BORIS, CLINIC)
     room.store.write(writing.leave, order.id, ANNA)
     room.store.write(written.sign, order.id, 0, text(BORIS), BORIS, CLINIC)
+
+
+def test_what_another_doctor_had_typed_into_the_form_is_not_signed_with_the_reads(room: Room) -> None:
+    room.store.write(reading.set_double, frozenset(), ADMIN)
+    order = room.study()
+    typed = replace(text(BORIS), form=report_form.pack({"anamnesis": "Борис расспросил"}))
+    room.store.write(written.save_report, order.id, 0, typed, BORIS, CLINIC)
+    room.later(timedelta(hours=1))
+    room.store.write(reading.set_double, frozenset({"WLB-KNEE"}), ADMIN)
+    room.give(order, ANNA)
+    room.later()
+    room.give(order, VERA)
+    room.later()
+    report = room.report(order)
+    assert report
+    assert (report.author, report.form) == ("anna", "")
 
 
 def test_what_was_begun_before_two_were_to_read_it_is_its_doctors_draft_of_a_read(room: Room) -> None:

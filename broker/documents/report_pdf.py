@@ -39,7 +39,8 @@ FORM_LABELS = {
     "consultant": "Консультировал",
     "remarks": "Примечания",
 }
-_BELOW = ("scale", "consultant", "remarks")
+_BELOW = ("scale", "remarks")
+_SIGNER = "consultant"
 _LEFT, _TOP, _BOTTOM = 20, 16, 20  # mm
 SHEET_WIDTHS = (8, 22, 36, 22, 23, 28, 33)  # relative, of a dose sheet's columns; no word is broken
 SHEET_ALIGN = ("RIGHT", "LEFT", "LEFT", "LEFT", "RIGHT", "RIGHT", "LEFT")
@@ -83,7 +84,7 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo, address: st
             ("Направлен из", signed.referring_clinic),
             ("Диагноз", order.diagnosis),
             ("Эффективная доза", dose(report.effective_dose)),
-            *(pair for name, pair in form.items() if name not in _BELOW),
+            *(pair for name, pair in form.items() if name not in (*_BELOW, _SIGNER)),
             *_readers(signed, zone),
             ("Версия", f"{report.version}, заменяет прежние" if report.change else ""),
         ]
@@ -98,6 +99,8 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo, address: st
             pdf.chapter(*form[name])
     doctor = report.author_position[:1].upper() + report.author_position[1:] or "Врач"
     pdf.signature(doctor, str(report.author_name), report.signed_at.astimezone(zone))
+    if _SIGNER in form:
+        pdf.second_signature(*form[_SIGNER])
     return bytes(pdf.output())
 
 
@@ -235,6 +238,15 @@ class _ReportPdf(FPDF):
         self.set_font(FAMILY, "", 10)
         self._lines(f"{doctor}: {name}", 6)
         self._lines(f"Подписано {at:%d.%m.%Y} в {at:%H:%M}", 6)
+        self.ln(3)
+        self._lines("Подпись ____________________", 6)
+
+    def second_signature(self, label: str, name: str) -> None:
+        """Write who was consulted, and a line for that doctor's own pen."""
+        self._room(20)
+        self.ln(4)
+        self.set_font(FAMILY, "", 10)
+        self._lines(f"{label}: {name}", 6)
         self.ln(3)
         self._lines("Подпись ____________________", 6)
 

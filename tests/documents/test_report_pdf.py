@@ -168,3 +168,10 @@ def test_no_word_of_a_dose_sheet_is_broken() -> None:
     whole = " ".join(PdfReader(io.BytesIO(made)).pages[0].extract_text().split())
     for each in (*head, *words):
         assert each in whole
+
+
+def test_who_was_consulted_has_a_line_for_the_own_pen() -> None:
+    printed = " ".join(pages(form=report_form.pack({"consultant": "Соколов В. И."})))
+    signed, _, second = printed.partition("Консультировал: Соколов В. И.")
+    assert (signed.count("Подпись ___"), second.count("Подпись ___")) == (1, 1)
+    assert " ".join(pages()).count("Подпись ___") == 1

@@ -28,7 +28,7 @@ from tests.support.new_database import migrate_by_copy
 
 # How fast examples are made says nothing but how busy the machine is.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("quick", settings.get_profile("tests"), max_examples=25)
+settings.register_profile("quick", settings.get_profile("tests"), max_examples=10)
 settings.load_profile("tests")
 
 ROOM = 4 * 1024**3  # bytes

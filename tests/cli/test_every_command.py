@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -82,10 +83,32 @@ def run(config: Path, command: str, *options: str) -> int:
     return main([*command.split(), *arguments, *options, *where])
 
 
+@pytest.fixture(scope="module")
+def made_clinic() -> dict[str, Path]:
+    """Where the clinic of this module was made; empty before the first test."""
+    return {}
+
+
 @pytest.fixture
-def clinic(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def clinic(
+    config: Path,
+    made_clinic: dict[str, Path],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
     """A clinic that has one of everything; the directory with the files of CHANGING is the current one."""
     monkeypatch.chdir(tmp_path)
+    if not made_clinic:
+        _make_clinic(config, tmp_path)
+        made_clinic["directory"] = tmp_path_factory.mktemp("made") / "clinic"
+        shutil.copytree(tmp_path, made_clinic["directory"])
+    else:
+        shutil.copytree(made_clinic["directory"], tmp_path, dirs_exist_ok=True)
+    return config
+
+
+def _make_clinic(config: Path, tmp_path: Path) -> None:
     (tmp_path / "icd.csv").write_text("Код МКБ-10;Наименование\nM17;Гонартроз\n", "utf-8")
     (tmp_path / "body-sites.csv").write_text("Код;Наименование\n4;Кисть\n", "utf-8")
     referral = {
@@ -109,7 +132,6 @@ def clinic(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     ):
         assert main([*shlex.split(command), "-c", str(config)]) == Exit.OK, command
     put_aside(config)
-    return config
 
 
 def put_aside(config: Path) -> None:

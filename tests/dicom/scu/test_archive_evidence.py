@@ -263,6 +263,7 @@ RIGHT: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", RIGHT)
 def test_a_study_that_fits_closes_its_order(
     store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order, how: str
@@ -554,6 +555,7 @@ DOUBTFUL: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", DOUBTFUL)
 def test_also_of_such_a_device_a_study_that_fits_less_than_wholly_waits_for_a_person(
     store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order, how: str

@@ -47,6 +47,7 @@ def test_every_version_has_left_a_database() -> None:
     assert released == {step.name for step in migrations()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [step.name for step in migrations()])
 def test_a_database_of_every_version_is_migrated_with_all_that_is_in_it(version: str, tmp_path: Path) -> None:
     store = Store(restored(version, tmp_path / "worklist.sqlite"))

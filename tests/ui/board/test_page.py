@@ -105,6 +105,7 @@ async def test_images_of_another_name_are_linked_only_after_a_warning(scene: Sce
     await user.open("/board")
     press(user, "Найти направление")
     await user.should_see("Рентген в 09:15: «Двойников Олег», муж., номер X9. Выберите направление")
+    await user.should_see("Кузнецова М. П., 12.03.1961")  # who may be meant is read after the dialog has opened
     press(user, "Кузнецова М. П., 12.03.1961")
     await user.should_see("Не сходится имя, номер карты, пол: на аппарате «Двойников Олег», муж., номер X9")
     press(user, "Это один человек, связать: Кузнецова М. П.")

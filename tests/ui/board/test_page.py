@@ -87,6 +87,7 @@ async def test_an_unlinked_study_is_linked_only_after_a_choice(scene: Scene, use
     await user.should_see("Рентген в 09:15: «KUZNECOVA M». Выберите направление; ошибку исправят в карточке.")
     button = next(each for each in user.find(ui.button).elements if each.text == "Связать")
     assert not button.enabled
+    await user.should_see("Кузнецова М. П., 12.03.1961")
     press(user, "Кузнецова М. П., 12.03.1961")
     await wait_until_async(lambda: button.enabled)
     assert button.text == "Связать: Кузнецова М. П."

@@ -78,6 +78,7 @@ class ReportSender:
         self._make_pdf, self._monotonic = make_pdf, monotonic
         self._failures = 0
         self._next_at = 0.0  # by `monotonic`
+        self._is_lost = False  # an answer of this look did not come; the library may notice that a moment later
 
     def look(self) -> int:
         """Send what is due, unless the archive is being left alone; return how many reports it has taken."""
@@ -87,16 +88,16 @@ class ReportSender:
             items = queue.due(reader, self._store.clock(), MOST)
         if not items:
             return 0
-        stored, until = 0, self._monotonic() + LONGEST
+        stored, until, self._is_lost = 0, self._monotonic() + LONGEST, False
         with self._associated() as assoc:
             if isinstance(assoc, Reason):
                 self._leave_alone(items, assoc)
                 return 0
             for item in items:
-                if self._monotonic() > until or not assoc.is_established:
+                if self._monotonic() > until or self._is_lost or not assoc.is_established:
                     break
                 stored += self._send(assoc, item)
-            if assoc.is_established:
+            if assoc.is_established and not self._is_lost:
                 self._failures = 0
             else:
                 self._leave_alone([], Reason.UNREACHABLE)
@@ -156,6 +157,7 @@ class ReportSender:
                 return self._in_vain(item, Reason.REFUSED, type(error).__name__, surely_not_there=True)
             return self._in_vain(item, Reason.UNREACHABLE)
         if "Status" not in answer:
+            self._is_lost = True
             return self._in_vain(item, Reason.UNREACHABLE)
         status = int(answer.Status)
         if status in (0, _DUPLICATE) or status in _WARNINGS:

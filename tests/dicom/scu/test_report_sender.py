@@ -10,6 +10,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import EncapsulatedPDFStorage
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
 from broker.dicom.scu.archive import ArchiveAddress
@@ -193,3 +194,20 @@ def test_a_document_of_odd_length_is_padded_and_says_its_length(store: Store, or
     [ds] = peer.stored
     assert (ds.EncapsulatedDocument, ds.EncapsulatedDocumentLength) == (b"%PDF-1.7 odd", 12)
     assert (ds.SeriesNumber, ds.InstanceNumber, ds.VerificationFlag) == (9001, 1, "VERIFIED")
+
+
+def test_a_lost_answer_ends_the_look_also_if_the_library_still_takes_the_association_for_open(
+    store: Store, order: Order, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, tries = Seconds(), list[Dataset]()
+
+    def lose(_: Association, ds: Dataset) -> Dataset:
+        tries.append(ds)
+        return Dataset()
+
+    monkeypatch.setattr(Association, "send_c_store", lose)
+    sending = sender(store, peer.port, clock)
+    for _ in range(2):
+        assert sending.look() == 0
+        make_due(store)
+    assert len(tries) == 1
